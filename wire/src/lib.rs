@@ -1,0 +1,31 @@
+//! What a site and a hub must agree on.
+//!
+//! The bottom of the tower: ids and time, ledger entries and their hash chain, range algebra, the
+//! messages and their framing, the replication session as a pure state machine, and QUIC set-up with
+//! mutual TLS. It never knows of disks, cameras or databases.
+//!
+//! Start at [`proto`] for what is said, [`session`] for when it is said, [`chain`] for what is hashed.
+
+pub mod chain;
+pub mod clock;
+pub mod discover;
+pub mod entry;
+pub mod frame;
+pub mod id;
+pub mod range;
+pub mod session;
+pub mod time;
+pub mod transport;
+
+/// The protobuf messages, as compiled from `proto/holdfast.proto`, where each is documented.
+#[allow(missing_docs, clippy::large_enum_variant)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/holdfast.v1.rs"));
+}
+
+pub use id::{LedgerId, NameError, OriginId, PartKey, SegmentNumber, Seq, SiteId, StreamId, VaultId};
+pub use range::RangeSet;
+pub use time::UnixMicros;
+
+/// The protocol version this build speaks; see `docs/protocol.md`, "Versions".
+pub const PROTOCOL: u32 = 1;

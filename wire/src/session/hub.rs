@@ -1,0 +1,230 @@
+//! What a hub answers.
+//!
+//! The session holds no archive: it asks a [`VaultView`] what is durable, and tells its shell what to
+//! send and which segments are complete. It acks nothing that the view does not call held.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::chain::Head;
+use crate::entry::Entry;
+use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
+use crate::proto;
+use crate::range::RangeSet;
+
+/// A segment whose entry is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownSegment {
+    /// Its place in the ledger.
+    pub seq: Seq,
+    /// How many parts it has.
+    pub parts: u32,
+    /// The segment of an ended origin whose parts serve as well.
+    pub recovered_from: Option<(LedgerId, SegmentNumber)>,
+}
+
+/// What is durable in the vault, as the session may ask at any time.
+pub trait VaultView {
+    /// `(next, head)` of a ledger; `(0, genesis)` if it is unknown.
+    fn ledger(&self, ledger: &LedgerId) -> (Seq, Head);
+    /// Seqs durable here: entry, and bytes where it has any.
+    fn held(&self, ledger: &LedgerId) -> RangeSet;
+    /// The segment of that number, if its entry is known.
+    fn segment(&self, ledger: &LedgerId, number: SegmentNumber) -> Option<KnownSegment>;
+    /// Durable parts of one segment that is not held.
+    fn tail(&self, ledger: &LedgerId, number: SegmentNumber) -> RangeSet;
+    /// All segments of a ledger that have such parts.
+    fn tails(&self, ledger: &LedgerId) -> Vec<(SegmentNumber, RangeSet)>;
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this on the control stream.
+    Control(proto::HubMessage),
+    /// All parts of this segment are durable: put it together, then call [`HubSession::completed`].
+    Complete {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which segment.
+        number: SegmentNumber,
+        /// Its entry.
+        seq: Seq,
+    },
+}
+
+/// How putting a segment together ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// It is durable, bytes and all.
+    Held,
+    /// The parts don't hash to the entry; the shell has dropped them.
+    Mismatch,
+    /// The vault could not store it; it is tried again when the site connects next.
+    Failed,
+}
+
+/// The hub's side of one connection.
+#[derive(Debug)]
+pub struct HubSession {
+    vault: VaultId,
+    generation: u64,
+    ledgers: BTreeSet<LedgerId>,
+    completing: BTreeSet<(LedgerId, SegmentNumber)>,
+    /// Recovered segments waiting for parts that may come under their old name.
+    aliases: BTreeMap<(LedgerId, SegmentNumber), (LedgerId, SegmentNumber)>,
+    out: VecDeque<Output>,
+}
+
+impl HubSession {
+    /// Begins a session; the shell has checked the Hello and sends the Welcome.
+    pub fn new(vault: VaultId, generation: u64) -> Self {
+        Self {
+            vault,
+            generation,
+            ledgers: BTreeSet::new(),
+            completing: BTreeSet::new(),
+            aliases: BTreeMap::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// May the site speak of this ledger? Only of those it has offered or opened.
+    pub fn knows(&self, ledger: &LedgerId) -> bool {
+        self.ledgers.contains(ledger)
+    }
+
+    /// The site offers these; the shell has checked that they are the site's own. Answers what is held.
+    pub fn offered(&mut self, view: &dyn VaultView, ledgers: Vec<LedgerId>, last: bool) {
+        let held = ledgers.iter().map(|ledger| held_of(view, ledger)).collect();
+        self.control(proto::hub_message::Kind::Have(proto::Have { ledgers: held, last }));
+        for ledger in ledgers {
+            self.ledgers.insert(ledger.clone());
+            // Parts and entry may both have been there before the cut, with no time to put them together.
+            for (number, _) in view.tails(&ledger) {
+                self.check_complete(view, &ledger, number);
+            }
+        }
+    }
+
+    /// The site opened a ledger while connected.
+    pub fn opened(&mut self, ledger: LedgerId) {
+        self.ledgers.insert(ledger);
+    }
+
+    /// Entries `first..` of a ledger are durable.
+    pub fn entries_stored(&mut self, view: &dyn VaultView, ledger: &LedgerId, first: Seq, entries: &[Entry]) {
+        let mut done = RangeSet::new();
+        let held = view.held(ledger);
+        for (seq, entry) in (first.0..).zip(entries) {
+            let Some(segment) = entry.segment() else {
+                done.insert_one(seq);
+                continue;
+            };
+            if held.contains(seq) {
+                done.insert_one(seq);
+                continue;
+            }
+            let number = SegmentNumber(segment.number);
+            if let Some(before) = super::site::recovered_from(segment) {
+                self.aliases.insert(before, (ledger.clone(), number));
+            }
+            self.check_complete(view, ledger, number);
+        }
+        self.ack(ledger, &done);
+    }
+
+    /// Parts of a segment are durable in the tail journal.
+    pub fn parts_stored(&mut self, view: &dyn VaultView, stored: &[(LedgerId, SegmentNumber, RangeSet)]) {
+        let acked = stored
+            .iter()
+            .map(|(ledger, segment, parts)| proto::TailAcked {
+                ledger: Some(ledger.to_proto()),
+                segment: segment.0,
+                parts: parts.to_proto(),
+            })
+            .collect();
+        self.control(proto::hub_message::Kind::TailAck(proto::TailAck { acked }));
+        for (ledger, number, _) in stored {
+            self.check_complete(view, ledger, *number);
+            if let Some((ledger, number)) = self.aliases.get(&(ledger.clone(), *number)).cloned() {
+                self.check_complete(view, &ledger, number);
+            }
+        }
+    }
+
+    /// The shell has put a segment together, or failed to.
+    pub fn completed(&mut self, ledger: &LedgerId, number: SegmentNumber, seq: Seq, completion: Completion) {
+        self.completing.remove(&(ledger.clone(), number));
+        match completion {
+            Completion::Held => {
+                self.aliases.retain(|_, current| current != &(ledger.clone(), number));
+                self.ack(ledger, &RangeSet::from(seq.0..seq.0 + 1));
+            }
+            Completion::Mismatch => {
+                let resend = proto::Resend { ledger: Some(ledger.to_proto()), segment: number.0 };
+                self.control(proto::hub_message::Kind::Resend(resend));
+            }
+            Completion::Failed => {}
+        }
+    }
+
+    fn control(&mut self, kind: proto::hub_message::Kind) {
+        self.out.push_back(Output::Control(proto::HubMessage { kind: Some(kind) }));
+    }
+
+    fn ack(&mut self, ledger: &LedgerId, seqs: &RangeSet) {
+        if seqs.is_empty() {
+            return;
+        }
+        let ack = proto::Ack {
+            ledger: Some(ledger.to_proto()),
+            seqs: seqs.to_proto(),
+            vault: bytes::Bytes::copy_from_slice(&self.vault.0),
+            generation: self.generation,
+            class: proto::Durability::Node.into(),
+        };
+        self.control(proto::hub_message::Kind::Ack(ack));
+    }
+
+    fn check_complete(&mut self, view: &dyn VaultView, ledger: &LedgerId, number: SegmentNumber) {
+        let Some(known) = view.segment(ledger, number) else { return };
+        if view.held(ledger).contains(known.seq.0) {
+            return;
+        }
+        let mut parts = view.tail(ledger, number);
+        if let Some((before, number)) = &known.recovered_from {
+            parts = parts.union(&view.tail(before, *number));
+        }
+        let complete = parts.contains_all(0..u64::from(known.parts));
+        if complete && self.completing.insert((ledger.clone(), number)) {
+            self.out.push_back(Output::Complete { ledger: ledger.clone(), number, seq: known.seq });
+        }
+    }
+}
+
+/// What the vault holds of a ledger, as it is told to the site.
+fn held_of(view: &dyn VaultView, ledger: &LedgerId) -> proto::LedgerHeld {
+    let (next, head) = view.ledger(ledger);
+    let tails = view
+        .tails(ledger)
+        .into_iter()
+        .map(|(segment, parts)| proto::Tail { segment: segment.0, parts: parts.to_proto() })
+        .collect();
+    proto::LedgerHeld {
+        ledger: Some(ledger.to_proto()),
+        next: next.0,
+        head: head.to_bytes(),
+        held: view.held(ledger).to_proto(),
+        tails,
+    }
+}
+
+/// Reads the ledgers of an Offer.
+pub fn offered_ledgers(offer: &proto::Offer) -> Result<Vec<LedgerId>, NameError> {
+    offer.ledgers.iter().map(|state| LedgerId::from_proto(state.ledger.as_ref())).collect()
+}

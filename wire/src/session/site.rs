@@ -1,0 +1,504 @@
+//! What a site sends.
+//!
+//! Three kinds of traffic come out: entries (control stream, in order per ledger), live parts (one
+//! stream per ledger, as they are recorded) and backlog jobs (whole segments, less what the hub already
+//! has). Live parts are only ever dropped from the queue, never waited for: what is dropped is backlog
+//! once its segment is committed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::chain::Head;
+use crate::entry::part_count;
+use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
+use crate::proto;
+use crate::range::RangeSet;
+
+/// Bounds of a session; each queue has one.
+#[derive(Clone, Debug)]
+pub struct SiteLimits {
+    /// A live queue whose oldest part waits longer than this is emptied into the backlog.
+    pub live_behind: Duration,
+    /// Backlog segments under way at once.
+    pub backlog_jobs: usize,
+    /// Entries in one message.
+    pub entries_per_message: u64,
+}
+
+impl Default for SiteLimits {
+    fn default() -> Self {
+        Self { live_behind: Duration::from_secs(10), backlog_jobs: 8, entries_per_message: 512 }
+    }
+}
+
+/// A ledger as the site has it when a session begins.
+#[derive(Clone, Debug)]
+pub struct LedgerFacts {
+    /// Which.
+    pub ledger: LedgerId,
+    /// The seq of the entry to come.
+    pub next: Seq,
+    /// The chain's head before it.
+    pub head: Head,
+    /// Will its origin never write again?
+    pub ended: bool,
+    /// Seqs whose bytes are gone here.
+    pub gone: RangeSet,
+    /// When the origin began.
+    pub opened: crate::UnixMicros,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this on the control stream.
+    Control(proto::SiteMessage),
+    /// Read these entries and send them on the control stream.
+    Entries {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which seqs.
+        seqs: Range<u64>,
+    },
+    /// Send the missing parts of this segment as backlog; then call [`SiteSession::backlog_sent`].
+    Backlog {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which entry; if it turns out not to be a segment there is nothing to send.
+        seq: Seq,
+    },
+    /// Remember that the vault has these, durably.
+    Acked {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which seqs.
+        seqs: RangeSet,
+        /// Replace what was remembered, rather than add to it: the vault has told all it holds.
+        all: bool,
+    },
+    /// Parts are safe at the hub; a measure of lag only.
+    TailAcked {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Of which segment.
+        segment: SegmentNumber,
+        /// Which parts.
+        parts: RangeSet,
+    },
+    /// The two sides disagree about this ledger's past: tell a person. Nothing of it is sent.
+    Quarantined {
+        /// Which.
+        ledger: LedgerId,
+        /// What was found.
+        detail: String,
+    },
+    /// The session can't go on.
+    Refused(proto::Refuse),
+}
+
+/// A live part in line to be sent; its bytes are with the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LivePart {
+    /// Of which segment.
+    pub segment: SegmentNumber,
+    /// Which part.
+    pub part: u32,
+    /// When its first frame arrived, on the monotonic clock.
+    pub since: Instant,
+}
+
+#[derive(Debug)]
+struct Ledger {
+    facts: LedgerFacts,
+    /// Entries the hub has, or that were sent in this connection.
+    told: u64,
+    acked: RangeSet,
+    /// Seqs whose bytes were all sent in this connection.
+    sent: RangeSet,
+    under_way: RangeSet,
+    /// Per segment not yet acked: parts the hub has, were sent, or are in line.
+    parts: BTreeMap<SegmentNumber, RangeSet>,
+    /// Segments committed here and not acked, by number: what a Resend or a dropped queue needs.
+    seqs: BTreeMap<SegmentNumber, Seq>,
+    live: VecDeque<LivePart>,
+    quarantined: bool,
+}
+
+impl Ledger {
+    fn new(facts: LedgerFacts) -> Self {
+        Self {
+            facts,
+            told: 0,
+            acked: RangeSet::new(),
+            sent: RangeSet::new(),
+            under_way: RangeSet::new(),
+            parts: BTreeMap::new(),
+            seqs: BTreeMap::new(),
+            live: VecDeque::new(),
+            quarantined: false,
+        }
+    }
+
+    /// Seqs whose bytes should go as backlog now.
+    fn wanted(&self) -> Option<u64> {
+        if self.quarantined {
+            return None;
+        }
+        let mut from = 0;
+        // The sets are nearly contiguous, so this walks a few ranges, not the ledger.
+        'search: while from < self.told {
+            for set in [&self.acked, &self.facts.gone, &self.sent, &self.under_way] {
+                if let Some(range) = set.iter().find(|range| range.contains(&from)) {
+                    from = range.end;
+                    continue 'search;
+                }
+            }
+            return Some(from);
+        }
+        None
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Offering,
+    Running,
+}
+
+/// The site's side of one connection. A new connection is a new session.
+#[derive(Debug)]
+pub struct SiteSession {
+    limits: SiteLimits,
+    phase: Phase,
+    vault: Option<(VaultId, u64)>,
+    ledgers: BTreeMap<LedgerId, Ledger>,
+    jobs: usize,
+    out: VecDeque<Output>,
+}
+
+impl SiteSession {
+    /// Begins a session with what the site has; says hello.
+    pub fn new(hello: proto::Hello, ledgers: Vec<LedgerFacts>, limits: SiteLimits) -> Self {
+        let ledgers = ledgers.into_iter().map(|facts| (facts.ledger.clone(), Ledger::new(facts))).collect();
+        let mut session =
+            Self { limits, phase: Phase::Greeting, vault: None, ledgers, jobs: 0, out: VecDeque::new() };
+        session.control(proto::site_message::Kind::Hello(hello));
+        session
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front().or_else(|| self.next_backlog())
+    }
+
+    /// Is the hub's answer to the offer complete?
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// How many committed entries the vault has not acked.
+    pub fn unacked(&self) -> u64 {
+        self.ledgers
+            .values()
+            .map(|ledger| {
+                let all = RangeSet::from(0..ledger.facts.next.0);
+                all.minus(&ledger.acked).minus(&ledger.facts.gone).len()
+            })
+            .sum()
+    }
+
+    /// A message came from the hub. `head_at(ledger, next)` tells our head before entry `next`, if we
+    /// know it.
+    pub fn handle_message(
+        &mut self,
+        message: proto::HubMessage,
+        head_at: &dyn Fn(&LedgerId, Seq) -> Option<Head>,
+    ) -> Result<(), NameError> {
+        use proto::hub_message::Kind;
+        match message.kind {
+            Some(Kind::Welcome(welcome)) => self.handle_welcome(&welcome)?,
+            Some(Kind::Have(have)) => self.handle_have(&have, head_at)?,
+            Some(Kind::TailAck(ack)) => self.handle_tail_ack(&ack)?,
+            Some(Kind::Ack(ack)) => self.handle_ack(&ack)?,
+            Some(Kind::Resend(resend)) => self.handle_resend(&resend)?,
+            Some(Kind::Refuse(refuse)) => self.handle_refuse(refuse)?,
+            None => {} // a message of a later version: what it asks for it must also offer without
+        }
+        Ok(())
+    }
+
+    /// A ledger was opened by this run.
+    pub fn ledger_opened(&mut self, facts: LedgerFacts) {
+        if self.phase != Phase::Greeting {
+            self.control(proto::site_message::Kind::Opened(proto::Opened { ledger: Some(state_of(&facts)) }));
+        }
+        self.ledgers.insert(facts.ledger.clone(), Ledger::new(facts));
+    }
+
+    /// A part was recorded. Returns whether it is in line to be sent live.
+    pub fn part_recorded(&mut self, ledger: &LedgerId, part: LivePart) -> bool {
+        let Some(view) = self.ledgers.get_mut(ledger).filter(|view| !view.quarantined) else { return false };
+        let parts = view.parts.entry(part.segment).or_default();
+        if parts.contains(u64::from(part.part)) {
+            return false; // the hub has it from an earlier connection
+        }
+        parts.insert_one(u64::from(part.part));
+        view.live.push_back(part);
+        true
+    }
+
+    /// An entry was committed; `segment` tells its number and how many parts it has, if it is one.
+    pub fn committed(&mut self, ledger: &LedgerId, seq: Seq, head: Head, segment: Option<(SegmentNumber, u32)>) {
+        let running = self.phase == Phase::Running;
+        let Some(view) = self.ledgers.get_mut(ledger) else { return };
+        view.facts.next = view.facts.next.max(Seq(seq.0 + 1));
+        view.facts.head = head;
+        match segment {
+            None => view.sent.insert_one(seq.0),
+            Some((number, count)) => {
+                view.seqs.insert(number, seq);
+                let complete =
+                    view.parts.get(&number).is_some_and(|parts| parts.contains_all(0..u64::from(count)));
+                if complete {
+                    view.sent.insert_one(seq.0);
+                }
+            }
+        }
+        if running {
+            self.tell_entries(ledger);
+        }
+    }
+
+    /// The next live part of a ledger, oldest first. A queue that is too far behind is emptied first.
+    pub fn next_live(&mut self, ledger: &LedgerId, now: Instant) -> Option<LivePart> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        let behind = self.limits.live_behind;
+        let view = self.ledgers.get_mut(ledger)?;
+        let late = view.live.front().is_some_and(|part| now.saturating_duration_since(part.since) > behind);
+        if late {
+            Self::give_up_live(view);
+        }
+        view.live.pop_front()
+    }
+
+    /// Which parts of a committed segment the hub still needs.
+    pub fn missing(&self, ledger: &LedgerId, segment: &proto::Segment) -> RangeSet {
+        let all = RangeSet::from(0..u64::from(part_count(segment)));
+        let known = |ledger: &LedgerId, number: SegmentNumber| {
+            self.ledgers.get(ledger).and_then(|view| view.parts.get(&number)).cloned().unwrap_or_default()
+        };
+        let own = known(ledger, SegmentNumber(segment.number));
+        let before = recovered_from(segment).map(|(ledger, number)| known(&ledger, number));
+        all.minus(&own).minus(&before.unwrap_or_default())
+    }
+
+    /// A backlog job was carried out, or there was nothing to send.
+    pub fn backlog_sent(&mut self, ledger: &LedgerId, seq: Seq) {
+        self.jobs = self.jobs.saturating_sub(1);
+        if let Some(view) = self.ledgers.get_mut(ledger) {
+            view.under_way.remove(seq.0..seq.0 + 1);
+            view.sent.insert_one(seq.0);
+        }
+    }
+
+    /// The bytes of a backlog job can't be read any more (expired since): it will not be asked again in
+    /// this session.
+    pub fn backlog_unreadable(&mut self, ledger: &LedgerId, seq: Seq) {
+        self.backlog_sent(ledger, seq);
+    }
+
+    fn control(&mut self, kind: proto::site_message::Kind) {
+        self.out.push_back(Output::Control(proto::SiteMessage { kind: Some(kind) }));
+    }
+
+    fn handle_welcome(&mut self, welcome: &proto::Welcome) -> Result<(), NameError> {
+        self.vault = Some((VaultId::from_bytes(&welcome.vault)?, welcome.generation));
+        self.phase = Phase::Offering;
+        let mut states: Vec<_> = self.ledgers.values().map(|ledger| state_of(&ledger.facts)).collect();
+        let mut offers = Vec::new();
+        while states.len() > OFFER_LEDGERS_MAX {
+            let rest = states.split_off(OFFER_LEDGERS_MAX);
+            offers.push(std::mem::replace(&mut states, rest));
+        }
+        for ledgers in offers {
+            self.control(proto::site_message::Kind::Offer(proto::Offer { ledgers, last: false }));
+        }
+        self.control(proto::site_message::Kind::Offer(proto::Offer { ledgers: states, last: true }));
+        Ok(())
+    }
+
+    fn handle_have(
+        &mut self,
+        have: &proto::Have,
+        head_at: &dyn Fn(&LedgerId, Seq) -> Option<Head>,
+    ) -> Result<(), NameError> {
+        for held in &have.ledgers {
+            self.handle_held(held, head_at)?;
+        }
+        if have.last && self.phase == Phase::Offering {
+            self.phase = Phase::Running;
+            let ledgers: Vec<_> = self.ledgers.keys().cloned().collect();
+            ledgers.iter().for_each(|ledger| self.tell_entries(ledger));
+        }
+        Ok(())
+    }
+
+    fn handle_held(
+        &mut self,
+        held: &proto::LedgerHeld,
+        head_at: &dyn Fn(&LedgerId, Seq) -> Option<Head>,
+    ) -> Result<(), NameError> {
+        let ledger = LedgerId::from_proto(held.ledger.as_ref())?;
+        let Some(view) = self.ledgers.get_mut(&ledger) else { return Ok(()) };
+        // A hub that knows more than we do outlived a restore here: nothing of ours is missing there.
+        if held.next <= view.facts.next.0 {
+            let ours = head_at(&ledger, Seq(held.next));
+            if ours.is_none() || ours != Head::from_bytes(&held.head) {
+                view.quarantined = true;
+                let detail = format!("the hub's chain differs from ours at or before seq {}", held.next);
+                self.out.push_back(Output::Quarantined { ledger, detail });
+                return Ok(());
+            }
+        }
+        view.told = held.next.min(view.facts.next.0);
+        view.acked = RangeSet::from_proto(&held.held);
+        for tail in &held.tails {
+            let parts = view.parts.entry(SegmentNumber(tail.segment)).or_default();
+            *parts = parts.union(&RangeSet::from_proto(&tail.parts));
+        }
+        // Parts that were recorded while we waited for this and that the hub already has.
+        let known: Vec<(u64, RangeSet)> =
+            held.tails.iter().map(|tail| (tail.segment, RangeSet::from_proto(&tail.parts))).collect();
+        view.live.retain(|part| {
+            !known.iter().any(|(segment, parts)| *segment == part.segment.0 && parts.contains(part.part.into()))
+        });
+        let seqs = view.acked.clone();
+        self.out.push_back(Output::Acked { ledger, seqs, all: true });
+        Ok(())
+    }
+
+    fn handle_tail_ack(&mut self, ack: &proto::TailAck) -> Result<(), NameError> {
+        for acked in &ack.acked {
+            let ledger = LedgerId::from_proto(acked.ledger.as_ref())?;
+            let parts = RangeSet::from_proto(&acked.parts);
+            self.out.push_back(Output::TailAcked { ledger, segment: SegmentNumber(acked.segment), parts });
+        }
+        Ok(())
+    }
+
+    fn handle_ack(&mut self, ack: &proto::Ack) -> Result<(), NameError> {
+        let named = (VaultId::from_bytes(&ack.vault)?, ack.generation);
+        if self.vault != Some(named) {
+            return Ok(()); // an ack of another place frees nothing
+        }
+        let ledger = LedgerId::from_proto(ack.ledger.as_ref())?;
+        let Some(view) = self.ledgers.get_mut(&ledger) else { return Ok(()) };
+        let seqs = RangeSet::from_proto(&ack.seqs);
+        view.acked = view.acked.union(&seqs);
+        for range in seqs.iter() {
+            view.sent.remove(range);
+        }
+        let done: Vec<_> =
+            view.seqs.iter().filter(|(_, seq)| view.acked.contains(seq.0)).map(|(number, _)| *number).collect();
+        for number in done {
+            view.seqs.remove(&number);
+            view.parts.remove(&number);
+        }
+        self.out.push_back(Output::Acked { ledger, seqs, all: false });
+        Ok(())
+    }
+
+    fn handle_resend(&mut self, resend: &proto::Resend) -> Result<(), NameError> {
+        let ledger = LedgerId::from_proto(resend.ledger.as_ref())?;
+        if let Some(view) = self.ledgers.get_mut(&ledger) {
+            let number = SegmentNumber(resend.segment);
+            view.parts.remove(&number);
+            view.live.retain(|part| part.segment != number);
+            // Unknown here means it was committed before this session began: start over from the entries.
+            match view.seqs.get(&number) {
+                Some(seq) => view.sent.remove(seq.0..seq.0 + 1),
+                None => view.sent = RangeSet::new(),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_refuse(&mut self, refuse: proto::Refuse) -> Result<(), NameError> {
+        if refuse.ledger.is_none() {
+            self.out.push_back(Output::Refused(refuse));
+            return Ok(());
+        }
+        let ledger = LedgerId::from_proto(refuse.ledger.as_ref())?;
+        if let Some(view) = self.ledgers.get_mut(&ledger) {
+            view.quarantined = true;
+            view.live.clear();
+        }
+        self.out.push_back(Output::Quarantined { ledger, detail: refuse.detail });
+        Ok(())
+    }
+
+    /// Queues the entries the hub has not been told of.
+    fn tell_entries(&mut self, ledger: &LedgerId) {
+        let step = self.limits.entries_per_message;
+        let Some(view) = self.ledgers.get_mut(ledger).filter(|view| !view.quarantined) else { return };
+        while view.told < view.facts.next.0 {
+            let end = (view.told + step).min(view.facts.next.0);
+            self.out.push_back(Output::Entries { ledger: ledger.clone(), seqs: view.told..end });
+            view.told = end;
+        }
+    }
+
+    /// Oldest ledgers first: what retention would destroy first goes first.
+    fn next_backlog(&mut self) -> Option<Output> {
+        if self.phase != Phase::Running || self.jobs >= self.limits.backlog_jobs {
+            return None;
+        }
+        let (ledger, seq) = self
+            .ledgers
+            .values()
+            .filter_map(|view| view.wanted().map(|seq| (view, seq)))
+            .min_by_key(|(view, seq)| (!view.facts.ended, view.under_way.len(), *seq))
+            .map(|(view, seq)| (view.facts.ledger.clone(), seq))?;
+        self.ledgers.get_mut(&ledger)?.under_way.insert_one(seq);
+        self.jobs += 1;
+        Some(Output::Backlog { ledger, seq: Seq(seq) })
+    }
+
+    /// Leaves what is in line to the backlog.
+    fn give_up_live(view: &mut Ledger) {
+        for part in view.live.drain(..) {
+            if let Some(parts) = view.parts.get_mut(&part.segment) {
+                parts.remove(u64::from(part.part)..u64::from(part.part) + 1);
+            }
+            if let Some(seq) = view.seqs.get(&part.segment) {
+                view.sent.remove(seq.0..seq.0 + 1);
+            }
+        }
+    }
+}
+
+/// Ledgers in one Offer: keeps the message far below the frame limit.
+const OFFER_LEDGERS_MAX: usize = 1000;
+
+/// What a recovered segment continues.
+pub fn recovered_from(segment: &proto::Segment) -> Option<(LedgerId, SegmentNumber)> {
+    let name = segment.recovered_from.as_ref()?;
+    let ledger = proto::Ledger { origin: name.origin.clone(), stream: name.stream.clone() };
+    LedgerId::from_proto(Some(&ledger)).ok().map(|ledger| (ledger, SegmentNumber(name.number)))
+}
+
+fn state_of(facts: &LedgerFacts) -> proto::LedgerState {
+    proto::LedgerState {
+        ledger: Some(facts.ledger.to_proto()),
+        floor: 0,
+        next: facts.next.0,
+        head: facts.head.to_bytes(),
+        ended: facts.ended,
+        gone: facts.gone.to_proto(),
+        opened_us: facts.opened.0,
+    }
+}

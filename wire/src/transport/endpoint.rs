@@ -1,0 +1,178 @@
+//! Sockets, endpoints and the one way to dial.
+//!
+//! The endpoint's task runs on the runtime that makes it: keep that one away from disks and hashing, for a
+//! starved driver drops packets.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::identity::Identity;
+use super::names::HUB_NAME;
+use super::refusal::explain;
+use super::settings::Settings;
+use super::tls::{self, TlsError};
+
+/// Why an endpoint could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The socket can't be had.
+    #[error("open UDP socket {address}: {source}{}", advice(source))]
+    Socket {
+        /// Where it was to be bound.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// Certificate, key or authority are of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Called outside a tokio runtime.
+    #[error("a QUIC endpoint needs a tokio runtime: make it inside one")]
+    NoRuntime,
+}
+
+/// Why the hub at an address could not be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answered in time.
+    #[error(
+        "hub {address} didn't answer within {after:?}: check the address, that UDP port {} is open on the \
+         way, and that the hub runs", address.port()
+    )]
+    Timeout {
+        /// What was dialled.
+        address: SocketAddr,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Somebody answered, and it came to nothing.
+    #[error("hub {address}: {}", explain(source))]
+    Handshake {
+        /// What was dialled.
+        address: SocketAddr,
+        /// How it ended.
+        source: ConnectionError,
+    },
+    /// It could not even be tried.
+    #[error("hub {address} can't be dialled: {source}")]
+    Dial {
+        /// What was to be dialled.
+        address: SocketAddr,
+        /// What quinn says.
+        source: quinn::ConnectError,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (another program has the port: is a second copy running?)",
+        io::ErrorKind::AddrNotAvailable => " (no such address on this machine)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need a permission)",
+        _ => "",
+    }
+}
+
+/// An endpoint sites can dial. `[::]` listens on IPv4 too.
+pub fn hub_endpoint(
+    listen: SocketAddr,
+    identity: &Identity,
+    settings: &Settings,
+) -> Result<Endpoint, EndpointError> {
+    let config = hub_config(identity, settings)?;
+    endpoint(socket(listen, settings)?, Some(config))
+}
+
+/// An endpoint that dials hubs. Without `bind` the kernel chooses the port, and IPv4 and IPv6 are both
+/// there where the machine has both.
+pub fn site_endpoint(
+    bind: Option<SocketAddr>,
+    identity: &Identity,
+    settings: &Settings,
+) -> Result<Endpoint, EndpointError> {
+    let config = site_config(identity, settings)?;
+    let socket = match bind {
+        Some(address) => socket(address, settings)?,
+        // A kernel with IPv6 switched off refuses the first.
+        None => socket((Ipv6Addr::UNSPECIFIED, 0).into(), settings)
+            .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), settings))?,
+    };
+    let mut endpoint = endpoint(socket, None)?;
+    endpoint.set_default_client_config(config);
+    Ok(endpoint)
+}
+
+/// The hub's side of connections to come; `Endpoint::set_server_config` takes it when certificates change.
+pub fn hub_config(identity: &Identity, settings: &Settings) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::hub(identity)?));
+    config
+        .transport_config(settings.transport())
+        .max_incoming(settings.handshakes_max)
+        .incoming_buffer_size(settings.handshake_bytes)
+        .incoming_buffer_size_total(settings.handshake_bytes.saturating_mul(settings.handshakes_max as u64));
+    Ok(config)
+}
+
+/// A site's side of connections to come; `Endpoint::set_default_client_config` takes it when certificates
+/// change.
+pub fn site_config(identity: &Identity, settings: &Settings) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::new(Arc::new(tls::site(identity)?));
+    config.transport_config(settings.transport());
+    Ok(config)
+}
+
+/// Dials a hub, under the name all hubs share.
+///
+/// A connection is no proof yet that the hub accepts *us*: it checks our certificate after we are done. A
+/// refusal is the error of the first read; [`explain`] tells what it means.
+pub async fn connect(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    timeout: Duration,
+) -> Result<Connection, ConnectError> {
+    let connecting =
+        endpoint.connect(address, HUB_NAME).map_err(|source| ConnectError::Dial { address, source })?;
+    match tokio::time::timeout(timeout, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(source)) => Err(ConnectError::Handshake { address, source }),
+        Err(_) => Err(ConnectError::Timeout { address, after: timeout }),
+    }
+}
+
+fn endpoint(socket: UdpSocket, config: Option<ServerConfig>) -> Result<Endpoint, EndpointError> {
+    let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
+    let runtime = quinn::default_runtime().ok_or(EndpointError::NoRuntime)?;
+    Endpoint::new(EndpointConfig::default(), config, socket, runtime)
+        .map_err(|source| EndpointError::Socket { address, source })
+}
+
+fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, EndpointError> {
+    let open = || -> io::Result<UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        grow_buffers(&socket, settings.socket_buffer_bytes);
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| EndpointError::Socket { address, source })
+}
+
+/// Asks for large kernel buffers. Less than was asked for is no reason not to start.
+fn grow_buffers(socket: &Socket, bytes: usize) {
+    let asked = socket.set_recv_buffer_size(bytes).and(socket.set_send_buffer_size(bytes));
+    let granted = (socket.recv_buffer_size(), socket.send_buffer_size());
+    let (received, sent) = (granted.0.unwrap_or(0), granted.1.unwrap_or(0));
+    tracing::debug!(
+        asked = bytes,
+        received,
+        sent,
+        error = asked.err().map(tracing::field::display),
+        "UDP buffers granted; raise net.core.rmem_max and net.core.wmem_max if they are less than asked"
+    );
+}

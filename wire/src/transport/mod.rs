@@ -1,0 +1,28 @@
+//! QUIC with mutual TLS: how a site and the hub come to a connection on which each knows the other.
+//!
+//! One private certificate authority signs everybody. [`identity`] loads and checks what a party has,
+//! [`names`] tells a site's certificate from a hub's, [`tls`] makes both sides' rustls configuration,
+//! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, and
+//! [`refusal`] turns a failed handshake into advice.
+//!
+//! Guarantees: TLS 1.3 and `holdfast/1` or nothing; a hub's connection always has exactly one site's name;
+//! a site talks to nobody but a hub of its own authority, whatever address it dialled.
+//!
+//! It never knows what is said on a connection, and never retries: when to dial again is the caller's.
+
+pub mod endpoint;
+pub mod identity;
+pub mod names;
+pub mod refusal;
+pub mod settings;
+pub mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub use endpoint::{ConnectError, EndpointError, connect, hub_endpoint, site_endpoint};
+pub use identity::{Holder, Identity, IdentityError};
+pub use names::{HUB_NAME, NamesError, hub_dns_names, peer_site, site_dns_name, site_of};
+pub use refusal::explain;
+pub use settings::Settings;
+pub use tls::{ALPN, TlsError};
