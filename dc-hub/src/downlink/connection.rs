@@ -1,0 +1,164 @@
+//! One connection, from handshake to its end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use wire::session::hub::Completion;
+use wire::transport::{explain, peer_site};
+use wire::{LedgerId, SegmentNumber, Seq, SiteId, frame, proto};
+
+use super::{Downlink, control, parts};
+
+/// A site that has not said hello by then is not one of ours.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Facts that wait for the session; whoever brings more waits.
+const FACTS: usize = 1024;
+
+/// Something became durable, and the session should know.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// A part is in the journal.
+    Part(LedgerId, SegmentNumber, u32),
+    /// A segment was put together, or not.
+    Completed(LedgerId, SegmentNumber, Seq, Completion),
+}
+
+/// What a connection's tasks share.
+pub(super) struct Peer {
+    pub(super) downlink: Downlink,
+    pub(super) site: SiteId,
+    pub(super) connection: quinn::Connection,
+    /// Ledgers the site has offered and may send parts of.
+    pub(super) ledgers: watch::Sender<BTreeSet<LedgerId>>,
+    pub(super) facts: mpsc::Sender<Fact>,
+}
+
+/// Serves one connection; whatever ends it is said once.
+pub(super) async fn serve(downlink: Downlink, incoming: quinn::Incoming) {
+    let from = incoming.remote_address();
+    let connection = match incoming.await {
+        Ok(connection) => connection,
+        Err(error) => {
+            tracing::warn!(%from, why = explain(&error), "refused a connection");
+            return;
+        }
+    };
+    let site = match peer_site(&connection) {
+        Ok(site) => site,
+        Err(error) => {
+            tracing::warn!(%from, %error, "refused a connection");
+            connection.close(1u32.into(), error.to_string().as_bytes());
+            return;
+        }
+    };
+    let sites = downlink.sites.clone();
+    let mut ticket = None;
+    let ended = session(downlink, &site, &connection, &mut ticket).await;
+    let why = match (&ended, connection.close_reason()) {
+        (_, Some(reason)) if !matches!(reason, quinn::ConnectionError::LocallyClosed) => explain(&reason),
+        (Ok(()), _) => "it said goodbye".to_owned(),
+        (Err(error), _) => format!("{error:#}"),
+    };
+    tracing::info!(%site, why, "site is gone");
+    connection.close(0u32.into(), why.as_bytes());
+    if let Some(ticket) = ticket {
+        sites.leave(&site, ticket, &why);
+    }
+}
+
+async fn session(
+    downlink: Downlink,
+    site: &SiteId,
+    connection: &quinn::Connection,
+    ticket: &mut Option<super::sites::Ticket>,
+) -> anyhow::Result<()> {
+    let greeted = tokio::time::timeout(HELLO_TIMEOUT, greet(connection)).await;
+    let (mut send, reader, hello) = greeted.context("it said no hello")??;
+    if let Some(refusal) = refusal(&downlink, site, &hello) {
+        return refuse(&mut send, refusal).await;
+    }
+    let (own, replaced) = downlink.sites.arrive(site, connection, &hello);
+    *ticket = Some(own);
+    if let Some(replaced) = replaced {
+        replaced.close(2u32.into(), b"a newer connection of the same site took over");
+    }
+    tracing::info!(%site, from = %connection.remote_address(), software = hello.software, "site is here");
+    let (vault, generation) = downlink.vault.archive().identity();
+    let welcome = proto::Welcome {
+        protocol: wire::PROTOCOL,
+        software: concat!("holdfast dc-hub ", env!("CARGO_PKG_VERSION")).to_owned(),
+        vault: bytes::Bytes::copy_from_slice(&vault.0),
+        generation,
+        part_bytes_max: frame::PART_BYTES_MAX as u64,
+        site: site.as_str().to_owned(),
+    };
+    control::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
+    let (facts, brought) = mpsc::channel(FACTS);
+    let peer = Arc::new(Peer {
+        downlink,
+        site: site.clone(),
+        connection: connection.clone(),
+        ledgers: watch::Sender::default(),
+        facts,
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(control::run(peer.clone(), send, reader, brought));
+    tasks.spawn(parts::accept(peer));
+    let ended = tasks.join_next().await;
+    tasks.shutdown().await;
+    match ended {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => Err(anyhow::Error::new(panic).context("a task of the connection")),
+        None => Ok(()),
+    }
+}
+
+type Control = (quinn::SendStream, frame::Reader<quinn::RecvStream>, proto::Hello);
+
+async fn greet(connection: &quinn::Connection) -> anyhow::Result<Control> {
+    let (send, receive) = connection.accept_bi().await.context("accept control stream")?;
+    let mut reader = frame::Reader::new(receive, frame::CONTROL_BYTES_MAX);
+    let first = reader.next::<proto::SiteMessage>().await.context("read hello")?;
+    match first.and_then(|message| message.kind) {
+        Some(proto::site_message::Kind::Hello(hello)) => Ok((send, reader, hello)),
+        _ => bail!("its first message was no hello"),
+    }
+}
+
+fn refusal(downlink: &Downlink, site: &SiteId, hello: &proto::Hello) -> Option<proto::Refuse> {
+    let refuse = |code: proto::RefuseCode, detail: String| {
+        Some(proto::Refuse { code: code.into(), detail, ledger: None })
+    };
+    if !(hello.protocol_min..=hello.protocol_max).contains(&wire::PROTOCOL) {
+        let detail = format!(
+            "this hub speaks protocol {}, the site speaks {} to {}: update the older of the two",
+            wire::PROTOCOL,
+            hello.protocol_min,
+            hello.protocol_max
+        );
+        return refuse(proto::RefuseCode::Protocol, detail);
+    }
+    if let Some(why) = downlink.vault.poisoned() {
+        return refuse(proto::RefuseCode::Vault, why.to_owned());
+    }
+    let others = downlink.sites.snapshot();
+    let connected = others.iter().filter(|(other, state)| state.connected && *other != site).count();
+    if connected >= downlink.limits.sites_max {
+        let detail = format!("{connected} sites are connected, limits.sites_max allows no more");
+        return refuse(proto::RefuseCode::Limit, detail);
+    }
+    None
+}
+
+/// Says no, and waits until that has arrived before the connection is closed.
+async fn refuse(send: &mut quinn::SendStream, refusal: proto::Refuse) -> anyhow::Result<()> {
+    let detail = refusal.detail.clone();
+    control::say(send, proto::hub_message::Kind::Refuse(refusal)).await?;
+    let _ = send.finish();
+    let _ = tokio::time::timeout(HELLO_TIMEOUT, send.stopped()).await;
+    bail!("refused: {detail}")
+}

@@ -1,0 +1,210 @@
+//! The control stream of one site: the task that owns its session.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use prost::Message;
+use site_agent::archive::ArchiveError;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use wire::entry::{ENTRY_BYTES_MAX, Entry};
+use wire::session::hub::{Completion, HubSession, Output, offered_ledgers};
+use wire::{LedgerId, RangeSet, SegmentNumber, Seq, frame, proto};
+
+use super::connection::{Fact, Peer};
+use crate::vault::VaultError;
+
+/// What a batch of entries may unpack to.
+const BATCH_BYTES_MAX: usize = 8 * ENTRY_BYTES_MAX;
+
+/// Runs the session until the site says goodbye (`Ok`) or something fails.
+pub(super) async fn run(
+    peer: Arc<Peer>,
+    send: quinn::SendStream,
+    mut reader: frame::Reader<quinn::RecvStream>,
+    mut facts: mpsc::Receiver<Fact>,
+) -> anyhow::Result<()> {
+    let (vault, generation) = peer.downlink.vault.archive().identity();
+    let mut control =
+        Control { peer, send, session: HubSession::new(vault, generation), completing: JoinSet::new() };
+    loop {
+        control.carry_out().await?;
+        tokio::select! {
+            message = reader.next::<proto::SiteMessage>() => {
+                let Some(message) = message.context("read control stream")? else { return Ok(()) };
+                if control.message(message).await? {
+                    return Ok(());
+                }
+            }
+            fact = facts.recv() => {
+                let Some(fact) = fact else { bail!("its streams are gone") };
+                control.facts(fact, &mut facts);
+            }
+            Some(done) = control.completing.join_next() => {
+                let Fact::Completed(ledger, number, seq, completion) = done.context("put segment together")? else {
+                    continue;
+                };
+                if completion == Completion::Held {
+                    control.peer.downlink.live.closed(&control.peer.site, &ledger, number);
+                }
+                control.session.completed(&ledger, number, seq, completion);
+            }
+        }
+    }
+}
+
+struct Control {
+    peer: Arc<Peer>,
+    send: quinn::SendStream,
+    session: HubSession,
+    completing: JoinSet<Fact>,
+}
+
+impl Control {
+    /// Takes a message in; `true` if it was the last.
+    async fn message(&mut self, message: proto::SiteMessage) -> anyhow::Result<bool> {
+        use proto::site_message::Kind;
+        match message.kind {
+            Some(Kind::Hello(_)) => bail!("it said hello twice"),
+            Some(Kind::Offer(offer)) => self.offer(&offer).await?,
+            Some(Kind::Opened(opened)) => self.opened(&opened).await?,
+            Some(Kind::Entries(entries)) => self.entries(&entries).await?,
+            Some(Kind::Beat(beat)) => self.peer.downlink.sites.beat(&self.peer.site, &beat),
+            Some(Kind::Bye(_)) => return Ok(true),
+            None => {} // of a later version; what matters is announced by the protocol number
+        }
+        Ok(false)
+    }
+
+    async fn offer(&mut self, offer: &proto::Offer) -> anyhow::Result<()> {
+        let mut claimed = Vec::new();
+        for (ledger, state) in offered_ledgers(offer).context("offer")?.into_iter().zip(&offer.ledgers) {
+            if self.claim(&ledger, state).await? {
+                claimed.push(ledger);
+            }
+        }
+        self.session.offered(&self.peer.downlink.vault, claimed, offer.last);
+        Ok(())
+    }
+
+    async fn opened(&mut self, opened: &proto::Opened) -> anyhow::Result<()> {
+        let Some(state) = &opened.ledger else { return Ok(()) };
+        let ledger = LedgerId::from_proto(state.ledger.as_ref()).context("opened")?;
+        if self.claim(&ledger, state).await? {
+            self.session.opened(ledger);
+        }
+        Ok(())
+    }
+
+    /// Takes a ledger in as the site's; `false` if it is another's, which is refused and nothing more.
+    async fn claim(&mut self, ledger: &LedgerId, state: &proto::LedgerState) -> anyhow::Result<bool> {
+        let peer = self.peer.clone();
+        if peer.ledgers.borrow().len() >= peer.downlink.limits.ledgers_per_site_max {
+            bail!("it has more ledgers than limits.ledgers_per_site_max allows");
+        }
+        match peer.downlink.vault.claim(&peer.site, ledger, state).await {
+            Ok(()) => {
+                peer.ledgers.send_modify(|ledgers| {
+                    ledgers.insert(ledger.clone());
+                });
+                Ok(true)
+            }
+            Err(VaultError::Archive(error @ ArchiveError::NotYours { .. })) => {
+                self.refuse_ledger(ledger, proto::RefuseCode::NotYours, &error.to_string()).await?;
+                Ok(false)
+            }
+            Err(error) => Err(error).context("claim ledger"),
+        }
+    }
+
+    async fn entries(&mut self, message: &proto::Entries) -> anyhow::Result<()> {
+        let ledger = LedgerId::from_proto(message.ledger.as_ref()).context("entries")?;
+        if !self.session.knows(&ledger) {
+            bail!("it sent entries of ledger {ledger}, which it never offered");
+        }
+        let entries = unpack(message).with_context(|| format!("entries of {ledger}"))?;
+        let first = Seq(message.first_seq);
+        let vault = self.peer.downlink.vault.clone();
+        match vault.take_entries(&self.peer.site, &ledger, first, entries.clone()).await {
+            Ok(()) => {
+                self.session.entries_stored(&vault, &ledger, first, &entries);
+                Ok(())
+            }
+            Err(VaultError::Archive(error @ ArchiveError::Conflict { .. })) => {
+                tracing::error!(site = %self.peer.site, %error, "same seq, other bytes: ledger quarantined");
+                self.refuse_ledger(&ledger, proto::RefuseCode::Chain, &error.to_string()).await
+            }
+            Err(error) => Err(error).context("store entries"),
+        }
+    }
+
+    /// Takes in what became durable, and everything else that waits: one TailAck for all.
+    fn facts(&mut self, first: Fact, more: &mut mpsc::Receiver<Fact>) {
+        let mut parts: BTreeMap<(LedgerId, SegmentNumber), RangeSet> = BTreeMap::new();
+        let mut next = Some(first);
+        while let Some(fact) = next {
+            if let Fact::Part(ledger, segment, part) = fact {
+                parts.entry((ledger, segment)).or_default().insert_one(part.into());
+            }
+            next = more.try_recv().ok();
+        }
+        let stored: Vec<_> =
+            parts.into_iter().map(|((ledger, segment), parts)| (ledger, segment, parts)).collect();
+        self.session.parts_stored(&self.peer.downlink.vault, &stored);
+    }
+
+    async fn carry_out(&mut self) -> anyhow::Result<()> {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Control(message) => {
+                    frame::write(&mut self.send, &message).await.context("write control stream")?;
+                }
+                Output::Complete { ledger, number, seq } => {
+                    let vault = self.peer.downlink.vault.clone();
+                    self.completing.spawn(async move {
+                        let completion = vault.complete(&ledger, number, seq).await;
+                        Fact::Completed(ledger, number, seq, completion)
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn refuse_ledger(
+        &mut self,
+        ledger: &LedgerId,
+        code: proto::RefuseCode,
+        detail: &str,
+    ) -> anyhow::Result<()> {
+        let refuse =
+            proto::Refuse { code: code.into(), detail: detail.to_owned(), ledger: Some(ledger.to_proto()) };
+        say(&mut self.send, proto::hub_message::Kind::Refuse(refuse)).await
+    }
+}
+
+/// Writes one message.
+pub(super) async fn say(send: &mut quinn::SendStream, kind: proto::hub_message::Kind) -> anyhow::Result<()> {
+    let message = proto::HubMessage { kind: Some(kind) };
+    frame::write(send, &message).await.context("write control stream")
+}
+
+fn unpack(message: &proto::Entries) -> anyhow::Result<Vec<Entry>> {
+    let bytes = message.batch_bytes as usize;
+    if bytes > BATCH_BYTES_MAX {
+        bail!("a batch unpacks to {bytes} bytes, at most {BATCH_BYTES_MAX} are taken");
+    }
+    let batch = match message.encoding() {
+        proto::Encoding::Plain => message.batch.clone(),
+        proto::Encoding::Zstd => {
+            Bytes::from(zstd::bulk::decompress(&message.batch, bytes).context("unpack batch")?)
+        }
+    };
+    let batch = proto::EntryBatch::decode(batch).context("decode batch")?;
+    if batch.entries.len() != message.count as usize {
+        bail!("a batch of {} entries says it has {}", batch.entries.len(), message.count);
+    }
+    batch.entries.into_iter().map(|bytes| Entry::read(bytes).context("read entry")).collect()
+}

@@ -1,0 +1,147 @@
+//! How each site is, as its last beat and its connection tell.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use wire::proto::{Beat, Hello};
+use wire::{SiteId, UnixMicros};
+
+/// One site.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SiteState {
+    /// Is there a connection?
+    pub connected: bool,
+    /// Since when it is so.
+    pub since_us: UnixMicros,
+    /// From which address.
+    pub address: String,
+    /// Why there is none, as far as is known.
+    pub detail: String,
+    /// What it runs.
+    pub software: String,
+    /// Arrival of its last beat, by the hub's clock.
+    pub last_beat_us: UnixMicros,
+    /// What its agent says of its streams.
+    pub cameras: Vec<CameraBeat>,
+    /// Names of its cameras.
+    pub names: BTreeMap<String, String>,
+    /// Entries it has that are not acked.
+    pub unacked: u64,
+    /// Frame arrival to TailAck, as the agent measures it.
+    pub live_lag_ms_p50: u32,
+    /// Likewise, 99 of 100.
+    pub live_lag_ms_p99: u32,
+    /// Bytes of parts taken in since the hub started.
+    pub bytes_in: u64,
+    #[serde(skip)]
+    connection: u64,
+}
+
+/// One stream, as the last beat had it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CameraBeat {
+    /// Which.
+    pub stream: String,
+    /// `recording`, `connecting`, `down`, `refused`.
+    pub state: &'static str,
+    /// Arrival of the last frame in the last durable fragment.
+    pub last_durable_us: i64,
+    /// Why, where there is something to say.
+    pub detail: String,
+}
+
+/// All sites that have ever connected to this run.
+#[derive(Debug, Default)]
+pub struct Sites(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    sites: BTreeMap<SiteId, SiteState>,
+    connections: BTreeMap<SiteId, quinn::Connection>,
+    next: u64,
+}
+
+/// A connection's place among the sites'; the newest of a site counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+impl Sites {
+    /// A copy of all.
+    pub fn snapshot(&self) -> BTreeMap<SiteId, SiteState> {
+        self.lock().sites.clone()
+    }
+
+    /// How many are connected.
+    pub fn connected(&self) -> usize {
+        self.lock().connections.len()
+    }
+
+    /// A connection begins; returns the one it replaces.
+    pub(super) fn arrive(
+        &self,
+        site: &SiteId,
+        connection: &quinn::Connection,
+        hello: &Hello,
+    ) -> (Ticket, Option<quinn::Connection>) {
+        let mut inner = self.lock();
+        inner.next += 1;
+        let ticket = inner.next;
+        let state = inner.sites.entry(site.clone()).or_default();
+        state.connected = true;
+        state.since_us = wire::clock::wall();
+        state.address = connection.remote_address().to_string();
+        state.detail.clear();
+        state.software.clone_from(&hello.software);
+        state.names = hello.cameras.iter().map(|camera| (camera.id.clone(), camera.name.clone())).collect();
+        state.connection = ticket;
+        (Ticket(ticket), inner.connections.insert(site.clone(), connection.clone()))
+    }
+
+    /// A connection has ended.
+    pub(super) fn leave(&self, site: &SiteId, ticket: Ticket, why: &str) {
+        let mut inner = self.lock();
+        let Some(state) = inner.sites.get_mut(site).filter(|state| state.connection == ticket.0) else { return };
+        state.connected = false;
+        state.since_us = wire::clock::wall();
+        why.clone_into(&mut state.detail);
+        inner.connections.remove(site);
+    }
+
+    pub(super) fn beat(&self, site: &SiteId, beat: &Beat) {
+        let mut inner = self.lock();
+        let Some(state) = inner.sites.get_mut(site) else { return };
+        state.last_beat_us = wire::clock::wall();
+        state.unacked = beat.unacked_segments;
+        state.live_lag_ms_p50 = beat.live_lag_ms_p50;
+        state.live_lag_ms_p99 = beat.live_lag_ms_p99;
+        state.cameras = beat.cameras.iter().map(camera).collect();
+    }
+
+    pub(super) fn took(&self, site: &SiteId, bytes: u64) {
+        if let Some(state) = self.lock().sites.get_mut(site) {
+            state.bytes_in += bytes;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn camera(state: &wire::proto::CameraState) -> CameraBeat {
+    use wire::proto::RecordingState as S;
+    let name = match state.state() {
+        S::Unspecified => "unknown",
+        S::Connecting => "connecting",
+        S::Recording => "recording",
+        S::Down => "down",
+        S::Refused => "refused",
+    };
+    CameraBeat {
+        stream: state.stream.clone(),
+        state: name,
+        last_durable_us: state.last_durable_us,
+        detail: state.detail.clone(),
+    }
+}

@@ -1,0 +1,102 @@
+//! `dc-hub`: takes in what many sites record, keeps it, serves it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use dc_hub::config::{self, HubConfig};
+use dc_hub::downlink::{Downlink, Sites};
+use dc_hub::vault::Vault;
+use site_agent::cli;
+use wire::transport::Identity;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take sites in and serve what they recorded, until told to stop
+    Run(Config),
+    /// Say everything that is wrong with a configuration
+    Check {
+        #[command(flatten)]
+        config: Config,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Re-read a vault and check every hash; nobody may have it open
+    Verify {
+        /// The vault's folder (vault.dir)
+        dir: PathBuf,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct Config {
+    /// The configuration file
+    #[arg(long, default_value = "/etc/holdfast/hub.toml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments.config).map(|()| true),
+        Command::Check { config, json } => Ok(config::report(&config::load_hub(&config.config), json)),
+        Command::Verify { dir, json } => cli::run_verify(&dir, json),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("dc-hub: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(file: &Path) -> anyhow::Result<HubConfig> {
+    match config::load_hub(file) {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            Ok(config)
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            anyhow::bail!("{} is not usable; see above", file.display())
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(file: &Path) -> anyhow::Result<()> {
+    cli::log();
+    let config = load(file)?;
+    let stop = cli::stop_signal()?;
+    let files = &config.identity;
+    let identity = Identity::load(&files.ca, &files.certificate, &files.key)?;
+    if let Err(error) = identity.check(wire::clock::wall()) {
+        tracing::error!(%error, "sites will refuse this hub");
+    }
+    let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
+    let downlink = Downlink {
+        vault: vault.clone(),
+        live: Arc::default(),
+        sites: Arc::new(Sites::default()),
+        limits: config.limits.clone(),
+    };
+    let endpoint = Downlink::bind(&config, &identity)?;
+    let http = dc_hub::api::start(&config, &downlink, stop.clone()).await?;
+    tracing::info!(hub = config.hub.name, sites = %config.hub.listen, "listening");
+    downlink.run(endpoint, stop).await;
+    let _ = http.await;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! The vault: the archive of what sites send, and the journal of what they have not finished.
+//!
+//! It answers the replication session's questions ([`VaultView`]) from what is durable, and puts
+//! segments together when all their parts are.
+
+use std::io::Write;
+use std::path::Path;
+
+use site_agent::archive::verify::hash_file;
+use site_agent::archive::{Archive, ArchiveError, Change, layout};
+use wire::chain::Head;
+use wire::entry::{Entry, part_count};
+use wire::session::hub::{Completion, KnownSegment, VaultView};
+use wire::session::site::recovered_from;
+use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
+
+use crate::journal::{Journal, JournalError, TailPart};
+
+/// Why the vault could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The archive could not.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The journal could not.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// An open vault. Clones share it.
+#[derive(Clone)]
+pub struct Vault {
+    archive: Archive,
+    journal: Journal,
+}
+
+impl Vault {
+    /// Opens the vault in `dir`, making it if there is none.
+    pub fn open(dir: &Path, journal_file_bytes: u64) -> Result<Self, VaultError> {
+        let archive = Archive::open(dir)?;
+        clear_incoming(dir)?;
+        let held = |ledger: &LedgerId, number| match archive.seq_of(ledger, number) {
+            Ok(Some(seq)) => archive.holds(ledger, seq),
+            _ => false,
+        };
+        let journal = Journal::open(&dir.join("tails"), journal_file_bytes, held)?;
+        Ok(Self { archive, journal })
+    }
+
+    /// What is complete.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// What is not.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Why it accepts nothing more, if so.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.archive.poisoned().or_else(|| self.journal.poisoned())
+    }
+
+    /// Takes a ledger of a site in, or finds that it is another's.
+    pub async fn claim(&self, site: &SiteId, ledger: &LedgerId, state: &proto::LedgerState) -> Result<(), VaultError> {
+        let known = self.archive.ledger(ledger);
+        let opened = UnixMicros(state.opened_us);
+        let change = Change::Open { ledger: ledger.clone(), site: site.clone(), opened };
+        if known.as_ref().is_none_or(|record| record.site != site.as_str()) {
+            self.archive.submit(change).await?;
+        }
+        if state.ended && known.is_none_or(|record| !record.ended) {
+            self.archive.submit(Change::End { ledger: ledger.clone() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes entries in, as first encoded.
+    pub async fn take_entries(
+        &self,
+        site: &SiteId,
+        ledger: &LedgerId,
+        first: Seq,
+        entries: Vec<Entry>,
+    ) -> Result<(), VaultError> {
+        let change = Change::Entries { site: site.clone(), ledger: ledger.clone(), first, entries };
+        Ok(self.archive.submit(change).await.map(drop)?)
+    }
+
+    /// Makes a part durable in the journal.
+    pub async fn take_part(&self, part: TailPart) -> Result<(), VaultError> {
+        Ok(self.journal.append(part).await?)
+    }
+
+    /// Puts a segment together from its parts; checks it against its entry before it is called held.
+    pub async fn complete(&self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) -> Completion {
+        let (vault, id) = (self.clone(), ledger.clone());
+        let put_together = tokio::task::spawn_blocking(move || vault.put_together(&id, number, seq));
+        let file = match put_together.await {
+            Ok(Ok(Some(file))) => file,
+            Ok(Ok(None)) => {
+                tracing::error!(%ledger, segment = %number, "parts don't hash to their entry; asking for them again");
+                self.forget(ledger, number, seq);
+                return Completion::Mismatch;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%ledger, segment = %number, %error, "put segment together");
+                return Completion::Failed;
+            }
+            Err(_) => return Completion::Failed,
+        };
+        match self.archive.submit(Change::Bytes { ledger: ledger.clone(), seq, file }).await {
+            Ok(_) => {
+                self.forget(ledger, number, seq);
+                Completion::Held
+            }
+            Err(error) => {
+                tracing::error!(%ledger, segment = %number, %error, "store segment");
+                Completion::Failed
+            }
+        }
+    }
+
+    /// Writes the file; `None` if it does not hash to its entry.
+    fn put_together(
+        &self,
+        ledger: &LedgerId,
+        number: SegmentNumber,
+        seq: Seq,
+    ) -> Result<Option<std::path::PathBuf>, VaultError> {
+        let entry = self.archive.entry(ledger, seq)?;
+        let Some(segment) = entry.as_ref().and_then(Entry::segment) else { return Ok(None) };
+        let before = recovered_from(segment);
+        let path = layout::incoming(self.archive.dir(), ledger, number);
+        let io = |what| {
+            let path = path.clone();
+            move |source| ArchiveError::Io { what, path, source }
+        };
+        let mut file = std::fs::File::create(&path).map_err(io("make file"))?;
+        for part in 0..part_count(segment) {
+            let mut data = self.journal.read(ledger, number, part)?;
+            if let (None, Some((ledger, number))) = (&data, &before) {
+                data = self.journal.read(ledger, *number, part)?;
+            }
+            let Some(data) = data else { return Ok(None) };
+            file.write_all(&data).map_err(io("write file"))?;
+        }
+        let (hash, bytes) = hash_file(&path).map_err(io("read back"))?;
+        let right = hash.as_bytes().as_slice() == segment.hash && bytes == segment.bytes;
+        Ok(right.then_some(path))
+    }
+
+    fn forget(&self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {
+        self.journal.forget(ledger, number);
+        let entry = self.archive.entry(ledger, seq).ok().flatten();
+        if let Some((ledger, number)) = entry.as_ref().and_then(Entry::segment).and_then(recovered_from) {
+            self.journal.forget(&ledger, number);
+        }
+    }
+}
+
+/// What was being put together when the last run ended; the parts are still in the journal.
+fn clear_incoming(dir: &Path) -> Result<(), ArchiveError> {
+    for path in layout::files(&dir.join("incoming"))? {
+        std::fs::remove_file(&path).map_err(|source| ArchiveError::Io { what: "delete", path, source })?;
+    }
+    Ok(())
+}
+
+impl VaultView for Vault {
+    fn ledger(&self, ledger: &LedgerId) -> (Seq, Head) {
+        let known = self.archive.ledger(ledger).map(|record| (record.next(), record.head()));
+        known.unwrap_or_else(|| (Seq(0), Head::genesis(ledger)))
+    }
+
+    fn held(&self, ledger: &LedgerId) -> RangeSet {
+        self.archive.ledger(ledger).map(|record| record.held()).unwrap_or_default()
+    }
+
+    fn segment(&self, ledger: &LedgerId, number: SegmentNumber) -> Option<KnownSegment> {
+        // An index that can't be read answers as if it were empty: nothing is acked on its word.
+        let seq = self.archive.seq_of(ledger, number).ok().flatten()?;
+        let entry = self.archive.entry(ledger, seq).ok().flatten()?;
+        let segment = entry.segment()?;
+        Some(KnownSegment { seq, parts: part_count(segment), recovered_from: recovered_from(segment) })
+    }
+
+    fn tail(&self, ledger: &LedgerId, number: SegmentNumber) -> RangeSet {
+        self.journal.parts(ledger, number)
+    }
+
+    fn tails(&self, ledger: &LedgerId) -> Vec<(SegmentNumber, RangeSet)> {
+        self.journal.of_ledger(ledger).into_iter().map(|tail| (tail.segment, tail.parts)).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! The configurations that are written: templates with every key, its default and its meaning.
+
+use std::fmt::Write;
+
+use site_agent::config::defaults;
+use wire::discover::HubAddress;
+
+use super::plan::{Camera, HubPlan, SitePlan};
+
+const SITE: &str = include_str!("site.toml");
+const HUB: &str = include_str!("hub.toml");
+
+/// The one of the hub's two addresses that is not used.
+const NO_ADDRESS: &str = "#address = \"hub.example.com:7443\"";
+const NO_SRV: &str = "#srv = \"_holdfast._udp.example.com\"";
+
+/// A site's configuration.
+pub(super) fn site(plan: &SitePlan, hub: &HubAddress) -> String {
+    let name = plan.name.clone().unwrap_or_else(|| plan.id.to_string());
+    let (address, srv) = match hub {
+        HubAddress::Fixed { .. } => (format!("address = {}", quote(&hub.to_string())), NO_SRV.to_owned()),
+        HubAddress::Srv(name) => (NO_ADDRESS.to_owned(), format!("srv = {}", quote(name))),
+    };
+    let mut text = fill(
+        SITE,
+        &[
+            ("id", quote(plan.id.as_str())),
+            ("name", quote(&name)),
+            ("address", address),
+            ("srv", srv),
+            ("beat_ms", plan.beat_ms.unwrap_or(defaults::BEAT_MS).to_string()),
+            ("archive_dir", quote(plan.archive_dir.as_deref().unwrap_or(defaults::ARCHIVE_DIR))),
+            ("segment_s", plan.segment_s.unwrap_or(defaults::SEGMENT_S).to_string()),
+            ("fragment_ms", plan.fragment_ms.unwrap_or(defaults::FRAGMENT_MS).to_string()),
+            ("http_listen", quote(plan.http_listen.as_deref().unwrap_or(defaults::SITE_HTTP_LISTEN))),
+        ],
+    );
+    for camera in &plan.cameras {
+        // Writing to a string can't fail.
+        let _ = write_camera(&mut text, camera);
+    }
+    text
+}
+
+/// A hub node's configuration.
+pub(super) fn hub(plan: &HubPlan) -> String {
+    fill(
+        HUB,
+        &[
+            ("name", quote(&plan.name)),
+            ("listen", quote(plan.listen.as_deref().unwrap_or(defaults::HUB_LISTEN))),
+            ("vault_dir", quote(plan.vault_dir.as_deref().unwrap_or(defaults::VAULT_DIR))),
+            ("journal_mb", defaults::JOURNAL_MB.to_string()),
+            ("http_listen", quote(plan.http_listen.as_deref().unwrap_or(defaults::HUB_HTTP_LISTEN))),
+            ("sites_max", defaults::SITES_MAX.to_string()),
+            ("ledgers_per_site_max", defaults::LEDGERS_PER_SITE_MAX.to_string()),
+            ("tail_mb_per_site_max", defaults::TAIL_MB_PER_SITE_MAX.to_string()),
+        ],
+    )
+}
+
+fn write_camera(text: &mut String, camera: &Camera) -> std::fmt::Result {
+    writeln!(text, "\n[[camera]]\nid = {}", quote(&camera.id))?;
+    writeln!(text, "name = {}", quote(camera.name.as_deref().unwrap_or(&camera.id)))?;
+    writeln!(text, "audio = {}\nmetadata = {}", camera.audio, camera.metadata)?;
+    for stream in &camera.streams {
+        writeln!(text, "\n[[camera.stream]]\nname = {}\nurl = {}", quote(&stream.name), quote(&stream.url))?;
+        if let Some((username, password)) = &stream.credentials {
+            writeln!(text, "username = {}\npassword = {}", quote(username), quote(password.reveal()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces every `@name@`. What is put in is not looked at again, so a value may hold `@`.
+fn fill(template: &str, values: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    for (at, part) in template.split('@').enumerate() {
+        let value = values.iter().find(|(name, _)| at % 2 == 1 && *name == part);
+        text.push_str(value.map_or(part, |(_, value)| value));
+    }
+    text
+}
+
+/// A TOML string.
+pub(super) fn quote(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_put_in_once() {
+        assert_eq!(fill("a = @x@, b = @y@\n", &[("x", "@y@".into()), ("y", "2".into())]), "a = @y@, b = 2\n");
+    }
+
+    #[test]
+    fn strings_survive_toml() {
+        assert_eq!(quote("a\"b\\c\n\u{7f}ü@"), "\"a\\\"b\\\\c\\u000A\\u007Fü@\"");
+    }
+}

@@ -1,0 +1,3 @@
+//! The operator's command line, and the demo.
+
+pub mod init;

@@ -1,0 +1,80 @@
+//! What can be asked of the writer.
+
+use std::path::PathBuf;
+
+use wire::chain::Head;
+use wire::entry::Entry;
+use wire::{LedgerId, RangeSet, Seq, SiteId, UnixMicros, proto};
+
+/// One change; it becomes durable whole or not at all.
+#[derive(Debug)]
+pub enum Change {
+    /// A ledger begins: an own one at a site, an offered one in a vault.
+    Open {
+        /// Which.
+        ledger: LedgerId,
+        /// Whose.
+        site: SiteId,
+        /// When its origin began.
+        opened: UnixMicros,
+    },
+    /// The ledger's origin will never write again.
+    End {
+        /// Which.
+        ledger: LedgerId,
+    },
+    /// The writer of a ledger adds an entry; its seq is given now.
+    Append {
+        /// To which ledger.
+        ledger: LedgerId,
+        /// When, by the writer's wall clock.
+        at: UnixMicros,
+        /// What.
+        kind: proto::entry::Kind,
+        /// The closed file that a segment is about; it is moved into place.
+        file: Option<PathBuf>,
+    },
+    /// A vault takes in entries as they were first encoded.
+    Entries {
+        /// From which site.
+        site: SiteId,
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Where they begin.
+        first: Seq,
+        /// In order.
+        entries: Vec<Entry>,
+    },
+    /// A vault takes in the bytes of a known segment; the file was checked against the entry.
+    Bytes {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which entry.
+        seq: Seq,
+        /// The file; it is moved into place.
+        file: PathBuf,
+    },
+    /// The vault has acked these.
+    Acked {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which.
+        seqs: RangeSet,
+        /// They replace what was known, rather than adding to it.
+        all: bool,
+    },
+}
+
+/// What came of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// An entry was appended.
+    Appended {
+        /// Its place.
+        seq: Seq,
+        /// The chain's head after it.
+        head: Head,
+    },
+    /// It is durable.
+    Stored,
+}

@@ -1,0 +1,136 @@
+//! Where things lie in an archive's folder.
+//!
+//! ```text
+//! index/                                              RocksDB
+//! media/<site>/<camera>/<stream>/<origin>/<thousands>/<number>.mp4
+//! open/<camera>/<stream>/<origin>/<number>.mp4        being recorded
+//! incoming/                                           being put together by a vault
+//! lock                                                held while somebody has the archive open
+//! ```
+//! A folder takes a thousand segments, so that none grows without bound.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use wire::{LedgerId, SegmentNumber, SiteId};
+
+use super::{ArchiveError, Result};
+
+const SEGMENTS_PER_FOLDER: u64 = 1000;
+
+/// Makes the folders.
+pub fn make(dir: &Path) -> Result<()> {
+    for part in ["index", "media", "open", "incoming"] {
+        let path = dir.join(part);
+        fs::create_dir_all(&path).map_err(|source| ArchiveError::Io { what: "make folder", path, source })?;
+    }
+    Ok(())
+}
+
+/// Takes the lock; it is let go when the file is closed, however the process ends.
+pub fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = open.map_err(|source| ArchiveError::Io { what: "open lock", path, source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(ArchiveError::Locked(dir.to_owned())),
+    }
+}
+
+/// The file of a committed segment.
+pub fn segment(dir: &Path, site: &SiteId, ledger: &LedgerId, number: SegmentNumber) -> PathBuf {
+    ledger_media(dir, site, ledger)
+        .join(format!("{:06}", number.0 / SEGMENTS_PER_FOLDER))
+        .join(format!("{:09}.mp4", number.0))
+}
+
+/// The folder with all segments of a ledger.
+pub fn ledger_media(dir: &Path, site: &SiteId, ledger: &LedgerId) -> PathBuf {
+    dir.join("media").join(site.as_str()).join(ledger.stream.as_str()).join(ledger.origin.to_string())
+}
+
+/// The file of a segment that is being recorded.
+pub fn open_segment(dir: &Path, ledger: &LedgerId, number: SegmentNumber) -> PathBuf {
+    dir.join("open")
+        .join(ledger.stream.as_str())
+        .join(ledger.origin.to_string())
+        .join(format!("{:09}.mp4", number.0))
+}
+
+/// Where a vault puts a segment together.
+pub fn incoming(dir: &Path, ledger: &LedgerId, number: SegmentNumber) -> PathBuf {
+    let stream = ledger.stream.as_str().replace('/', "_");
+    dir.join("incoming").join(format!("{stream}-{}-{:09}.mp4", ledger.origin, number.0))
+}
+
+/// The ledger and number of a file in `open/`; `None` for anything else.
+pub fn parse_open_segment(dir: &Path, path: &Path) -> Option<(LedgerId, SegmentNumber)> {
+    let parts: Vec<_> = path.strip_prefix(dir.join("open")).ok()?.iter().filter_map(|part| part.to_str()).collect();
+    let [camera, stream, origin, file] = parts.as_slice() else { return None };
+    let stream = wire::StreamId::new(camera, stream).ok()?;
+    let number = file.strip_suffix(".mp4")?.parse().ok()?;
+    Some((LedgerId { origin: origin.parse().ok()?, stream }, SegmentNumber(number)))
+}
+
+/// The number of a committed segment's file.
+pub fn parse_number(path: &Path) -> Option<SegmentNumber> {
+    path.file_name()?.to_str()?.strip_suffix(".mp4")?.parse().ok().map(SegmentNumber)
+}
+
+/// All files below `dir`, in order; nothing if there is no such folder.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let listed = match fs::read_dir(&folder) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(ArchiveError::Io { what: "list folder", path: folder, source }),
+        };
+        for entry in listed.flatten() {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Syncs a folder, so that the names in it survive a power cut.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| ArchiveError::Io { what: "sync folder", path: folder.to_owned(), source })
+}
+
+/// Makes a folder and syncs every name that this adds.
+pub fn make_synced(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    make_synced(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(ArchiveError::Io { what: "make folder", path: folder.to_owned(), source: error });
+        }
+        _ => {}
+    }
+    sync_folder(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::OriginId;
+
+    #[test]
+    fn open_segments_are_recognised() {
+        let dir = Path::new("/a");
+        let ledger = LedgerId { origin: OriginId([7; 16]), stream: "till-1/main".parse().unwrap() };
+        let path = open_segment(dir, &ledger, SegmentNumber(12));
+        assert_eq!(parse_open_segment(dir, &path), Some((ledger, SegmentNumber(12))));
+        assert_eq!(parse_open_segment(dir, Path::new("/a/open/x.mp4")), None);
+    }
+}

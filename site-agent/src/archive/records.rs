@@ -1,0 +1,96 @@
+//! What the index keeps of a ledger beside its entries. Protobuf, so that later versions can add to it.
+
+use wire::chain::Head;
+use wire::{RangeSet, Seq, SiteId, UnixMicros, proto};
+
+use super::{ArchiveError, Result};
+
+/// The state of a ledger.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct LedgerRecord {
+    /// Whose it is.
+    #[prost(string, tag = "1")]
+    pub site: String,
+    /// The seq of the entry to come.
+    #[prost(uint64, tag = "2")]
+    pub next: u64,
+    /// The chain's head before it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub head: Vec<u8>,
+    /// Its origin will never write again.
+    #[prost(bool, tag = "4")]
+    pub ended: bool,
+    /// When its origin began.
+    #[prost(int64, tag = "5")]
+    pub opened_us: i64,
+    /// The latest instant any of its entries speaks of.
+    #[prost(int64, tag = "6")]
+    pub last_us: i64,
+    /// Seqs that are durable here: the entry, and the bytes where it has any.
+    #[prost(message, repeated, tag = "7")]
+    pub held_ranges: Vec<proto::Range>,
+    /// Seqs whose bytes were here once.
+    #[prost(message, repeated, tag = "8")]
+    pub gone_ranges: Vec<proto::Range>,
+    /// Seqs that the vault has acked (at a site).
+    #[prost(message, repeated, tag = "9")]
+    pub acked_ranges: Vec<proto::Range>,
+    /// Bytes of the segments held here.
+    #[prost(uint64, tag = "10")]
+    pub bytes: u64,
+}
+
+impl LedgerRecord {
+    /// A ledger without entries.
+    pub fn new(site: &SiteId, genesis: Head, opened: UnixMicros) -> Self {
+        Self {
+            site: site.as_str().to_owned(),
+            head: genesis.0.to_vec(),
+            opened_us: opened.0,
+            last_us: opened.0,
+            ..Self::default()
+        }
+    }
+
+    /// Whose it is.
+    pub fn site(&self) -> Result<SiteId> {
+        SiteId::new(self.site.clone()).map_err(|error| ArchiveError::Damaged("a ledger".into(), error.to_string()))
+    }
+
+    /// The seq of the entry to come.
+    pub fn next(&self) -> Seq {
+        Seq(self.next)
+    }
+
+    /// The chain's head before it. A damaged record reads as zeros and so fails every comparison.
+    pub fn head(&self) -> Head {
+        Head::from_bytes(&self.head).unwrap_or(Head([0; 32]))
+    }
+
+    /// When its origin began.
+    pub fn opened(&self) -> UnixMicros {
+        UnixMicros(self.opened_us)
+    }
+
+    /// Seqs durable here.
+    pub fn held(&self) -> RangeSet {
+        RangeSet::from_proto(&self.held_ranges)
+    }
+
+    /// Seqs whose bytes were here once.
+    pub fn gone(&self) -> RangeSet {
+        RangeSet::from_proto(&self.gone_ranges)
+    }
+
+    /// Seqs the vault has acked.
+    pub fn acked(&self) -> RangeSet {
+        RangeSet::from_proto(&self.acked_ranges)
+    }
+
+    /// Marks seqs durable here.
+    pub(super) fn hold(&mut self, seq: Seq) {
+        let mut held = self.held();
+        held.insert_one(seq.0);
+        self.held_ranges = held.to_proto();
+    }
+}

@@ -1,0 +1,97 @@
+//! What a run finds when it starts: the ledgers of runs that ended without saying so, and files that
+//! are not in the index yet.
+//!
+//! Nothing is appended to an ended ledger. Files are handed to the new run, which enters them into its
+//! own ledgers and says what they continue.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use media::read::rebuild;
+use wire::{LedgerId, SegmentNumber, proto};
+
+use super::{Archive, ArchiveError, Change, Result, layout};
+
+/// A file with complete fragments that no entry names.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The ledger that would have held it.
+    pub ledger: LedgerId,
+    /// Its number there.
+    pub number: SegmentNumber,
+    /// The entry body for the new ledger; its `number` has yet to be set.
+    pub segment: proto::Segment,
+    /// The file, cut to its complete fragments.
+    pub file: PathBuf,
+}
+
+/// Ends the ledgers of earlier runs and collects what they left. Files without one complete fragment are
+/// moved aside into `discarded/`, never deleted.
+pub fn recover(archive: &Archive) -> Result<Vec<Recovered>> {
+    let mut files = layout::files(&archive.dir().join("open"))?;
+    for ledger in archive.open_ledgers() {
+        files.extend(files_without_entry(archive, &ledger)?);
+        archive.submit_blocking(Change::End { ledger })?;
+    }
+    let mut recovered: Vec<Recovered> = Vec::new();
+    for file in files {
+        match salvage(&file)? {
+            Some(found) => recovered.push(found),
+            None => set_aside(archive.dir(), &file)?,
+        }
+    }
+    recovered.sort_by_key(|found| (found.segment.start_us, found.number));
+    Ok(recovered)
+}
+
+/// Files that were renamed into place just before the index would have named them. They are the newest
+/// of their ledger, so only its last folder is looked at.
+fn files_without_entry(archive: &Archive, ledger: &LedgerId) -> Result<Vec<PathBuf>> {
+    let Some(record) = archive.ledger(ledger) else { return Ok(Vec::new()) };
+    let media = layout::ledger_media(archive.dir(), &record.site()?, ledger);
+    let files = layout::files(&media)?;
+    let Some(last) = files.iter().filter_map(|file| file.parent()).max() else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| file.parent() == Some(last)) {
+        if let Some(number) = layout::parse_number(file)
+            && archive.seq_of(ledger, number)?.is_none()
+        {
+            found.push(file.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn salvage(file: &Path) -> Result<Option<Recovered>> {
+    let io = |what| move |source| ArchiveError::Io { what, path: file.to_owned(), source };
+    let bytes = fs::read(file).map_err(io("read open segment"))?;
+    let Ok(rebuilt) = rebuild(SegmentNumber(0), &bytes) else { return Ok(None) };
+    let cut = || {
+        let open = OpenOptions::new().write(true).open(file)?;
+        open.set_len(rebuilt.valid_bytes as u64)?;
+        open.sync_all()
+    };
+    cut().map_err(io("cut open segment to its complete fragments"))?;
+    Ok(Some(Recovered {
+        ledger: rebuilt.ledger,
+        number: rebuilt.number,
+        segment: rebuilt.segment,
+        file: file.to_owned(),
+    }))
+}
+
+fn set_aside(dir: &Path, file: &Path) -> Result<()> {
+    let folder = dir.join("discarded");
+    layout::make_synced(&folder)?;
+    let flat = file.strip_prefix(dir).unwrap_or(file).to_string_lossy().replace('/', "_");
+    let target = folder.join(flat);
+    tracing::warn!(file = %file.display(), to = %target.display(), "no complete fragment in an open segment");
+    fs::rename(file, &target).map_err(|source| ArchiveError::Io { what: "set aside", path: target, source })
+}
+
+/// Names of all files the index should know: for finding orphans.
+pub(super) fn known_files(dir: &Path, known: &BTreeSet<PathBuf>) -> Result<Vec<PathBuf>> {
+    let files = layout::files(&dir.join("media"))?;
+    Ok(files.into_iter().filter(|file| !known.contains(file)).collect())
+}

@@ -1,0 +1,162 @@
+//! Re-reads a whole archive offline: every chain, every file, every hash.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use wire::chain::Head;
+use wire::entry::Entry;
+use wire::{LedgerId, SegmentNumber, Seq};
+
+use super::index::Index;
+use super::records::LedgerRecord;
+use super::{Result, layout, recover};
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Segments whose bytes should be here.
+    pub segments: u64,
+    /// Bytes of those that were read.
+    pub bytes: u64,
+    /// Ledgers whose chain was followed.
+    pub ledgers: u64,
+    /// Entries of all kinds.
+    pub entries: u64,
+    /// Segments known by entry whose bytes are not here (still to come, or gone).
+    pub without_bytes: u64,
+    /// Everything that is wrong, named.
+    pub bad: Vec<String>,
+    /// Files that no entry names.
+    pub orphans: u64,
+    /// Files of segments that were never closed; the next start takes them in.
+    pub open: u64,
+    /// Does all that the archive claims hold?
+    pub ok: bool,
+}
+
+/// How far a verification has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Entries looked at.
+    pub done: u64,
+    /// Entries in all.
+    pub total: u64,
+}
+
+/// Verifies the archive in `dir`, which nobody may have open. It writes nothing but the lock.
+pub fn verify(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report> {
+    if !dir.join("index").is_dir() {
+        return Err(super::ArchiveError::Io {
+            what: "open archive",
+            path: dir.to_owned(),
+            source: std::io::Error::new(std::io::ErrorKind::NotFound, "there is no archive here"),
+        });
+    }
+    let _lock = layout::lock(dir)?;
+    let index = Index::open_read_only(dir)?;
+    let ledgers = index.ledgers()?;
+    let total = ledgers.values().map(|record| record.next).sum();
+    let mut pass = Pass { dir, report: Report::default(), files: BTreeSet::new(), done: 0 };
+    for (ledger, record) in &ledgers {
+        pass.ledger(&index, ledger, record, &mut |done| progress(Progress { done, total }))?;
+    }
+    let mut report = pass.report;
+    let orphans = recover::known_files(dir, &pass.files)?;
+    report.orphans = orphans.len() as u64;
+    report.open = layout::files(&dir.join("open"))?.len() as u64;
+    report.ok = report.bad.is_empty();
+    Ok(report)
+}
+
+struct Pass<'a> {
+    dir: &'a Path,
+    report: Report,
+    files: BTreeSet<PathBuf>,
+    done: u64,
+}
+
+impl Pass<'_> {
+    fn ledger(
+        &mut self,
+        index: &Index,
+        ledger: &LedgerId,
+        record: &LedgerRecord,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        self.report.ledgers += 1;
+        let held = record.held();
+        let mut head = Head::genesis(ledger);
+        let mut next = 0;
+        index.walk(ledger, 0..record.next, |seq, stored, entry| {
+            if seq.0 != next {
+                self.bad(format!("{ledger}: entries {next} to {seq} are missing"));
+            }
+            next = seq.0 + 1;
+            head = head.after(entry.bytes());
+            if head != stored {
+                self.bad(format!("{ledger} entry {seq}: the chain does not hash"));
+                head = stored;
+            }
+            self.entry(ledger, record, seq, &entry, held.contains(seq.0))?;
+            self.done += 1;
+            progress(self.done);
+            Ok(())
+        })?;
+        if next != record.next || head != record.head() {
+            self.bad(format!("{ledger}: the chain ends at {next}, the ledger says {}", record.next));
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        ledger: &LedgerId,
+        record: &LedgerRecord,
+        seq: Seq,
+        entry: &Entry,
+        held: bool,
+    ) -> Result<()> {
+        self.report.entries += 1;
+        let Some(segment) = entry.segment() else { return Ok(()) };
+        if !held {
+            self.report.without_bytes += 1;
+            return Ok(());
+        }
+        self.report.segments += 1;
+        let path = layout::segment(self.dir, &record.site()?, ledger, SegmentNumber(segment.number));
+        match hash_file(&path) {
+            Err(error) => self.bad(format!("{ledger} entry {seq}: read {}: {error}", path.display())),
+            Ok((hash, bytes)) => {
+                self.report.bytes += bytes;
+                if hash.as_bytes().as_slice() != segment.hash || bytes != segment.bytes {
+                    self.bad(format!("{ledger} entry {seq}: {} does not hash to its entry", path.display()));
+                }
+            }
+        }
+        self.files.insert(path);
+        Ok(())
+    }
+
+    fn bad(&mut self, what: String) {
+        self.report.bad.push(what);
+    }
+}
+
+/// BLAKE3 and length of a file.
+pub fn hash_file(path: &Path) -> std::io::Result<(blake3::Hash, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hasher.finalize(), bytes));
+        }
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}

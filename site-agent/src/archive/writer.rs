@@ -1,0 +1,263 @@
+//! The one thread that changes an archive: takes all changes that wait, makes their files durable, then
+//! their rows, in one batch, then tells everybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::WriteBatch;
+use tokio::sync::{mpsc, oneshot};
+use wire::chain::Head;
+use wire::entry::{Entry, part_count};
+use wire::{LedgerId, SegmentNumber, Seq, SiteId};
+
+use super::change::{Change, Done};
+use super::records::LedgerRecord;
+use super::{ArchiveError, Event, Inner, Result, layout};
+
+/// Changes that wait at most; whoever submits more waits.
+const QUEUE: usize = 1024;
+/// Changes synced together at most.
+const GROUP: usize = 256;
+
+pub(super) struct Job {
+    pub(super) change: Change,
+    pub(super) reply: oneshot::Sender<Result<Done>>,
+}
+
+/// Starts the thread; it ends when all senders are gone.
+pub(super) fn start(inner: Arc<Inner>) -> mpsc::Sender<Job> {
+    let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE);
+    let run = move || {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP
+                && let Ok(job) = waiting.try_recv()
+            {
+                group.push(job);
+            }
+            commit(&inner, group);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("archive-writer".into()).spawn(run) {
+        tracing::error!(%error, "start archive writer"); // every submit will answer Closed
+    }
+    jobs
+}
+
+/// A change whose rows are in the batch, waiting for the sync.
+struct Prepared {
+    reply: oneshot::Sender<Result<Done>>,
+    done: Done,
+    event: Option<Event>,
+}
+
+fn commit(inner: &Inner, group: Vec<Job>) {
+    if let Some(why) = inner.poison.get() {
+        for job in group {
+            let _ = job.reply.send(Err(ArchiveError::Poisoned(why.clone())));
+        }
+        return;
+    }
+    let mut pass = Pass { inner, changed: BTreeMap::new(), batch: WriteBatch::default(), folders: BTreeSet::new() };
+    let mut prepared = Vec::new();
+    for job in group {
+        match pass.apply(job.change) {
+            Ok((done, event)) => prepared.push(Prepared { reply: job.reply, done, event }),
+            Err(error) => {
+                let _ = job.reply.send(Err(error));
+            }
+        }
+    }
+    match pass.finish() {
+        Ok(()) => prepared.into_iter().for_each(|prepared| publish(inner, prepared)),
+        Err(error) => {
+            inner.poison(&error.to_string());
+            for prepared in prepared {
+                let _ = prepared.reply.send(Err(ArchiveError::Poisoned(error.to_string())));
+            }
+        }
+    }
+}
+
+fn publish(inner: &Inner, prepared: Prepared) {
+    if let Some(event) = prepared.event {
+        let _ = inner.events.send(event); // nobody may be listening
+    }
+    let _ = prepared.reply.send(Ok(prepared.done)); // whoever asked may be gone; it is durable all the same
+}
+
+/// One group of changes on their way to one batch.
+struct Pass<'a> {
+    inner: &'a Inner,
+    changed: BTreeMap<LedgerId, LedgerRecord>,
+    batch: WriteBatch,
+    /// Folders that took a file.
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Pass<'_> {
+    fn apply(&mut self, change: Change) -> Result<(Done, Option<Event>)> {
+        match change {
+            Change::Open { ledger, site, opened } => {
+                if let Some(known) = self.record(&ledger) {
+                    self.check_owner(&ledger, &known, &site)?;
+                    return Ok((Done::Stored, None));
+                }
+                let record = LedgerRecord::new(&site, Head::genesis(&ledger), opened);
+                self.changed.insert(ledger.clone(), record);
+                Ok((Done::Stored, Some(Event::Opened(ledger))))
+            }
+            Change::End { ledger } => {
+                let mut record = self.known(&ledger)?;
+                record.ended = true;
+                self.changed.insert(ledger, record);
+                Ok((Done::Stored, None))
+            }
+            Change::Append { ledger, at, kind, file } => self.append(ledger, Entry::write(at, kind), file),
+            Change::Entries { site, ledger, first, entries } => self.take_in(&site, ledger, first, &entries),
+            Change::Bytes { ledger, seq, file } => self.take_bytes(ledger, seq, &file),
+            Change::Acked { ledger, seqs, all } => {
+                let mut record = self.known(&ledger)?;
+                let acked = if all { seqs } else { record.acked().union(&seqs) };
+                record.acked_ranges = acked.to_proto();
+                self.changed.insert(ledger, record);
+                Ok((Done::Stored, None))
+            }
+        }
+    }
+
+    fn append(&mut self, ledger: LedgerId, entry: Entry, file: Option<PathBuf>) -> Result<(Done, Option<Event>)> {
+        let mut record = self.known(&ledger)?;
+        if record.ended {
+            return Err(ArchiveError::Ended(ledger));
+        }
+        let site = record.site()?;
+        let segment = entry.segment().map(|segment| (SegmentNumber(segment.number), part_count(segment)));
+        if let (Some(file), Some((number, _))) = (file, segment) {
+            self.place(&site, &ledger, number, &file)?;
+        }
+        let seq = record.next();
+        let head = self.add(&site, &ledger, &mut record, &entry);
+        record.hold(seq);
+        record.bytes += entry.segment().map_or(0, |segment| segment.bytes);
+        self.changed.insert(ledger.clone(), record);
+        Ok((Done::Appended { seq, head }, Some(Event::Appended { ledger, seq, head, segment })))
+    }
+
+    fn take_in(
+        &mut self,
+        site: &SiteId,
+        ledger: LedgerId,
+        first: Seq,
+        entries: &[Entry],
+    ) -> Result<(Done, Option<Event>)> {
+        let mut record = self.known(&ledger)?;
+        self.check_owner(&ledger, &record, site)?;
+        if first > record.next() {
+            return Err(ArchiveError::OutOfOrder { ledger, first, next: record.next() });
+        }
+        for (seq, entry) in (first.0..).map(Seq).zip(entries) {
+            if seq < record.next() {
+                self.check_same(&ledger, seq, entry)?;
+                continue;
+            }
+            self.add(site, &ledger, &mut record, entry);
+            if entry.segment().is_none() {
+                record.hold(seq);
+            }
+        }
+        self.changed.insert(ledger, record);
+        Ok((Done::Stored, None))
+    }
+
+    fn take_bytes(&mut self, ledger: LedgerId, seq: Seq, file: &Path) -> Result<(Done, Option<Event>)> {
+        let mut record = self.known(&ledger)?;
+        let entry = self.inner.index.entry(&ledger, seq)?;
+        let segment = entry.as_ref().and_then(|(_, entry)| entry.segment());
+        let Some(segment) = segment else {
+            let what = "bytes came for an entry that is no segment".to_owned();
+            return Err(ArchiveError::Damaged(format!("{ledger} entry {seq}"), what));
+        };
+        self.place(&record.site()?, &ledger, SegmentNumber(segment.number), file)?;
+        if !record.held().contains(seq.0) {
+            record.bytes += segment.bytes;
+        }
+        record.hold(seq);
+        self.changed.insert(ledger, record);
+        Ok((Done::Stored, None))
+    }
+
+    /// Puts an entry's rows into the batch and moves the record on; returns the new head.
+    fn add(&mut self, site: &SiteId, ledger: &LedgerId, record: &mut LedgerRecord, entry: &Entry) -> Head {
+        let (seq, head) = (record.next(), record.head().after(entry.bytes()));
+        self.inner.index.put_entry(&mut self.batch, site, ledger, seq, head, entry);
+        record.next = seq.0 + 1;
+        record.head = head.0.to_vec();
+        if let Some((_, end)) = super::query::span_of(entry) {
+            record.last_us = record.last_us.max(end.0);
+        }
+        head
+    }
+
+    /// Makes a file durable and moves it where the index will say it is.
+    fn place(&mut self, site: &SiteId, ledger: &LedgerId, number: SegmentNumber, file: &Path) -> Result<()> {
+        let target = layout::segment(&self.inner.dir, site, ledger, number);
+        let folder = target.parent().unwrap_or(&self.inner.dir).to_owned();
+        let synced = File::open(file).and_then(|file| file.sync_all());
+        if let Err(source) = synced {
+            // The kernel has forgotten which pages were dirty: a retry would report success falsely.
+            let error = ArchiveError::Io { what: "sync segment file", path: file.to_owned(), source };
+            self.inner.poison(&error.to_string());
+            return Err(error);
+        }
+        layout::make_synced(&folder)?;
+        fs::rename(file, &target).map_err(|source| ArchiveError::Io {
+            what: "move segment file into place",
+            path: target.clone(),
+            source,
+        })?;
+        self.folders.insert(folder);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        if let Some(why) = self.inner.poison.get() {
+            return Err(ArchiveError::Poisoned(why.clone()));
+        }
+        for folder in &self.folders {
+            layout::sync_folder(folder)?;
+        }
+        let mut batch = self.batch;
+        for (ledger, record) in &self.changed {
+            self.inner.index.put_ledger(&mut batch, ledger, record);
+        }
+        self.inner.index.write(batch)?;
+        self.inner.write_ledgers().extend(self.changed);
+        Ok(())
+    }
+
+    fn record(&self, ledger: &LedgerId) -> Option<LedgerRecord> {
+        self.changed.get(ledger).cloned().or_else(|| self.inner.read_ledgers().get(ledger).cloned())
+    }
+
+    fn known(&self, ledger: &LedgerId) -> Result<LedgerRecord> {
+        self.record(ledger).ok_or_else(|| ArchiveError::UnknownLedger(ledger.clone()))
+    }
+
+    fn check_owner(&self, ledger: &LedgerId, record: &LedgerRecord, site: &SiteId) -> Result<()> {
+        let owner = record.site()?;
+        if &owner == site { Ok(()) } else { Err(ArchiveError::NotYours { ledger: ledger.clone(), owner }) }
+    }
+
+    fn check_same(&self, ledger: &LedgerId, seq: Seq, entry: &Entry) -> Result<()> {
+        let known = self.inner.index.entry(ledger, seq)?;
+        match known {
+            Some((_, known)) if known.bytes() == entry.bytes() => Ok(()),
+            Some(_) => Err(ArchiveError::Conflict { ledger: ledger.clone(), seq }),
+            // It is in the very batch being made: somebody sent it twice at once. Let them send again.
+            None => Err(ArchiveError::OutOfOrder { ledger: ledger.clone(), first: seq, next: seq }),
+        }
+    }
+}

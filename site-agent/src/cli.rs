@@ -1,0 +1,79 @@
+//! What both daemons' command lines share: logging, signals, `check` and `verify`.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::archive::verify::{Progress, Report, verify};
+
+/// Logs to standard error; `HOLDFAST_LOG` sets what, `info` if it is not there.
+pub fn log() {
+    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second initialisation (in tests) leaves the first in place.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// Cancelled at SIGTERM and SIGINT; a second signal ends the process at once.
+pub fn stop_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        for last in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if last {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping; once more to end at once");
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// Runs `verify DIR`: progress on standard error, the result on standard output. Returns whether the
+/// archive is what it claims to be.
+pub fn run_verify(dir: &Path, json: bool) -> anyhow::Result<bool> {
+    let mut shown = 0;
+    let show = |progress: Progress| {
+        if progress.done - shown >= 1000 {
+            shown = progress.done;
+            eprintln!("{} of {} entries", progress.done, progress.total);
+        }
+    };
+    let report = verify(dir, show)?;
+    if json { println!("{}", serde_json::to_string(&report)?) } else { print_report(dir, &report) }
+    Ok(report.ok)
+}
+
+fn print_report(dir: &Path, report: &Report) {
+    for bad in &report.bad {
+        println!("BAD   {bad}");
+    }
+    println!(
+        "{}: {} segments ({} bytes) in {} ledgers, {} entries; {} bad, {} orphans, {} open: {}",
+        dir.display(),
+        report.segments,
+        report.bytes,
+        report.ledgers,
+        report.entries,
+        report.bad.len(),
+        report.orphans,
+        report.open,
+        if report.ok { "ok" } else { "NOT ok" }
+    );
+}
+
+/// Prints one JSON object on a line of its own.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}

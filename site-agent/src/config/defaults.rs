@@ -1,0 +1,73 @@
+//! Every default of both configurations, and the range each number may have.
+//!
+//! The configurations that `holdfast init` writes name these values; a test keeps them equal.
+
+use std::ops::RangeInclusive;
+
+/// `identity.ca`
+pub const CA: &str = "ca.pem";
+/// `identity.certificate` at a site
+pub const SITE_CERTIFICATE: &str = "site.pem";
+/// `identity.key` at a site
+pub const SITE_KEY: &str = "site-key.pem";
+/// `identity.certificate` at a hub
+pub const HUB_CERTIFICATE: &str = "hub.pem";
+/// `identity.key` at a hub
+pub const HUB_KEY: &str = "hub-key.pem";
+
+/// `hub.beat_ms`: short enough for a verdict within two seconds.
+pub const BEAT_MS: u64 = 500;
+/// The range of `hub.beat_ms`
+pub const BEAT_MS_RANGE: RangeInclusive<u64> = 100..=10_000;
+
+/// `archive.dir`
+pub const ARCHIVE_DIR: &str = "/var/lib/holdfast/site";
+/// `archive.segment_s`
+pub const SEGMENT_S: u64 = 10;
+/// The range of `archive.segment_s`
+pub const SEGMENT_S_RANGE: RangeInclusive<u64> = 2..=600;
+/// `archive.fragment_ms`: about what is lost with a stolen recorder.
+pub const FRAGMENT_MS: u64 = 1_000;
+/// The range of `archive.fragment_ms`
+pub const FRAGMENT_MS_RANGE: RangeInclusive<u64> = 200..=10_000;
+
+/// `http.listen` of a site agent: this machine only.
+pub const SITE_HTTP_LISTEN: &str = "127.0.0.1:8081";
+
+/// `camera.audio`: off, since recording voices is forbidden in more places than recording pictures.
+pub const AUDIO: bool = false;
+/// `camera.metadata`
+pub const METADATA: bool = true;
+/// `camera.stream.connect_timeout_s`
+pub const CONNECT_TIMEOUT_S: u64 = 5;
+/// The range of `camera.stream.connect_timeout_s`
+pub const CONNECT_TIMEOUT_S_RANGE: RangeInclusive<u64> = 1..=60;
+/// The range of `camera.stream.max_timestamp_jump_s`, which is off by default
+pub const MAX_TIMESTAMP_JUMP_S_RANGE: RangeInclusive<u64> = 1..=3_600;
+
+/// `hub.name` of a hub node
+pub const HUB_NAME: &str = "hub-1";
+/// The port hubs listen on, and sites dial.
+pub const HUB_PORT: u16 = 7443;
+/// `hub.listen` of a hub node
+pub const HUB_LISTEN: &str = "[::]:7443";
+/// `vault.dir`
+pub const VAULT_DIR: &str = "/var/lib/holdfast/hub";
+/// `vault.journal_mb`
+pub const JOURNAL_MB: u64 = 64;
+/// The range of `vault.journal_mb`
+pub const JOURNAL_MB_RANGE: RangeInclusive<u64> = 8..=65_536;
+/// `http.listen` of a hub
+pub const HUB_HTTP_LISTEN: &str = "127.0.0.1:8080";
+/// `limits.sites_max`
+pub const SITES_MAX: u64 = 200;
+/// The range of `limits.sites_max`
+pub const SITES_MAX_RANGE: RangeInclusive<u64> = 1..=10_000;
+/// `limits.ledgers_per_site_max`: each restart of a site adds one for every stream.
+pub const LEDGERS_PER_SITE_MAX: u64 = 10_000;
+/// The range of `limits.ledgers_per_site_max`
+pub const LEDGERS_PER_SITE_MAX_RANGE: RangeInclusive<u64> = 16..=1_000_000;
+/// `limits.tail_mb_per_site_max`: ten seconds of fifty streams of 4 Mbit/s.
+pub const TAIL_MB_PER_SITE_MAX: u64 = 256;
+/// The range of `limits.tail_mb_per_site_max`
+pub const TAIL_MB_PER_SITE_MAX_RANGE: RangeInclusive<u64> = 8..=65_536;

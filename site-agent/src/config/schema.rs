@@ -1,0 +1,81 @@
+//! A site's file as written: which keys there are. Everything is optional here, so that one reading
+//! finds all problems; what must be there and what fits is [`super::site_check`]'s.
+
+use serde::Deserialize;
+
+use super::identity::IdentitySection;
+use super::leaf::{Flag, Secret, Text, Whole};
+
+/// Every section of a site's file, as a path into an example of it.
+pub const SITE_SECTIONS: &[&str] =
+    &["", "site", "identity", "hub", "archive", "http", "camera[0]", "camera[0].stream[0]"];
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "sections such as [site]", default)]
+pub(super) struct SiteFile {
+    pub(super) site: Option<SiteSection>,
+    pub(super) identity: Option<IdentitySection>,
+    pub(super) hub: Option<HubSection>,
+    pub(super) archive: Option<ArchiveSection>,
+    pub(super) http: Option<HttpSection>,
+    pub(super) camera: Option<Vec<CameraSection>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [site]", default)]
+pub(super) struct SiteSection {
+    pub(super) id: Option<Text>,
+    pub(super) name: Option<Text>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [hub]", default)]
+pub(super) struct HubSection {
+    pub(super) address: Option<Text>,
+    pub(super) srv: Option<Text>,
+    pub(super) dns_servers: Option<Vec<Text>>,
+    pub(super) beat_ms: Option<Whole>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [archive]", default)]
+pub(super) struct ArchiveSection {
+    pub(super) dir: Option<Text>,
+    pub(super) segment_s: Option<Whole>,
+    pub(super) fragment_ms: Option<Whole>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [http]", default)]
+pub(super) struct HttpSection {
+    pub(super) listen: Option<Text>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [[camera]]", default)]
+pub(super) struct CameraSection {
+    pub(super) id: Option<Text>,
+    pub(super) name: Option<Text>,
+    pub(super) audio: Option<Flag>,
+    pub(super) metadata: Option<Flag>,
+    pub(super) stream: Option<Vec<StreamSection>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [[camera.stream]]", default)]
+pub(super) struct StreamSection {
+    pub(super) name: Option<Text>,
+    pub(super) url: Option<Text>,
+    pub(super) username: Option<Text>,
+    pub(super) password: Option<Secret>,
+    pub(super) password_file: Option<Text>,
+    pub(super) connect_timeout_s: Option<Whole>,
+    pub(super) transport: Option<Text>,
+    pub(super) teardown: Option<Text>,
+    pub(super) session_id: Option<Text>,
+    pub(super) unassigned_channel_data: Option<Text>,
+    pub(super) initial_timestamp: Option<Text>,
+    pub(super) initial_seq: Option<Text>,
+    pub(super) unknown_rtcp_ssrc: Option<Text>,
+    pub(super) max_timestamp_jump_s: Option<Whole>,
+}

@@ -1,0 +1,105 @@
+//! A site's configuration as the agent uses it: checked, typed, with every default filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+use wire::discover::{DnsConfig, HubAddress};
+use wire::{SiteId, StreamId};
+
+use super::{IdentityFiles, Quirks, Secret};
+
+/// Everything a site agent is told.
+#[derive(Clone, Debug)]
+pub struct SiteConfig {
+    /// Which site this is.
+    pub site: Site,
+    /// Who it is to the hub. The files are there if there is a hub.
+    pub identity: IdentityFiles,
+    /// The hub, unless the site records for itself only.
+    pub hub: Option<Hub>,
+    /// Where and how recordings are kept.
+    pub archive: Archive,
+    /// Where timelines and pictures are served.
+    pub http: Http,
+    /// What is recorded. May be empty.
+    pub cameras: Vec<Camera>,
+}
+
+/// Which site this is.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its id, as in its certificate.
+    pub id: SiteId,
+    /// What people call it.
+    pub name: String,
+}
+
+/// The hub.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// Where it is.
+    pub address: HubAddress,
+    /// Who is asked for names.
+    pub dns: DnsConfig,
+    /// How often the site says that it is well.
+    pub beat: Duration,
+}
+
+/// Where and how recordings are kept.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// The archive's folder.
+    pub dir: PathBuf,
+    /// How long a segment is, about: it ends at a keyframe.
+    pub segment: Duration,
+    /// How long a fragment is at most.
+    pub fragment: Duration,
+}
+
+/// Where timelines and pictures are served.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// A camera.
+#[derive(Clone, Debug)]
+pub struct Camera {
+    /// Its id, which survives its replacement.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Whether sound is recorded.
+    pub audio: bool,
+    /// Whether ONVIF metadata is kept as events.
+    pub metadata: bool,
+    /// What is recorded of it; at least one.
+    pub streams: Vec<Stream>,
+}
+
+/// One stream of a camera.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Camera and stream.
+    pub id: StreamId,
+    /// Where it is: RTSP, and without credentials.
+    pub url: Url,
+    /// What to log in with.
+    pub credentials: Option<Credentials>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How it must be treated.
+    pub quirks: Quirks,
+}
+
+/// What to log in to a camera with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}

@@ -1,0 +1,23 @@
+//! The site: cameras recorded into an archive of its own, and streamed to the hub.
+//!
+//! | module | holds | never knows |
+//! |---|---|---|
+//! | [`config`] | the TOML, its checks | what runs with it |
+//! | [`camera`] | RTSP by retina: frames in, with the reasons when there are none | archives, networks beyond the camera's |
+//! | [`virtual_server`] | cameras → archive; one origin per run | the hub |
+//! | [`archive`] | segment files and their index; commit, recovery, verify | cameras, networks |
+//! | [`live`] | what is being recorded right now | disks |
+//! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
+//! | [`serve`] | timeline, live, playlist, export over HTTP | who records |
+//! | [`uplink`] | the archive → the hub | cameras |
+
+pub mod archive;
+pub mod camera;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod coverage;
+pub mod live;
+// pub mod serve;
+pub mod uplink;
+pub mod virtual_server;

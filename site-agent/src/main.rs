@@ -1,0 +1,158 @@
+//! `site-agent`: records a site's cameras and streams them to the hub.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use site_agent::archive::Archive;
+use site_agent::config::{self, SiteConfig};
+use site_agent::uplink::{Uplink, UplinkStatus};
+use site_agent::virtual_server::{self, VirtualServer};
+use site_agent::{cli, daemon};
+use wire::transport::Identity;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Record, keep, and stream to the hub until told to stop
+    Run(Config),
+    /// Say everything that is wrong with a configuration
+    Check {
+        #[command(flatten)]
+        config: Config,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take in what a crash left, without recording
+    Recover(Config),
+    /// Re-read an archive and check every hash; nobody may have it open
+    Verify {
+        /// The archive's folder (archive.dir)
+        dir: PathBuf,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct Config {
+    /// The configuration file
+    #[arg(long, default_value = "/etc/holdfast/site.toml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments.config).map(|()| true),
+        Command::Check { config, json } => Ok(config::report(&config::load_site(&config.config), json)),
+        Command::Recover(arguments) => recover(&arguments.config).map(|()| true),
+        Command::Verify { dir, json } => cli::run_verify(&dir, json),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("site-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(file: &Path) -> anyhow::Result<SiteConfig> {
+    let outcome = config::load_site(file);
+    match outcome {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            Ok(config)
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            anyhow::bail!("{} is not usable; see above", file.display())
+        }
+    }
+}
+
+fn recover(file: &Path) -> anyhow::Result<()> {
+    cli::log();
+    let config = load(file)?;
+    let archive = Archive::open(&config.archive.dir)?;
+    let count = virtual_server::recover(&archive, &config.site.id)?;
+    println!("{count} open segments were taken in");
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(file: &Path) -> anyhow::Result<()> {
+    cli::log();
+    let config = Arc::new(load(file)?);
+    let stop = cli::stop_signal()?;
+    let identity = match &config.hub {
+        Some(_) => Some(identity(&config)?),
+        None => None,
+    };
+    let archive = Archive::open(&config.archive.dir)?;
+    let live = Arc::default();
+    let server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
+    tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
+    let status = Arc::new(UplinkStatus::default());
+    let surface = daemon::Surface {
+        config: config.clone(),
+        archive: archive.clone(),
+        live: live.clone(),
+        statuses: server.statuses(),
+        uplink: status.clone(),
+        origin: server.origin(),
+    };
+    let http = surface.start(stop.clone()).await?;
+    // The uplink outlives the recorders, so that what they close at the end still reaches the hub.
+    let hang_up = tokio_util::sync::CancellationToken::new();
+    let uplink = identity.map(|identity| {
+        let uplink = Uplink {
+            config: config.clone(),
+            identity,
+            archive: archive.clone(),
+            live,
+            statuses: server.statuses(),
+            origin: server.origin(),
+            status: status.clone(),
+        };
+        tokio::spawn(uplink.run(hang_up.clone()))
+    });
+    stop.cancelled().await;
+    server.stop().await;
+    tracing::info!("recorders are stopped");
+    if let Some(uplink) = uplink {
+        daemon::drain(&status).await;
+        hang_up.cancel();
+        let _ = uplink.await;
+    }
+    let _ = http.await;
+    Ok(())
+}
+
+fn identity(config: &SiteConfig) -> anyhow::Result<Identity> {
+    let files = &config.identity;
+    let identity = Identity::load(&files.ca, &files.certificate, &files.key)?;
+    let site = identity.site().context("identity.certificate")?;
+    anyhow::ensure!(
+        *site == config.site.id,
+        "site.id is `{}`, the certificate {} says `{site}`: use the certificate made for this site",
+        config.site.id,
+        files.certificate.display()
+    );
+    if let Err(error) = identity.check(wire::clock::wall()) {
+        // A site whose clock is wrong must still record; the hub decides whom it lets in.
+        tracing::warn!(%error, "the hub may refuse this certificate");
+    }
+    Ok(identity)
+}

@@ -1,0 +1,212 @@
+//! The control stream: messages in, and out whatever the session wants said.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::session::site::Output;
+use wire::{LedgerId, Seq, frame, proto};
+
+use super::connection::Shared;
+use crate::archive::Change;
+
+/// Batches shorter than this are sent as they are: compressing them gains nothing.
+const COMPRESS_FROM_BYTES: usize = 4096;
+/// Entries are small and repetitive; more effort than this gains little.
+const COMPRESS_LEVEL: i32 = 3;
+
+/// Takes in the hub's messages.
+pub(super) async fn read(
+    shared: Arc<Shared>,
+    mut reader: frame::Reader<quinn::RecvStream>,
+) -> anyhow::Result<()> {
+    while let Some(message) = reader.next::<proto::HubMessage>().await.context("read control stream")? {
+        if let Some(proto::hub_message::Kind::Welcome(welcome)) = &message.kind {
+            check_welcome(&shared, welcome)?;
+        }
+        let head_at = |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
+        let running = {
+            let mut session = shared.session();
+            let was = session.is_running();
+            session.handle_message(message, &head_at).context("hub's message")?;
+            session.is_running() && !was
+        };
+        if running {
+            let address = shared.connection.remote_address();
+            tracing::info!(hub = %address, "hub link is up");
+            let _ = shared.running_since.set(wire::clock::now());
+            shared.uplink.status.update(|state| {
+                state.connected = true;
+                state.connects += 1;
+                state.hub = address.to_string();
+                state.detail.clear();
+                state.since_us = wire::clock::wall();
+            });
+            shared.queues().values().for_each(|queue| queue.ring());
+        }
+        shared.wake.notify_one();
+    }
+    bail!("the hub ended the control stream")
+}
+
+fn check_welcome(shared: &Shared, welcome: &proto::Welcome) -> anyhow::Result<()> {
+    let own = shared.uplink.config.site.id.as_str();
+    if welcome.site != own {
+        bail!("the hub takes this site for `{}`, the configuration says `{own}`: site.id must be the certificate's", welcome.site);
+    }
+    if welcome.protocol != wire::PROTOCOL {
+        bail!("the hub chose protocol {}, this agent speaks {}: update the older of the two", welcome.protocol, wire::PROTOCOL);
+    }
+    Ok(())
+}
+
+/// Carries out what the session puts out, and beats.
+pub(super) async fn write(
+    shared: Arc<Shared>,
+    mut stream: quinn::SendStream,
+    jobs: mpsc::Sender<(LedgerId, Seq)>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let every = shared.uplink.config.hub.as_ref().map_or(std::time::Duration::from_millis(500), |hub| hub.beat);
+    let mut beats = tokio::time::interval(every);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut number = 0;
+    loop {
+        loop {
+            let output = shared.session().poll_output();
+            match output {
+                Some(output) => carry_out(&shared, &mut stream, &jobs, output).await?,
+                None => break,
+            }
+        }
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            _ = beats.tick() => {
+                if shared.session().is_running() {
+                    number += 1;
+                    let beat = beat(&shared, number);
+                    say(&mut stream, proto::site_message::Kind::Beat(beat)).await?;
+                }
+            }
+            () = cancel.cancelled() => {
+                let bye = proto::Bye { reason: proto::ByeReason::Shutdown.into(), back_in_s: 0 };
+                say(&mut stream, proto::site_message::Kind::Bye(bye)).await?;
+                let _ = stream.finish();
+                // The hub closes the connection when it has read this far; a dead link times out.
+                let _ = tokio::time::timeout(std::time::Duration::from_secs(1), stream.stopped()).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn carry_out(
+    shared: &Shared,
+    stream: &mut quinn::SendStream,
+    jobs: &mpsc::Sender<(LedgerId, Seq)>,
+    output: Output,
+) -> anyhow::Result<()> {
+    match output {
+        Output::Control(message) => frame::write(stream, &message).await.context("write control stream")?,
+        Output::Entries { ledger, seqs } => {
+            for message in entries(shared, &ledger, seqs)? {
+                say(stream, proto::site_message::Kind::Entries(message)).await?;
+            }
+        }
+        // The session never has more jobs out than the channel has places.
+        Output::Backlog { ledger, seq } => jobs.send((ledger, seq)).await.context("backlog senders are gone")?,
+        Output::Acked { ledger, seqs, all } => {
+            let known = shared.uplink.archive.acked(&ledger);
+            if (all && known != seqs) || (!all && !seqs.is_empty()) {
+                shared.uplink.archive.submit(Change::Acked { ledger, seqs, all }).await.context("remember acks")?;
+            }
+        }
+        Output::TailAcked { ledger, segment, parts } => {
+            shared.lag().acked(&ledger, segment, &parts, wire::clock::now());
+            let summary = shared.lag().summary();
+            shared.uplink.status.update(|state| state.live_lag_ms = summary);
+        }
+        Output::Quarantined { ledger, detail } => {
+            tracing::error!(%ledger, detail, "ledger is quarantined: nothing of it is sent; a person must look");
+            shared.uplink.status.update(|state| state.quarantined.push(format!("{ledger}: {detail}")));
+        }
+        Output::Refused(refuse) => bail!("the hub refuses this site: {}", refuse.detail),
+    }
+    Ok(())
+}
+
+/// Entries as they were first encoded, in messages far below the frame limit.
+fn entries(
+    shared: &Shared,
+    ledger: &LedgerId,
+    seqs: std::ops::Range<u64>,
+) -> anyhow::Result<Vec<proto::Entries>> {
+    let stored = shared.uplink.archive.entries(ledger, seqs.clone())?;
+    let mut messages = Vec::new();
+    let mut first = seqs.start;
+    let mut batch = proto::EntryBatch::default();
+    let mut bytes = 0;
+    for entry in stored {
+        if bytes + entry.bytes().len() > frame::CONTROL_BYTES_MAX / 2 && !batch.entries.is_empty() {
+            let count = batch.entries.len() as u64;
+            messages.push(entries_message(ledger, first, std::mem::take(&mut batch))?);
+            first += count;
+            bytes = 0;
+        }
+        bytes += entry.bytes().len();
+        batch.entries.push(entry.bytes().clone());
+    }
+    if !batch.entries.is_empty() {
+        messages.push(entries_message(ledger, first, batch)?);
+    }
+    Ok(messages)
+}
+
+fn entries_message(ledger: &LedgerId, first: u64, batch: proto::EntryBatch) -> anyhow::Result<proto::Entries> {
+    let count = u32::try_from(batch.entries.len()).context("count entries")?;
+    let plain = batch.encode_to_vec();
+    let batch_bytes = u32::try_from(plain.len()).context("measure entries")?;
+    let (encoding, batch) = if plain.len() < COMPRESS_FROM_BYTES {
+        (proto::Encoding::Plain, plain)
+    } else {
+        (proto::Encoding::Zstd, zstd::bulk::compress(&plain, COMPRESS_LEVEL).context("compress entries")?)
+    };
+    Ok(proto::Entries {
+        ledger: Some(ledger.to_proto()),
+        first_seq: first,
+        count,
+        encoding: encoding.into(),
+        batch: Bytes::from(batch),
+        batch_bytes,
+    })
+}
+
+async fn say(stream: &mut quinn::SendStream, kind: proto::site_message::Kind) -> anyhow::Result<()> {
+    let message = proto::SiteMessage { kind: Some(kind) };
+    frame::write(stream, &message).await.context("write control stream")
+}
+
+fn beat(shared: &Shared, number: u64) -> proto::Beat {
+    let statuses = shared.uplink.statuses.snapshot();
+    let cameras = statuses.into_iter().map(|(stream, status)| proto::CameraState {
+        stream: stream.into(),
+        state: status.state.into(),
+        last_durable_us: status.last_durable_us.map_or(0, |at| at.0),
+        detail: status.detail,
+    });
+    let unacked = shared.session().unacked();
+    let lag = shared.lag().summary();
+    shared.uplink.status.update(|state| state.unacked = unacked);
+    proto::Beat {
+        number,
+        sent_us: wire::clock::wall().0,
+        cameras: cameras.collect(),
+        unacked_segments: unacked,
+        unacked_bytes: 0,
+        live_lag_ms_p50: u32::try_from(lag.p50).unwrap_or(u32::MAX),
+        live_lag_ms_p99: u32::try_from(lag.p99).unwrap_or(u32::MAX),
+    }
+}

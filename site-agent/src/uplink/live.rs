@@ -1,0 +1,150 @@
+//! Live parts: followed as they are recorded, sent on one stream per ledger.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use wire::session::site;
+use wire::{LedgerId, frame};
+
+use super::connection::{Place, Shared, facts_of, part_message, priority};
+use crate::archive::Event;
+use crate::live::LivePart;
+
+/// The bytes of a ledger's live parts in line; the session decides which goes next.
+#[derive(Default)]
+pub(super) struct Queue {
+    parts: Mutex<BTreeMap<Place, Arc<LivePart>>>,
+    bell: Notify,
+}
+
+impl Queue {
+    fn put(&self, part: Arc<LivePart>) {
+        self.lock().insert((part.segment, part.part), part);
+        self.bell.notify_one();
+    }
+
+    /// Takes a part out, and forgets those before it, which the session has given up.
+    fn take(&self, place: Place) -> Option<Arc<LivePart>> {
+        let mut parts = self.lock();
+        let later = parts.split_off(&place);
+        *parts = later;
+        parts.remove(&place)
+    }
+
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, Arc<LivePart>>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the session what is recorded and committed.
+pub(super) async fn follow(
+    shared: Arc<Shared>,
+    mut events: broadcast::Receiver<Event>,
+    open: Vec<Arc<LivePart>>,
+    mut parts: broadcast::Receiver<Arc<LivePart>>,
+    new_queues: mpsc::Sender<LedgerId>,
+) -> anyhow::Result<()> {
+    for part in open {
+        recorded(&shared, part, &new_queues).await?;
+    }
+    loop {
+        tokio::select! {
+            // Parts first: a segment's parts are all told before its entry, so that the session sees at
+            // once whether anything of it is left for the backlog.
+            biased;
+            part = parts.recv() => match part {
+                Ok(part) => recorded(&shared, part, &new_queues).await?,
+                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "live parts left to the backlog"),
+                Err(RecvError::Closed) => anyhow::bail!("live is closed"),
+            },
+            event = events.recv() => match event {
+                Ok(event) => happened(&shared, event),
+                // The session no longer knows what there is: a new one will.
+                Err(RecvError::Lagged(missed)) => anyhow::bail!("missed {missed} commits; connecting anew"),
+                Err(RecvError::Closed) => anyhow::bail!("the archive is closed"),
+            },
+        }
+    }
+}
+
+async fn recorded(
+    shared: &Shared,
+    part: Arc<LivePart>,
+    new_queues: &mpsc::Sender<LedgerId>,
+) -> anyhow::Result<()> {
+    let place = site::LivePart { segment: part.segment, part: part.part, since: part.since };
+    let ledger = part.ledger.clone();
+    let (queue, is_new) = {
+        let mut queues = shared.queues();
+        let is_new = !queues.contains_key(&ledger);
+        (queues.entry(ledger.clone()).or_default().clone(), is_new)
+    };
+    // Into the queue before the session knows of it: its sender may ask at once.
+    queue.put(part);
+    if !shared.session().part_recorded(&ledger, place) {
+        queue.take((place.segment, place.part));
+    }
+    queue.ring();
+    if is_new {
+        new_queues.send(ledger).await.context("live senders are gone")?;
+    }
+    Ok(())
+}
+
+fn happened(shared: &Shared, event: Event) {
+    match event {
+        Event::Opened(ledger) => {
+            if let Some(record) = shared.uplink.archive.ledger(&ledger) {
+                shared.session().ledger_opened(facts_of(ledger, &record));
+            }
+        }
+        Event::Appended { ledger, seq, head, segment } => {
+            shared.session().committed(&ledger, seq, head, segment);
+        }
+    }
+    shared.wake.notify_one();
+}
+
+/// Runs a sender for each ledger that has live parts.
+pub(super) async fn send_all(shared: Arc<Shared>, mut ledgers: mpsc::Receiver<LedgerId>) -> anyhow::Result<()> {
+    let mut senders = JoinSet::new();
+    loop {
+        tokio::select! {
+            ledger = ledgers.recv() => match ledger {
+                Some(ledger) => drop(senders.spawn(send(shared.clone(), ledger))),
+                None => return Ok(()),
+            },
+            Some(ended) = senders.join_next() => ended.context("live sender")??,
+        }
+    }
+}
+
+async fn send(shared: Arc<Shared>, ledger: LedgerId) -> anyhow::Result<()> {
+    let Some(queue) = shared.queues().get(&ledger).cloned() else { return Ok(()) };
+    let mut stream = shared.connection.open_uni().await.context("open live stream")?;
+    stream.set_priority(priority::LIVE).context("set priority")?;
+    loop {
+        let next = shared.session().next_live(&ledger, wire::clock::now());
+        let Some(next) = next else {
+            queue.bell.notified().await;
+            continue;
+        };
+        let Some(part) = queue.take((next.segment, next.part)) else { continue };
+        if shared.running_since.get().is_some_and(|running| part.since >= *running) {
+            shared.lag().sent(&ledger, part.segment, part.part, part.since);
+        }
+        frame::write(&mut stream, &part_message(&part, true)).await.context("send live part")?;
+        shared.uplink.status.update(|state| {
+            state.live_parts += 1;
+            state.live_bytes += part.data.len() as u64;
+        });
+    }
+}

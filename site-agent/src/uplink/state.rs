@@ -1,0 +1,82 @@
+//! How the link to the hub is.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+use wire::UnixMicros;
+
+use super::lag::{Lag, LagSummary};
+
+/// The link as it was last seen.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LinkState {
+    /// Is there a connection, and has the hub told what it has?
+    pub connected: bool,
+    /// Since when it is so.
+    pub since_us: UnixMicros,
+    /// The hub's address, while connected.
+    pub hub: String,
+    /// Why it is down, in words.
+    pub detail: String,
+    /// Connections that came about in this run.
+    pub connects: u64,
+    /// Entries that the vault has not acked, segments among them.
+    pub unacked: u64,
+    /// Parts sent live, and their bytes.
+    pub live_parts: u64,
+    /// Bytes sent live.
+    pub live_bytes: u64,
+    /// Parts sent as backlog.
+    pub backlog_parts: u64,
+    /// Bytes sent as backlog.
+    pub backlog_bytes: u64,
+    /// Frame arrival to TailAck since the start of this run, of fragments recorded while the link was up.
+    pub live_lag_ms: LagSummary,
+    /// Ledgers whose past the hub has otherwise: for a person to look at.
+    pub quarantined: Vec<String>,
+}
+
+/// Shared between the uplink and whoever shows it.
+#[derive(Debug, Default)]
+pub struct UplinkStatus {
+    state: Mutex<LinkState>,
+    lag: Mutex<Lag>,
+    changed: Notify,
+}
+
+impl UplinkStatus {
+    /// A copy.
+    pub fn snapshot(&self) -> LinkState {
+        self.lock().clone()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut LinkState)) {
+        change(&mut self.lock());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for the next change.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) fn down(&self, why: &str) {
+        self.update(|state| {
+            if state.connected {
+                state.since_us = wire::clock::wall();
+            }
+            state.connected = false;
+            why.clone_into(&mut state.detail);
+        });
+    }
+
+    /// Lag over the whole run, whatever became of its connections.
+    pub(super) fn lag(&self) -> MutexGuard<'_, Lag> {
+        self.lag.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LinkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,285 @@
+//! One stream's recorder: frames to parts to files to entries, and an explanation for every instant
+//! without frames.
+//!
+//! It keeps one instant, `covered`: everything before it is in an entry, as a segment or as a gap. When a
+//! segment begins later than that, the time in between is entered as a gap first, with the cause the
+//! camera gave last.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use media::{Output, Part, Segmenter, SegmenterConfig};
+use tokio::sync::mpsc;
+use wire::proto::entry::Kind;
+use wire::proto::{GapCause, RecordingState};
+use wire::{LedgerId, SegmentNumber, SiteId, UnixMicros, proto};
+
+use super::status::{StreamStatus, lock};
+use crate::archive::{Archive, ArchiveError, Change, OpenSegment};
+use crate::camera::CameraEvent;
+use crate::live::{Live, LivePart};
+
+/// A gap that goes on is entered in pieces, so that the ledger never lags far behind the truth.
+const GAP_PIECE: Duration = Duration::from_secs(60);
+/// Between two segments of one connection whose parameters changed no frame is missing.
+const SEAMLESS: Duration = Duration::from_secs(2);
+/// How far the wall clock may be off where nothing better is known; told with every segment.
+const TIME_ERROR_US: u32 = 100_000;
+
+/// What a recorder is told.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Something came from the camera.
+    Camera(CameraEvent),
+    /// Time goes by.
+    Tick(UnixMicros),
+}
+
+/// Where a recorder records to.
+pub(super) struct Place {
+    pub(super) site: SiteId,
+    pub(super) ledger: LedgerId,
+    pub(super) archive: Archive,
+    pub(super) live: Arc<Live>,
+    pub(super) status: Arc<Mutex<StreamStatus>>,
+}
+
+pub(super) struct Recorder {
+    place: Place,
+    segmenter: Segmenter,
+    open: Option<OpenSegment>,
+    /// Closed because parameters changed; ends when the next frame comes.
+    closing: Option<proto::Segment>,
+    covered: UnixMicros,
+    cause: (GapCause, String),
+}
+
+impl Recorder {
+    pub(super) fn new(place: Place, config: SegmenterConfig, first: SegmentNumber, opened: UnixMicros) -> Self {
+        let segmenter = Segmenter::new(place.ledger.clone(), config, TIME_ERROR_US).starting_at(first);
+        let cause = (GapCause::CameraDown, "connecting".to_owned());
+        Self { place, segmenter, open: None, closing: None, covered: opened, cause }
+    }
+
+    /// Records until the inputs end; then closes what is open.
+    pub(super) fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        while let Some(input) = inputs.blocking_recv() {
+            match input {
+                Input::Camera(event) => self.camera(event),
+                Input::Tick(now) => self.tick(now),
+            }
+        }
+        self.cut();
+        let now = wire::clock::wall();
+        self.enter_gap(now);
+        self.note("recorder.stopped", "text/plain", bytes::Bytes::new(), now);
+    }
+
+    fn camera(&mut self, event: CameraEvent) {
+        match event {
+            CameraEvent::Connected { video, audio, new_session } => {
+                let codecs = video.rfc6381.clone();
+                let outputs = if new_session {
+                    self.segmenter.connected(video, audio)
+                } else {
+                    self.segmenter.parameters(video, audio)
+                };
+                let seamless = !new_session;
+                self.carry_out(outputs, seamless);
+                let mut status = lock(&self.place.status);
+                status.connects += u64::from(new_session);
+                status.codecs.clone_from(&codecs);
+                drop(status);
+                let kind = if new_session { "camera.connected" } else { "camera.parameters" };
+                self.note(kind, "text/plain", codecs.into(), wire::clock::wall());
+            }
+            CameraEvent::Video(frame) => {
+                self.finish_closing(Some(frame.arrival.wall));
+                let outputs = self.segmenter.video(frame);
+                self.carry_out(outputs, false);
+            }
+            CameraEvent::Audio(frame) => {
+                let outputs = self.segmenter.audio(frame);
+                self.carry_out(outputs, false);
+            }
+            CameraEvent::Metadata { arrival, content_type, body } => {
+                self.note("onvif.metadata", content_type, body, arrival.wall);
+            }
+            CameraEvent::Hole { detail } => {
+                self.cut();
+                lock(&self.place.status).holes += 1;
+                self.cause = (GapCause::LostPackets, detail);
+            }
+            CameraEvent::Down { cause, detail } => {
+                self.cut();
+                let refused = matches!(cause, GapCause::CameraRefused | GapCause::Unsupported);
+                let state = if refused { RecordingState::Refused } else { RecordingState::Down };
+                self.state(state, &detail);
+                self.cause = (cause, detail);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: UnixMicros) {
+        let recording = self.segmenter.open_segment().is_some() || self.closing.is_some();
+        if !recording && now.since(self.covered) >= GAP_PIECE {
+            self.enter_gap(now);
+        }
+    }
+
+    fn cut(&mut self) {
+        self.finish_closing(None);
+        let outputs = self.segmenter.cut();
+        self.carry_out(outputs, false);
+    }
+
+    /// Writes parts and enters closed segments; a `seamless` close waits for the frame that ends it.
+    fn carry_out(&mut self, outputs: Vec<Output>, seamless: bool) {
+        for output in outputs {
+            match output {
+                Output::Part(part) => self.part(part),
+                Output::Closed(segment) if seamless => self.closing = Some(*segment),
+                Output::Closed(segment) => self.enter_segment(*segment),
+            }
+        }
+    }
+
+    fn part(&mut self, part: Part) {
+        if part.part == 0 {
+            self.open = self.attempt(|place| {
+                OpenSegment::create(place.archive.dir(), &place.ledger, part.segment).map(Some)
+            });
+        }
+        if let Some(mut open) = self.open.take() {
+            // A file that failed once is never written again: what it holds is recovered at the next start.
+            self.open = self.attempt(|_| open.append(&part.data).map(|()| Some(open)));
+        }
+        let durable = self.open.is_some();
+        let mut status = lock(&self.place.status);
+        status.state = RecordingState::Recording;
+        status.detail.clear();
+        status.frames += u64::from(part.video_frames);
+        status.bytes += part.data.len() as u64;
+        if durable && part.part > 0 {
+            status.last_durable_us = Some(part.last_arrival.wall);
+        }
+        drop(status);
+        self.publish(part);
+    }
+
+    /// Even what the disk refuses goes to whoever follows: the hub may be able to keep it.
+    fn publish(&self, part: Part) {
+        let now = wire::clock::now();
+        let age = wire::clock::wall().since(part.first_arrival.wall);
+        self.place.live.publish(LivePart {
+            site: self.place.site.clone(),
+            ledger: self.place.ledger.clone(),
+            segment: part.segment,
+            part: part.part,
+            key: part.key,
+            data: part.data,
+            running_hash: part.running_hash,
+            start: part.first_arrival.wall,
+            end: part.last_arrival.wall,
+            since: now.checked_sub(age).unwrap_or(now),
+        });
+    }
+
+    fn finish_closing(&mut self, next_frame: Option<UnixMicros>) {
+        let Some(mut segment) = self.closing.take() else { return };
+        if let Some(next) = next_frame
+            && next.since(UnixMicros(segment.end_us)) < SEAMLESS
+        {
+            segment.end_us = segment.end_us.max(next.0);
+        }
+        self.enter_segment(segment);
+    }
+
+    fn enter_segment(&mut self, segment: proto::Segment) {
+        let (start, end) = (UnixMicros(segment.start_us), UnixMicros(segment.end_us));
+        let number = SegmentNumber(segment.number);
+        self.enter_gap(start);
+        self.cause = (GapCause::CameraDown, "no frames".to_owned());
+        let Some(open) = self.open.take() else {
+            self.cause = (GapCause::DiskFailed, "the segment could not be written".to_owned());
+            return;
+        };
+        let file = open.close();
+        let entered = self.attempt(|place| {
+            let change = Change::Append {
+                ledger: place.ledger.clone(),
+                at: wire::clock::wall(),
+                kind: Kind::Segment(segment),
+                file: Some(file),
+            };
+            place.archive.submit_blocking(change).map(Some)
+        });
+        if entered.is_some() {
+            // A clock that was set back must not make everything recorded since a gap.
+            self.covered = end;
+            lock(&self.place.status).segments += 1;
+        } else {
+            self.cause = (GapCause::DiskFailed, "the segment could not be entered".to_owned());
+        }
+        self.place.live.closed(&self.place.site, &self.place.ledger, number);
+    }
+
+    /// Explains the time from `covered` to `until`, if there is any.
+    fn enter_gap(&mut self, until: UnixMicros) {
+        if until <= self.covered {
+            return;
+        }
+        let gap = proto::Gap {
+            start_us: self.covered.0,
+            end_us: until.0,
+            cause: self.cause.0.into(),
+            detail: self.cause.1.clone(),
+        };
+        let entered = self.attempt(|place| {
+            let change = Change::Append {
+                ledger: place.ledger.clone(),
+                at: wire::clock::wall(),
+                kind: Kind::Gap(gap),
+                file: None,
+            };
+            place.archive.submit_blocking(change).map(Some)
+        });
+        if entered.is_some() {
+            self.covered = until;
+        }
+    }
+
+    fn note(&mut self, kind: &str, content_type: &str, body: bytes::Bytes, at: UnixMicros) {
+        let event =
+            proto::Event { at_us: at.0, kind: kind.to_owned(), content_type: content_type.to_owned(), body };
+        self.attempt(|place| {
+            let change = Change::Append {
+                ledger: place.ledger.clone(),
+                at: wire::clock::wall(),
+                kind: Kind::Event(event),
+                file: None,
+            };
+            place.archive.submit_blocking(change).map(Some)
+        });
+    }
+
+    fn state(&self, state: RecordingState, detail: &str) {
+        let mut status = lock(&self.place.status);
+        status.state = state;
+        detail.clone_into(&mut status.detail);
+    }
+
+    /// Does something with the disk; a failure is counted and said, and recording goes on.
+    fn attempt<T>(&mut self, act: impl FnOnce(&Place) -> Result<Option<T>, ArchiveError>) -> Option<T> {
+        match act(&self.place) {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(stream = %self.place.ledger.stream, %error, "record");
+                let mut status = lock(&self.place.status);
+                status.write_errors += 1;
+                status.detail = error.to_string();
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How each stream is doing, for beats, status pages and metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use wire::proto::RecordingState;
+use wire::{StreamId, UnixMicros};
+
+/// One stream, as its recorder last saw it.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamStatus {
+    /// What the recorder is doing.
+    #[serde(serialize_with = "state_name")]
+    pub state: RecordingState,
+    /// Why, where there is something to say.
+    pub detail: String,
+    /// Arrival of the last frame in the last durable fragment.
+    pub last_durable_us: Option<UnixMicros>,
+    /// RFC 6381.
+    pub codecs: String,
+    /// Video frames recorded in this run.
+    pub frames: u64,
+    /// Bytes recorded in this run.
+    pub bytes: u64,
+    /// Segments committed in this run.
+    pub segments: u64,
+    /// Times the camera connected in this run.
+    pub connects: u64,
+    /// Holes in the camera's own stream.
+    pub holes: u64,
+    /// Writes that failed.
+    pub write_errors: u64,
+}
+
+impl Default for StreamStatus {
+    fn default() -> Self {
+        Self {
+            state: RecordingState::Connecting,
+            detail: String::new(),
+            last_durable_us: None,
+            codecs: String::new(),
+            frames: 0,
+            bytes: 0,
+            segments: 0,
+            connects: 0,
+            holes: 0,
+            write_errors: 0,
+        }
+    }
+}
+
+/// All streams of a virtual server.
+#[derive(Debug, Default)]
+pub struct Statuses(Mutex<BTreeMap<StreamId, Arc<Mutex<StreamStatus>>>>);
+
+impl Statuses {
+    pub(super) fn add(&self, stream: &StreamId) -> Arc<Mutex<StreamStatus>> {
+        let status = Arc::<Mutex<StreamStatus>>::default();
+        lock(&self.0).insert(stream.clone(), status.clone());
+        status
+    }
+
+    /// A copy of all.
+    pub fn snapshot(&self) -> BTreeMap<StreamId, StreamStatus> {
+        lock(&self.0).iter().map(|(stream, status)| (stream.clone(), lock(status).clone())).collect()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn state_name<S: serde::Serializer>(state: &RecordingState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match state {
+        RecordingState::Unspecified => "unknown",
+        RecordingState::Connecting => "connecting",
+        RecordingState::Recording => "recording",
+        RecordingState::Down => "down",
+        RecordingState::Refused => "refused",
+    })
+}
