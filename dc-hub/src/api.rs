@@ -1,16 +1,166 @@
-//! The HTTP surface: mounts the site's `serve` over all sites.
+//! The HTTP surface: mounts the site's `serve` over the vault and all its sites.
 
+use std::fmt::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+use site_agent::serve::{self, CameraInfo, Cameras, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use wire::proto::GapCause;
+use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
 
 use crate::config::HubConfig;
-use crate::downlink::Downlink;
+use crate::downlink::{Downlink, SiteState, Sites};
+use crate::journal::{Journal, Tail};
+use crate::vault::Vault;
 
 /// Listens and serves until `stop`.
 pub async fn start(
-    _config: &HubConfig,
-    _downlink: &Downlink,
+    config: &HubConfig,
+    downlink: &Downlink,
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
-    Ok(tokio::spawn(async move { stop.cancelled().await }))
+    let token = Token::load_or_make(&config.vault.dir)?;
+    let listener = serve::bind(config.http.listen).await?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, token_file = %config.vault.dir.join("http-token").display(), "serving HTTP");
+    let (vault, sites, name) = (downlink.vault.clone(), downlink.sites.clone(), config.hub.name.clone());
+    let served = Served {
+        archive: vault.archive().clone(),
+        live: downlink.live.clone(),
+        tails: Arc::new(JournalTails(vault.journal().clone())),
+        status: {
+            let (vault, sites) = (vault.clone(), sites.clone());
+            Arc::new(move || status(&name, &vault, &sites))
+        },
+        metrics: Arc::new(move || metrics(&vault, &sites)),
+        cameras: Arc::new(SiteCameras(downlink.sites.clone())),
+        role: Role::Hub,
+    };
+    let router = serve::router(served, token);
+    Ok(tokio::spawn(async move {
+        if let Err(error) = serve::serve(listener, router, stop).await {
+            tracing::error!(%error, "HTTP has stopped");
+        }
+    }))
+}
+
+/// Unfinished segments, from the tail journal.
+struct JournalTails(Journal);
+
+impl Tails for JournalTails {
+    fn tails(&self, site: &SiteId, stream: &StreamId) -> Vec<TailSpan> {
+        self.0.of_stream(site, stream).into_iter().filter_map(span).collect()
+    }
+
+    fn read(&self, ledger: &LedgerId, segment: SegmentNumber, part: u32) -> Option<Bytes> {
+        self.0.read(ledger, segment, part).ok().flatten()
+    }
+}
+
+/// The fragments from the first one here up to the first hole.
+fn span(tail: Tail) -> Option<TailSpan> {
+    let fragments: Vec<_> = tail.fragments.into_iter().filter(|(part, _, _)| *part > 0).collect();
+    let first = fragments.first()?.0;
+    let whole = (first..).zip(&fragments).take_while(|(expected, (part, _, _))| expected == part).count();
+    // What lies behind a hole is not shown until the hole is filled: it comes with the backlog.
+    let end = fragments.get(whole).map_or(tail.end, |(_, start, _)| *start);
+    let fragment = |(part, start, key): &(u32, _, _)| TailFragment { part: *part, start: *start, key: *key };
+    Some(TailSpan {
+        ledger: tail.ledger,
+        segment: tail.segment,
+        start: fragments.first()?.1,
+        end,
+        fragments: fragments.iter().take(whole).map(fragment).collect(),
+    })
+}
+
+/// The cameras of all sites, as their last beats told.
+struct SiteCameras(Arc<Sites>);
+
+impl Cameras for SiteCameras {
+    fn cameras(&self) -> Vec<CameraInfo> {
+        let sites = self.0.snapshot();
+        sites.into_iter().flat_map(|(site, state)| cameras_of(&site, &state)).collect()
+    }
+
+    fn late(&self, site: &SiteId) -> Option<String> {
+        match self.0.snapshot().get(site) {
+            Some(state) if state.connected => None,
+            Some(state) => Some(format!("the site is not connected: {}", state.detail)),
+            None => Some("the site has not connected since the hub started".to_owned()),
+        }
+    }
+}
+
+fn cameras_of(site: &SiteId, state: &SiteState) -> Vec<CameraInfo> {
+    let info = |(camera, name): (&String, &String)| CameraInfo {
+        site: site.clone(),
+        camera: camera.clone(),
+        name: name.clone(),
+        streams: state.cameras.iter().filter_map(stream_of).filter(|info| info.stream.camera() == camera).collect(),
+    };
+    state.names.iter().map(info).collect()
+}
+
+fn stream_of(beat: &crate::downlink::CameraBeat) -> Option<StreamInfo> {
+    let not_recording = match beat.state {
+        "down" => Some((GapCause::CameraDown, beat.detail.clone())),
+        "refused" => Some((GapCause::CameraRefused, beat.detail.clone())),
+        _ => None,
+    };
+    Some(StreamInfo {
+        stream: beat.stream.parse().ok()?,
+        state: beat.state.to_owned(),
+        detail: beat.detail.clone(),
+        not_recording,
+    })
+}
+
+fn status(name: &str, vault: &Vault, sites: &Sites) -> serde_json::Value {
+    let (id, generation) = vault.archive().identity();
+    let ledgers = vault.archive().ledgers();
+    json!({
+        "role": "hub",
+        "name": name,
+        "software": concat!("holdfast dc-hub ", env!("CARGO_PKG_VERSION")),
+        "quorum": "one node: it decides alone",
+        "vault": {
+            "id": id,
+            "generation": generation,
+            "ledgers": ledgers.len(),
+            "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
+            "open_segments": vault.journal().all().len(),
+            "stopped": vault.poisoned(),
+        },
+        "sites": sites.snapshot(),
+    })
+}
+
+fn metrics(vault: &Vault, sites: &Sites) -> String {
+    let mut text = String::new();
+    let mut put = |name: &str, help: &str, rows: &[(String, u64)]| {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, value) in rows {
+            let _ = writeln!(text, "{name}{labels} {value}");
+        }
+    };
+    let snapshot = sites.snapshot();
+    let per_site = |value: fn(&SiteState) -> u64| -> Vec<(String, u64)> {
+        snapshot.iter().map(|(site, state)| (format!("{{site=\"{site}\"}}"), value(state))).collect()
+    };
+    let bytes = vault.archive().ledgers().iter().map(|(_, record)| record.bytes).sum();
+    put("holdfast_vault_bytes", "Bytes of complete segments held.", &[(String::new(), bytes)]);
+    let open = vault.journal().all().len() as u64;
+    put("holdfast_vault_open_segments", "Segments not complete yet.", &[(String::new(), open)]);
+    let stopped = u64::from(vault.poisoned().is_some());
+    put("holdfast_vault_stopped", "1 after a failed write.", &[(String::new(), stopped)]);
+    put("holdfast_site_connected", "1 while the site is connected.", &per_site(|s| s.connected.into()));
+    put("holdfast_site_unacked_entries", "Entries of the site not acked.", &per_site(|s| s.unacked));
+    put("holdfast_site_live_lag_p99_ms", "Live lag, as the site measures.", &per_site(|s| s.live_lag_ms_p99.into()));
+    put("holdfast_site_received_bytes", "Bytes taken in since the hub started.", &per_site(|s| s.bytes_in));
+    text
 }

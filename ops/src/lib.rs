@@ -1,3 +1,15 @@
 //! The operator's command line, and the demo.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`init`] | certificates and configurations |
+//! | [`client`] | the HTTP surfaces, as a client |
+//! | [`oracle`] | what cameras logged against what archives hold |
+//! | [`rig`] | a whole installation on one machine |
+//! | [`demo`] | the main job, shown |
 
+pub mod client;
+pub mod demo;
 pub mod init;
+pub mod oracle;
+pub mod rig;

@@ -15,11 +15,14 @@ struct Arguments {
 enum Command {
     /// Make a CA of one's own, certificates, and configurations for a hub and its sites
     Init(ops::init::Args),
+    /// The main job on this machine: real cameras, two sites, a hub, a WAN that is cut
+    Demo(ops::demo::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Init(arguments) => ops::init::run(arguments).map(|()| true),
+        Command::Demo(arguments) => ops::demo::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

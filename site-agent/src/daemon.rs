@@ -1,5 +1,6 @@
 //! What the agent's process puts together from the modules: its HTTP surface and its orderly end.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,18 +8,21 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::OriginId;
+use wire::proto::{GapCause, RecordingState};
 
 use crate::archive::Archive;
 use crate::config::SiteConfig;
 use crate::live::Live;
+use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
 use crate::uplink::UplinkStatus;
-use crate::virtual_server::Statuses;
+use crate::virtual_server::{Statuses, StreamStatus};
 
 /// How long a stopping agent goes on sending what the hub has not acked. What is left is sent at the next
 /// start.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the HTTP surface shows.
+#[derive(Clone)]
 pub struct Surface {
     /// The site's configuration.
     pub config: Arc<SiteConfig>,
@@ -37,9 +41,104 @@ pub struct Surface {
 impl Surface {
     /// Listens and serves until `stop`.
     pub async fn start(self, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
-        let _ = json!(null);
-        Ok(tokio::spawn(async move { stop.cancelled().await }))
+        let token = Token::load_or_make(self.archive.dir())?;
+        let listener = serve::bind(self.config.http.listen).await?;
+        let address = listener.local_addr()?;
+        tracing::info!(%address, token_file = %self.archive.dir().join("http-token").display(), "serving HTTP");
+        let site = self.config.site.id.clone();
+        let (status, metrics) = (self.clone(), self.clone());
+        let served = Served {
+            archive: self.archive.clone(),
+            live: self.live.clone(),
+            tails: Arc::new(LiveTails::new(self.live.clone(), site.clone())),
+            status: Arc::new(move || status.status()),
+            metrics: Arc::new(move || metrics.metrics()),
+            cameras: Arc::new(self),
+            role: Role::Site(site),
+        };
+        let router = serve::router(served, token);
+        Ok(tokio::spawn(async move {
+            if let Err(error) = serve::serve(listener, router, stop).await {
+                tracing::error!(%error, "HTTP has stopped");
+            }
+        }))
     }
+
+    fn status(&self) -> serde_json::Value {
+        let ledgers = self.archive.ledgers();
+        json!({
+            "role": "site",
+            "site": self.config.site.id,
+            "name": self.config.site.name,
+            "software": concat!("holdfast site-agent ", env!("CARGO_PKG_VERSION")),
+            "origin": self.origin,
+            "archive": {
+                "ledgers": ledgers.len(),
+                "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
+                "stopped": self.archive.poisoned(),
+            },
+            "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
+            "uplink": self.uplink.snapshot(),
+            "streams": self.statuses.snapshot(),
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        let mut put = |name: &str, help: &str, rows: &[(String, u64)]| {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+            for (labels, value) in rows {
+                let _ = writeln!(text, "{name}{labels} {value}");
+            }
+        };
+        let link = self.uplink.snapshot();
+        let alone = |value: u64| [(String::new(), value)];
+        put("holdfast_hub_connected", "1 while the hub is connected.", &alone(link.connected.into()));
+        put("holdfast_unacked_entries", "Entries the hub has not acked.", &alone(link.unacked));
+        put("holdfast_live_lag_p50_ms", "Frame arrival to TailAck, median.", &alone(link.live_lag_ms.p50));
+        put("holdfast_live_lag_p99_ms", "Frame arrival to TailAck, 99 of 100.", &alone(link.live_lag_ms.p99));
+        put("holdfast_sent_live_bytes", "Bytes sent live.", &alone(link.live_bytes));
+        put("holdfast_sent_backlog_bytes", "Bytes sent as backlog.", &alone(link.backlog_bytes));
+        let streams = self.statuses.snapshot();
+        let each = |value: fn(&StreamStatus) -> u64| -> Vec<(String, u64)> {
+            streams.iter().map(|(stream, status)| (format!("{{stream=\"{stream}\"}}"), value(status))).collect()
+        };
+        let recording = |status: &StreamStatus| u64::from(status.state == RecordingState::Recording);
+        put("holdfast_recording", "1 while the stream is being recorded.", &each(recording));
+        put("holdfast_frames", "Video frames recorded in this run.", &each(|status| status.frames));
+        put("holdfast_recorded_bytes", "Bytes recorded in this run.", &each(|status| status.bytes));
+        put("holdfast_camera_connects", "Connections of the camera in this run.", &each(|status| status.connects));
+        put("holdfast_camera_holes", "Holes in the camera's own stream.", &each(|status| status.holes));
+        put("holdfast_write_errors", "Writes that failed.", &each(|status| status.write_errors));
+        text
+    }
+}
+
+impl Cameras for Surface {
+    fn cameras(&self) -> Vec<CameraInfo> {
+        let statuses = self.statuses.snapshot();
+        let info = |camera: &crate::config::Camera| CameraInfo {
+            site: self.config.site.id.clone(),
+            camera: camera.id.clone(),
+            name: camera.name.clone(),
+            streams: camera
+                .streams
+                .iter()
+                .filter_map(|stream| Some(stream_info(stream.id.clone(), statuses.get(&stream.id)?)))
+                .collect(),
+        };
+        self.config.cameras.iter().map(info).collect()
+    }
+}
+
+fn stream_info(stream: wire::StreamId, status: &StreamStatus) -> StreamInfo {
+    let not_recording = match status.state {
+        RecordingState::Down => Some((GapCause::CameraDown, status.detail.clone())),
+        RecordingState::Refused => Some((GapCause::CameraRefused, status.detail.clone())),
+        _ => None,
+    };
+    StreamInfo { stream, state: status.state_name().to_owned(), detail: status.detail.clone(), not_recording }
 }
 
 /// Waits until the hub has acked everything, for a bounded time, and not at all without a link.

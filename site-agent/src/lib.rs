@@ -18,6 +18,6 @@ pub mod config;
 pub mod daemon;
 pub mod coverage;
 pub mod live;
-// pub mod serve;
+pub mod serve;
 pub mod uplink;
 pub mod virtual_server;

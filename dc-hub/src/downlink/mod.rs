@@ -21,7 +21,7 @@ use wire::transport::{self, Identity, Settings};
 use crate::config::{HubConfig, Limits};
 use crate::vault::Vault;
 
-pub use sites::{SiteState, Sites};
+pub use sites::{CameraBeat, SiteState, Sites};
 
 /// What connections work with.
 #[derive(Clone)]

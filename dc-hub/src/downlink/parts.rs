@@ -56,7 +56,6 @@ async fn read(peer: Arc<Peer>, stream: quinn::RecvStream) -> anyhow::Result<()> 
 struct Checked {
     tail: TailPart,
     live: bool,
-    key: bool,
     running_hash: [u8; 32],
 }
 
@@ -73,7 +72,6 @@ async fn check(peer: &Peer, message: proto::Part) -> anyhow::Result<Checked> {
     }
     let (start, end, key) = times(&message);
     Ok(Checked {
-        key,
         live: message.live,
         running_hash: message.running_hash.as_ref().try_into().unwrap_or_default(),
         tail: TailPart {
@@ -83,6 +81,7 @@ async fn check(peer: &Peer, message: proto::Part) -> anyhow::Result<Checked> {
             part: message.part,
             start,
             end,
+            key,
             data: message.data,
         },
     })
@@ -120,7 +119,7 @@ fn publish(peer: &Peer, part: Checked) {
         running_hash: part.running_hash,
         start: part.tail.start,
         end: part.tail.end,
-        key: part.key,
+        key: part.tail.key,
         since: wire::clock::now(),
     });
 }

@@ -130,17 +130,9 @@ impl Sites {
 }
 
 fn camera(state: &wire::proto::CameraState) -> CameraBeat {
-    use wire::proto::RecordingState as S;
-    let name = match state.state() {
-        S::Unspecified => "unknown",
-        S::Connecting => "connecting",
-        S::Recording => "recording",
-        S::Down => "down",
-        S::Refused => "refused",
-    };
     CameraBeat {
         stream: state.stream.clone(),
-        state: name,
+        state: site_agent::virtual_server::state_name(state.state()),
         last_durable_us: state.last_durable_us,
         detail: state.detail.clone(),
     }

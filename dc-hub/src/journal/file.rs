@@ -29,6 +29,8 @@ struct Record {
     end_us: i64,
     #[prost(bytes = "bytes", tag = "7")]
     data: Bytes,
+    #[prost(bool, tag = "8")]
+    key: bool,
 }
 
 /// The record of a part, head and all.
@@ -41,6 +43,7 @@ pub(super) fn encode(part: &TailPart) -> Vec<u8> {
         start_us: part.start.0,
         end_us: part.end.0,
         data: part.data.clone(),
+        key: part.key,
     };
     let mut bytes = vec![0; HEAD_BYTES];
     // A Vec grows as needed, so encoding can't run out of room.
@@ -121,5 +124,6 @@ fn decode(payload: Bytes) -> Option<TailPart> {
         start: UnixMicros(record.start_us),
         end: UnixMicros(record.end_us),
         data: record.data,
+        key: record.key,
     })
 }

@@ -14,6 +14,8 @@ pub(super) struct Place {
     pub(super) file: u64,
     pub(super) offset: u64,
     pub(super) length: u32,
+    pub(super) start: UnixMicros,
+    pub(super) key: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Index {
         if entry.places.contains_key(&part.part) {
             return; // the first is as good
         }
-        entry.places.insert(part.part, Place { file, offset, length });
+        entry.places.insert(part.part, Place { file, offset, length, start: part.start, key: part.key });
         *self.used.entry(file).or_default() += 1;
         *self.bytes.entry(part.site.clone()).or_default() += u64::from(length);
     }
@@ -98,8 +100,8 @@ impl Index {
         self.tails.range(range).map(tail).collect()
     }
 
-    pub(super) fn all(&self) -> Vec<Tail> {
-        self.tails.iter().map(tail).collect()
+    pub(super) fn select(&self, wanted: impl Fn(&Key, &SiteId) -> bool) -> Vec<Tail> {
+        self.tails.iter().filter(|(key, entry)| wanted(key, &entry.site)).map(tail).collect()
     }
 
     pub(super) fn site_bytes(&self, site: &SiteId) -> u64 {
@@ -119,6 +121,7 @@ fn tail(((ledger, segment), entry): (&Key, &Entry)) -> Tail {
         parts: parts(entry),
         start: entry.start,
         end: entry.end,
+        fragments: entry.places.iter().map(|(part, place)| (*part, place.start, place.key)).collect(),
     }
 }
 

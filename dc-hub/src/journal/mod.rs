@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use wire::{LedgerId, RangeSet, SegmentNumber, SiteId, UnixMicros};
+use wire::{LedgerId, RangeSet, SegmentNumber, SiteId, StreamId, UnixMicros};
 
 use index::{Index, Key};
 
@@ -62,6 +62,8 @@ pub struct TailPart {
     pub start: UnixMicros,
     /// The instant up to which it has recorded, likewise.
     pub end: UnixMicros,
+    /// Does it begin with a keyframe?
+    pub key: bool,
     /// The bytes.
     pub data: Bytes,
 }
@@ -81,6 +83,8 @@ pub struct Tail {
     pub start: UnixMicros,
     /// The last.
     pub end: UnixMicros,
+    /// Of each part that is there: its number, its first instant, whether it begins with a keyframe.
+    pub fragments: Vec<(u32, UnixMicros, bool)>,
 }
 
 /// The open journal. Clones share it.
@@ -140,9 +144,14 @@ impl Journal {
         self.inner.read().of_ledger(ledger)
     }
 
+    /// All unfinished segments of one stream of a site.
+    pub fn of_stream(&self, site: &SiteId, stream: &StreamId) -> Vec<Tail> {
+        self.inner.read().select(|key, owner| owner == site && key.0.stream == *stream)
+    }
+
     /// All unfinished segments.
     pub fn all(&self) -> Vec<Tail> {
-        self.inner.read().all()
+        self.inner.read().select(|_, _| true)
     }
 
     /// Bytes kept for a site.

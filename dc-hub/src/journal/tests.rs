@@ -8,6 +8,7 @@ fn part(segment: u64, part: u32, data: &'static [u8]) -> TailPart {
         part,
         start: UnixMicros(10),
         end: UnixMicros(20),
+        key: true,
         data: Bytes::from_static(data),
     }
 }

@@ -23,7 +23,7 @@ use crate::camera::{self, CameraEvent, CameraTask};
 use crate::config::{Camera, SiteConfig, Stream};
 use crate::live::Live;
 
-pub use status::{StreamStatus, Statuses};
+pub use status::{Statuses, StreamStatus, state_name};
 
 use recorder::{Input, Recorder};
 

@@ -11,7 +11,7 @@ use wire::{StreamId, UnixMicros};
 #[derive(Clone, Debug, Serialize)]
 pub struct StreamStatus {
     /// What the recorder is doing.
-    #[serde(serialize_with = "state_name")]
+    #[serde(serialize_with = "serialize_state")]
     pub state: RecordingState,
     /// Why, where there is something to say.
     pub detail: String,
@@ -31,6 +31,13 @@ pub struct StreamStatus {
     pub holes: u64,
     /// Writes that failed.
     pub write_errors: u64,
+}
+
+impl StreamStatus {
+    /// The state in a word.
+    pub fn state_name(&self) -> &'static str {
+        state_name(self.state)
+    }
 }
 
 impl Default for StreamStatus {
@@ -71,12 +78,17 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn state_name<S: serde::Serializer>(state: &RecordingState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
+/// What a recorder is doing, in a word.
+pub fn state_name(state: RecordingState) -> &'static str {
+    match state {
         RecordingState::Unspecified => "unknown",
         RecordingState::Connecting => "connecting",
         RecordingState::Recording => "recording",
         RecordingState::Down => "down",
         RecordingState::Refused => "refused",
-    })
+    }
+}
+
+fn serialize_state<S: serde::Serializer>(state: &RecordingState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state_name(*state))
 }

@@ -229,8 +229,11 @@ impl SiteSession {
         Ok(())
     }
 
-    /// A ledger was opened by this run.
+    /// A ledger was opened by this run. Telling of one that is known changes nothing.
     pub fn ledger_opened(&mut self, facts: LedgerFacts) {
+        if self.ledgers.contains_key(&facts.ledger) {
+            return;
+        }
         if self.phase != Phase::Greeting {
             self.control(proto::site_message::Kind::Opened(proto::Opened { ledger: Some(state_of(&facts)) }));
         }
@@ -249,12 +252,15 @@ impl SiteSession {
         true
     }
 
-    /// An entry was committed; `segment` tells its number and how many parts it has, if it is one.
+    /// An entry was committed; `segment` tells its number and how many parts it has, if it is one. An entry
+    /// that the session began with may be told again.
     pub fn committed(&mut self, ledger: &LedgerId, seq: Seq, head: Head, segment: Option<(SegmentNumber, u32)>) {
         let running = self.phase == Phase::Running;
         let Some(view) = self.ledgers.get_mut(ledger) else { return };
-        view.facts.next = view.facts.next.max(Seq(seq.0 + 1));
-        view.facts.head = head;
+        if seq >= view.facts.next {
+            view.facts.next = Seq(seq.0 + 1);
+            view.facts.head = head;
+        }
         match segment {
             None => view.sent.insert_one(seq.0),
             Some((number, count)) => {

@@ -16,10 +16,10 @@ use wire::proto::Ledger;
 use crate::VIDEO_TIMESCALE;
 use crate::boxes::Writer;
 use crate::fragment::movie_fragment;
-use crate::frame::{AudioTrack, VideoCodec, VideoTrack};
+use crate::frame::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use crate::header::{VIDEO_TRACK, export_header};
 use crate::nal::parameter_sets;
-use crate::read::{Header, ReadError, parse_fragment};
+use crate::read::{Header, ReadError, aac_config, parse_fragment};
 use crate::sample::{Sample, samples_hash};
 use crate::timeline::rescale;
 
@@ -116,7 +116,7 @@ impl Exporter {
             }
         };
         let video = self.video(header, parsed.video, shift);
-        let audio_dropped = !parsed.audio.is_empty() && (self.audio.is_none() || header.audio != self.audio);
+        let audio_dropped = !parsed.audio.is_empty() && !self.sounds_alike(header);
         let audio = if audio_dropped { Vec::new() } else { self.audio(parsed.audio, shift) };
         let start_90k = start.saturating_add(shift);
         let frames_hash = samples_hash(self.codec, &video, &audio);
@@ -176,6 +176,19 @@ impl Exporter {
             }
         }
         samples
+    }
+
+    /// Can sound of a file with this header be decoded by what ours says?
+    fn sounds_alike(&self, header: &Header) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.audio, &header.audio) else { return false };
+        let codecs_are_alike = match (&ours.codec, &theirs.codec) {
+            (
+                AudioCodec::Aac { sample_entry: ours, frame_length: our_length },
+                AudioCodec::Aac { sample_entry: theirs, frame_length: their_length },
+            ) => our_length == their_length && aac_config(ours) == aac_config(theirs),
+            (ours, theirs) => ours == theirs,
+        };
+        codecs_are_alike && ours.clock_rate == theirs.clock_rate && ours.channels == theirs.channels
     }
 
     fn parameter_sets(&mut self, video: &VideoTrack) -> Bytes {

@@ -88,7 +88,7 @@ fn audio_track(moov: &[u8], trak: &[u8]) -> Option<AudioTrack> {
     let clock_rate = cursor(find(trak, &[b"mdia", b"mdhd"])?, 20)?.u32().filter(|rate| *rate > 0)?;
     let entry = sample_entry(trak)?;
     let declared = cursor(entry.body, 16)?.u16()?;
-    let channels = aac_channels(entry.body).unwrap_or(declared);
+    let channels = aac_channels(entry).unwrap_or(declared);
     let codec = match &entry.kind {
         b"alaw" => AudioCodec::Alaw,
         b"ulaw" => AudioCodec::Ulaw,
@@ -102,18 +102,23 @@ fn audio_track(moov: &[u8], trak: &[u8]) -> Option<AudioTrack> {
 }
 
 /// The channels as the decoder's configuration tells them: sample entries say 2 for anything.
-fn aac_channels(sample_entry: &[u8]) -> Option<u16> {
-    const ES: u8 = 3;
-    const DECODER_CONFIG: u8 = 4;
-    const DECODER_SPECIFIC: u8 = 5;
-    let esds = find(sample_entry.get(28..)?, &[b"esds"])?.get(4..)?;
-    let config = descriptor(descriptor(esds, ES)?.get(3..)?, DECODER_CONFIG)?;
-    let mut specific = cursor(descriptor(config.get(13..)?, DECODER_SPECIFIC)?, 0)?;
+fn aac_channels(sample_entry: BoxRef<'_>) -> Option<u16> {
+    let mut specific = Cursor::new(aac_config(sample_entry.whole)?);
     // Five bits of object type, four of frequency, four of channels.
     let bits = specific.u16()?;
     let frequency_is_spelled_out = (bits >> 7) & 0xf == 0xf;
     let channels = (bits >> 3) & 0xf;
     (!frequency_is_spelled_out && channels > 0).then_some(if channels == 7 { 8 } else { channels })
+}
+
+/// The AudioSpecificConfig in an `mp4a` sample entry.
+pub(crate) fn aac_config(sample_entry: &[u8]) -> Option<&[u8]> {
+    const ES: u8 = 3;
+    const DECODER_CONFIG: u8 = 4;
+    const DECODER_SPECIFIC: u8 = 5;
+    let esds = find(sample_entry.get(8 + 28..)?, &[b"esds"])?.get(4..)?;
+    let config = descriptor(descriptor(esds, ES)?.get(3..)?, DECODER_CONFIG)?;
+    descriptor(config.get(13..)?, DECODER_SPECIFIC)
 }
 
 /// The contents of an MPEG-4 descriptor that begins with its tag and a length in groups of seven bits.

@@ -12,6 +12,7 @@ pub use crate::sample::Sample;
 pub(crate) use fragment::movie_fragment;
 pub use fragment::{ParsedFragment, frames_hash, parse_fragment};
 pub use header::Header;
+pub(crate) use header::aac_config;
 pub use scan::{Rebuilt, Scan, ScannedFragment, rebuild, scan};
 
 /// Why bytes could not be read.

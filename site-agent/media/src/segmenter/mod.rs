@@ -242,7 +242,8 @@ impl Segmenter {
         let (video, audio) = self.tracks.as_ref()?;
         let number = self.next_number;
         self.next_number.0 += 1;
-        let target = if number.0 == 0 { self.config.first_segment } else { self.config.segment };
+        let is_first = self.last_recorded.is_none();
+        let target = if is_first { self.config.first_segment } else { self.config.segment };
         let (segment, header) = OpenSegment::begin(number, (video, audio.as_ref()), (time, arrival), target);
         self.open = Some(segment);
         Some(Output::Part(header))

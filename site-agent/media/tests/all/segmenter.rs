@@ -137,6 +137,19 @@ fn without_keyframes_a_segment_goes_on_but_not_for_ever() {
 }
 
 #[test]
+fn the_first_segment_has_its_own_length_whatever_its_number() {
+    let config = SegmenterConfig { first_segment: std::time::Duration::from_secs(2), ..config() };
+    let mut segmenter = Segmenter::new(ledger(), config, 0).starting_at(SegmentNumber(7));
+    let mut outputs = segmenter.connected(video_track(320), None);
+    (0..200).for_each(|n| outputs.extend(tick(&mut segmenter, n, 25, 0)));
+    let closed = outputs.iter().filter_map(|output| match output {
+        Output::Closed(entry) => Some((entry.number, (entry.end_us - entry.start_us) / 1_000_000)),
+        Output::Part(_) => None,
+    });
+    assert_eq!(closed.collect::<Vec<_>>(), [(7, 2), (8, 4)]);
+}
+
+#[test]
 fn a_clock_that_stands_still_does_not_hold_frames_back() {
     let mut segmenter = segmenter();
     let mut outputs = segmenter.connected(video_track(320), None);

@@ -1,0 +1,206 @@
+//! A site, a vault, and connections between them that come and go in a seeded order.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::link::{BACKLOG_STREAMS, Link, PartStream};
+use super::site_model::{Happened, SiteModel};
+use super::vault_model::VaultModel;
+use crate::RangeSet;
+use crate::session::hub::{Completion, VaultView};
+use crate::session::site::SiteLimits;
+
+/// What may go wrong, each in so many of a thousand steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Faults {
+    pub(super) cut: u32,
+    pub(super) restart: u32,
+    /// Of a thousand segments put together.
+    pub(super) rot: u32,
+    /// Likewise.
+    pub(super) store_fails: u32,
+}
+
+pub(super) const NO_FAULTS: Faults = Faults { cut: 0, restart: 0, rot: 0, store_fails: 0 };
+
+pub(super) struct World {
+    pub(super) site: SiteModel,
+    pub(super) vault: VaultModel,
+    pub(super) link: Option<Link>,
+    pub(super) now: Instant,
+    pub(super) random: SmallRng,
+    pub(super) faults: Faults,
+    /// A segment could not be stored in this connection: only the next one tries again.
+    pub(super) store_failed: bool,
+    /// Parts sent and not durable when a connection was cut.
+    pub(super) lost_under_way: u64,
+    pub(super) parts_sent: u64,
+    pub(super) cuts: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, faults: Faults) -> Self {
+        Self {
+            site: SiteModel::new(2),
+            vault: VaultModel::default(),
+            link: None,
+            now: crate::clock::now(),
+            random: SmallRng::seed_from_u64(seed),
+            faults,
+            store_failed: false,
+            lost_under_way: 0,
+            parts_sent: 0,
+            cuts: 0,
+        }
+    }
+
+    pub(super) fn chance(&mut self, of_thousand: u32) -> bool {
+        self.random.random_range(0..1000) < of_thousand
+    }
+
+    pub(super) fn connect(&mut self) {
+        let limits = SiteLimits { backlog_jobs: 4, entries_per_message: 3, ..SiteLimits::default() };
+        let mut link = Link::new(&self.site, &self.vault, limits);
+        // The shell follows first and lists then: what happened in between is told twice.
+        let twice = self.random.random_range(0..=self.site.history.len().min(3));
+        link.events.extend(self.site.history[self.site.history.len() - twice..].iter().cloned());
+        self.link = Some(link);
+        self.store_failed = false;
+    }
+
+    pub(super) fn cut(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.lost_under_way += link.in_flight();
+            self.parts_sent += link.sent.values().map(|times| u64::from(*times)).sum::<u64>();
+            self.cuts += 1;
+        }
+    }
+
+    /// Something happens.
+    pub(super) fn step(&mut self) {
+        if self.chance(self.faults.cut) {
+            self.cut();
+        }
+        if self.chance(self.faults.restart) {
+            self.cut();
+            self.site.restart();
+        }
+        if self.link.is_none() && self.chance(200) {
+            self.connect();
+        }
+        match self.random.random_range(0..4) {
+            0 => self.record(),
+            _ => drop(self.traffic()),
+        }
+    }
+
+    /// Something happens at the site.
+    fn record(&mut self) {
+        let stream = self.random.random_range(0..self.site.streams.len());
+        let happened = match self.random.random_range(0..100) {
+            0..60 => Some(self.site.record(stream)),
+            60..80 => self.site.commit_segment(stream),
+            80..90 => Some(self.site.commit_gap(stream)),
+            90 if self.site.streams.len() < 4 => Some(self.site.add_stream()),
+            91 => {
+                self.now += Duration::from_secs(11);
+                None
+            }
+            _ => {
+                self.now += Duration::from_millis(self.random.random_range(0..3000));
+                None
+            }
+        };
+        self.tell(happened);
+    }
+
+    pub(super) fn tell(&mut self, happened: Option<Happened>) {
+        if let Some(link) = &mut self.link {
+            link.events.extend(happened);
+        }
+    }
+
+    /// One thing moves on the connection. Returns whether anything did.
+    pub(super) fn traffic(&mut self) -> bool {
+        let Some(mut link) = self.link.take() else { return false };
+        let moved = match self.random.random_range(0..10) {
+            0 => link.follow(&self.site, self.now, self.random.random()),
+            1 => link.poll_site(&mut self.site),
+            2 => link.deliver_to_hub(&mut self.vault),
+            3 => link.poll_hub(&self.vault),
+            4 => link.deliver_to_site(&self.site),
+            5 => link.sync(&self.site, &mut self.vault),
+            6 if !link.jobs.is_empty() => {
+                link.step_job(self.random.random_range(0..link.jobs.len()), &self.site);
+                true
+            }
+            7 => link.deliver_part(PartStream::Backlog(self.random.random_range(0..BACKLOG_STREAMS))),
+            8 if !link.completing.is_empty() => self.complete(&mut link),
+            9 if !link.live.is_empty() => {
+                let index = self.random.random_range(0..link.live.len());
+                let ledger = link.live.keys().nth(index).cloned().unwrap();
+                if self.random.random() {
+                    link.send_live(&ledger, &self.site, self.now)
+                } else {
+                    link.deliver_part(PartStream::Live(ledger))
+                }
+            }
+            _ => false,
+        };
+        self.link = Some(link);
+        moved
+    }
+
+    fn complete(&mut self, link: &mut Link) -> bool {
+        let index = self.random.random_range(0..link.completing.len());
+        let (ledger, number, _) = link.completing[index].clone();
+        if self.chance(self.faults.rot)
+            && let Some(parts) = self.vault.tails.get_mut(&(ledger, number))
+            && let Some(part) = parts.values_mut().next()
+        {
+            *part = bytes::Bytes::from_static(b"rotten");
+        }
+        let fails = self.chance(self.faults.store_fails);
+        self.store_failed |= link.complete(index, &mut self.vault, fails) == Completion::Failed;
+        true
+    }
+
+    /// Lets everything that is under way arrive; fails if it never ends.
+    pub(super) fn settle(&mut self) {
+        let mut idle = 0;
+        for _ in 0..200_000 {
+            idle = if self.traffic() { 0 } else { idle + 1 };
+            if idle > 400 {
+                return;
+            }
+        }
+        panic!("it never becomes quiet");
+    }
+
+    /// Everything recorded and committed is at both sides, byte for byte, and the site knows it.
+    pub(super) fn check_equal(&self) {
+        for (id, ledger) in &self.site.ledgers {
+            let next = ledger.entries.len() as u64;
+            assert_eq!(self.vault.ledger(id).1, *ledger.heads.last().unwrap(), "heads of {id}");
+            assert_eq!(self.vault.held(id), RangeSet::from(0..next), "held of {id}");
+            assert_eq!(ledger.acked, RangeSet::from(0..next), "acked of {id}");
+            for (number, parts) in &ledger.segments {
+                assert_eq!(self.vault.files[&(id.clone(), *number)], parts.concat());
+            }
+        }
+        assert_eq!(self.link.as_ref().unwrap().site.unacked(), 0);
+    }
+
+    /// Nothing was sent again but what a cut or damage at the hub had destroyed.
+    pub(super) fn check_thrift(&mut self) {
+        self.cut();
+        let recorded: usize = self.site.ledgers.values().map(|ledger| {
+            ledger.segments.values().map(Vec::len).sum::<usize>() + ledger.open.as_ref().map_or(0, |open| open.1.len())
+        }).sum();
+        let allowed = recorded as u64 + self.lost_under_way + self.vault.thrown_away;
+        // Files too short to be recovered were sent and belong to nobody.
+        assert!(self.parts_sent <= allowed + 2 * self.cuts, "{} sent, {allowed} allowed", self.parts_sent);
+    }
+}
