@@ -35,6 +35,11 @@ impl Queue {
         parts.remove(&place)
     }
 
+    /// Takes out a part that need not be sent; the others stay.
+    fn drop_part(&self, place: Place) {
+        self.lock().remove(&place);
+    }
+
     pub(super) fn ring(&self) {
         self.bell.notify_one();
     }
@@ -90,7 +95,7 @@ async fn recorded(
     // Into the queue before the session knows of it: its sender may ask at once.
     queue.put(part);
     if !shared.session().part_recorded(&ledger, place) {
-        queue.take((place.segment, place.part));
+        queue.drop_part((place.segment, place.part));
     }
     queue.ring();
     if is_new {
@@ -137,7 +142,10 @@ async fn send(shared: Arc<Shared>, ledger: LedgerId) -> anyhow::Result<()> {
             queue.bell.notified().await;
             continue;
         };
-        let Some(part) = queue.take((next.segment, next.part)) else { continue };
+        let Some(part) = queue.take((next.segment, next.part)) else {
+            shared.session().live_unsent(&ledger, &next);
+            continue;
+        };
         if shared.running_since.get().is_some_and(|running| part.since >= *running) {
             shared.lag().sent(&ledger, part.segment, part.part, part.since);
         }

@@ -5,11 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use prost::Message;
+
 use crate::chain::Head;
 use crate::entry::Entry;
 use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
 use crate::proto;
 use crate::range::RangeSet;
+
+/// A Have is closed at about this size. The ranges of one ledger are not split.
+const HAVE_BYTES: usize = 1 << 20;
 
 /// A segment whose entry is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,13 +105,46 @@ impl HubSession {
 
     /// The site offers these; the shell has checked that they are the site's own. Answers what is held.
     pub fn offered(&mut self, view: &dyn VaultView, ledgers: Vec<LedgerId>, last: bool) {
-        let held = ledgers.iter().map(|ledger| held_of(view, ledger)).collect();
-        self.control(proto::hub_message::Kind::Have(proto::Have { ledgers: held, last }));
+        self.have(ledgers.iter().map(|ledger| held_of(view, ledger)), last);
         for ledger in ledgers {
             self.ledgers.insert(ledger.clone());
             // Parts and entry may both have been there before the cut, with no time to put them together.
             for (number, _) in view.tails(&ledger) {
                 self.check_complete(view, &ledger, number);
+            }
+            self.check_recovered(view, &ledger);
+        }
+    }
+
+    /// Answers an offer, in messages far below the frame limit.
+    fn have(&mut self, ledgers: impl Iterator<Item = proto::LedgerHeld>, last: bool) {
+        let (mut have, mut bytes) = (proto::Have::default(), 0);
+        for held in ledgers {
+            let more = held.encoded_len();
+            if bytes + more > HAVE_BYTES && !have.ledgers.is_empty() {
+                self.control(proto::hub_message::Kind::Have(std::mem::take(&mut have)));
+                bytes = 0;
+            }
+            bytes += more;
+            have.ledgers.push(held);
+        }
+        have.last = last;
+        self.control(proto::hub_message::Kind::Have(have));
+    }
+
+    /// The parts of a recovered segment may all be here by their old name, so that none will come by the new
+    /// one. A run enters what it recovered before anything else: those segments are its ledger's first.
+    fn check_recovered(&mut self, view: &dyn VaultView, ledger: &LedgerId) {
+        let held = view.held(ledger);
+        if held.contains_all(0..view.ledger(ledger).0.0) {
+            return;
+        }
+        for number in (0..).map(SegmentNumber) {
+            let Some(known) = view.segment(ledger, number) else { return };
+            let Some(before) = known.recovered_from else { return };
+            if !held.contains(known.seq.0) {
+                self.aliases.insert(before, (ledger.clone(), number));
+                self.check_complete(view, ledger, number);
             }
         }
     }

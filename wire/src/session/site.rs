@@ -5,7 +5,7 @@
 //! has). Live parts are only ever dropped from the queue, never waited for: what is dropped is backlog
 //! once its segment is committed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -117,10 +117,14 @@ struct Ledger {
     /// Seqs whose bytes were all sent in this connection.
     sent: RangeSet,
     under_way: RangeSet,
+    /// Seqs under way of which more is wanted than their job knows of.
+    again: RangeSet,
     /// Per segment not yet acked: parts the hub has, were sent, or are in line.
     parts: BTreeMap<SegmentNumber, RangeSet>,
     /// Segments committed here and not acked, by number: what a Resend or a dropped queue needs.
     seqs: BTreeMap<SegmentNumber, Seq>,
+    /// How often the hub threw a segment's parts away in this connection.
+    resends: BTreeMap<SegmentNumber, u32>,
     live: VecDeque<LivePart>,
     quarantined: bool,
 }
@@ -133,14 +137,24 @@ impl Ledger {
             acked: RangeSet::new(),
             sent: RangeSet::new(),
             under_way: RangeSet::new(),
+            again: RangeSet::new(),
             parts: BTreeMap::new(),
             seqs: BTreeMap::new(),
+            resends: BTreeMap::new(),
             live: VecDeque::new(),
             quarantined: false,
         }
     }
 
-    /// Seqs whose bytes should go as backlog now.
+    /// The bytes of this entry are not all sent after all.
+    fn want_again(&mut self, seq: Seq) {
+        self.sent.remove(seq.0..seq.0 + 1);
+        if self.under_way.contains(seq.0) {
+            self.again.insert_one(seq.0);
+        }
+    }
+
+    /// The first seq whose bytes should go as backlog now.
     fn wanted(&self) -> Option<u64> {
         if self.quarantined {
             return None;
@@ -269,6 +283,8 @@ impl SiteSession {
                     view.parts.get(&number).is_some_and(|parts| parts.contains_all(0..u64::from(count)));
                 if complete {
                     view.sent.insert_one(seq.0);
+                } else {
+                    view.want_again(seq);
                 }
             }
         }
@@ -291,15 +307,25 @@ impl SiteSession {
         view.live.pop_front()
     }
 
-    /// Which parts of a committed segment the hub still needs.
-    pub fn missing(&self, ledger: &LedgerId, segment: &proto::Segment) -> RangeSet {
-        let all = RangeSet::from(0..u64::from(part_count(segment)));
+    /// Which parts of a committed segment the hub still needs; whoever asks is going to send them.
+    pub fn missing(&mut self, ledger: &LedgerId, segment: &proto::Segment) -> RangeSet {
+        let number = SegmentNumber(segment.number);
         let known = |ledger: &LedgerId, number: SegmentNumber| {
             self.ledgers.get(ledger).and_then(|view| view.parts.get(&number)).cloned().unwrap_or_default()
         };
-        let own = known(ledger, SegmentNumber(segment.number));
-        let before = recovered_from(segment).map(|(ledger, number)| known(&ledger, number));
-        all.minus(&own).minus(&before.unwrap_or_default())
+        let mut have = known(ledger, number);
+        let thrown_away = self.ledgers.get(ledger).is_some_and(|view| view.resends.contains_key(&number));
+        if let Some((before, number)) = recovered_from(segment)
+            && !thrown_away
+        {
+            have = have.union(&known(&before, number));
+        }
+        let missing = RangeSet::from(0..u64::from(part_count(segment))).minus(&have);
+        // Only a segment that was partly sent live can be asked for twice; the others need no memory.
+        if let Some(parts) = self.ledgers.get_mut(ledger).and_then(|view| view.parts.get_mut(&number)) {
+            *parts = parts.union(&missing);
+        }
+        missing
     }
 
     /// A backlog job was carried out, or there was nothing to send.
@@ -307,7 +333,11 @@ impl SiteSession {
         self.jobs = self.jobs.saturating_sub(1);
         if let Some(view) = self.ledgers.get_mut(ledger) {
             view.under_way.remove(seq.0..seq.0 + 1);
-            view.sent.insert_one(seq.0);
+            if view.again.contains(seq.0) {
+                view.again.remove(seq.0..seq.0 + 1);
+            } else {
+                view.sent.insert_one(seq.0);
+            }
         }
     }
 
@@ -365,6 +395,7 @@ impl SiteSession {
             let ours = head_at(&ledger, Seq(held.next));
             if ours.is_none() || ours != Head::from_bytes(&held.head) {
                 view.quarantined = true;
+                view.live.clear();
                 let detail = format!("the hub's chain differs from ours at or before seq {}", held.next);
                 self.out.push_back(Output::Quarantined { ledger, detail });
                 return Ok(());
@@ -413,6 +444,7 @@ impl SiteSession {
         for number in done {
             view.seqs.remove(&number);
             view.parts.remove(&number);
+            view.resends.remove(&number);
         }
         self.out.push_back(Output::Acked { ledger, seqs, all: false });
         Ok(())
@@ -422,12 +454,20 @@ impl SiteSession {
         let ledger = LedgerId::from_proto(resend.ledger.as_ref())?;
         if let Some(view) = self.ledgers.get_mut(&ledger) {
             let number = SegmentNumber(resend.segment);
+            let times = view.resends.entry(number).or_default();
+            *times += 1;
+            if *times > RESENDS_MAX {
+                return Ok(()); // our own file must be damaged: it stays unacked, and the next session tries again
+            }
             view.parts.remove(&number);
             view.live.retain(|part| part.segment != number);
-            // Unknown here means it was committed before this session began: start over from the entries.
-            match view.seqs.get(&number) {
-                Some(seq) => view.sent.remove(seq.0..seq.0 + 1),
-                None => view.sent = RangeSet::new(),
+            match view.seqs.get(&number).copied() {
+                Some(seq) => view.want_again(seq),
+                // It was committed before this session began: start over from the entries.
+                None => {
+                    view.sent = RangeSet::new();
+                    view.again = view.under_way.clone();
+                }
             }
         }
         Ok(())
@@ -476,12 +516,16 @@ impl SiteSession {
 
     /// Leaves what is in line to the backlog.
     fn give_up_live(view: &mut Ledger) {
+        let mut dropped = BTreeSet::new();
         for part in view.live.drain(..) {
             if let Some(parts) = view.parts.get_mut(&part.segment) {
                 parts.remove(u64::from(part.part)..u64::from(part.part) + 1);
             }
-            if let Some(seq) = view.seqs.get(&part.segment) {
-                view.sent.remove(seq.0..seq.0 + 1);
+            dropped.insert(part.segment);
+        }
+        for number in dropped {
+            if let Some(seq) = view.seqs.get(&number).copied() {
+                view.want_again(seq);
             }
         }
     }
@@ -489,6 +533,10 @@ impl SiteSession {
 
 /// Ledgers in one Offer: keeps the message far below the frame limit.
 const OFFER_LEDGERS_MAX: usize = 1000;
+
+/// How often a segment is sent again in one connection. A hub's damaged copy is mended by the first time; a
+/// damaged file of our own never is, and must not fill the uplink for ever.
+const RESENDS_MAX: u32 = 3;
 
 /// What a recovered segment continues.
 pub fn recovered_from(segment: &proto::Segment) -> Option<(LedgerId, SegmentNumber)> {

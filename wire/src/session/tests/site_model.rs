@@ -43,6 +43,8 @@ pub(super) struct SiteModel {
     pub(super) origin: OriginId,
     /// Opened and Committed so far.
     pub(super) history: Vec<Happened>,
+    /// Parts of files that were too short to be recovered.
+    pub(super) discarded: u64,
     runs: u8,
     parts_made: u64,
 }
@@ -54,6 +56,7 @@ impl SiteModel {
             streams: Vec::new(),
             origin: OriginId([1; 16]),
             history: Vec::new(),
+            discarded: 0,
             runs: 1,
             parts_made: 0,
         };
@@ -108,8 +111,10 @@ impl SiteModel {
         let mut left = Vec::new();
         for (id, ledger) in &mut self.ledgers {
             ledger.ended = true;
-            if let Some((number, parts)) = ledger.open.take_if(|(_, parts)| parts.len() > 1) {
-                left.push((id.clone(), number, parts));
+            match ledger.open.take() {
+                Some((number, parts)) if parts.len() > 1 => left.push((id.clone(), number, parts)),
+                Some((_, parts)) => self.discarded += parts.len() as u64,
+                None => {}
             }
         }
         for stream in self.streams.clone() {

@@ -23,8 +23,6 @@ pub(super) struct VaultModel {
     pub(super) ledgers: BTreeMap<LedgerId, VaultLedger>,
     pub(super) tails: BTreeMap<Key, BTreeMap<u32, Bytes>>,
     pub(super) files: BTreeMap<Key, Vec<u8>>,
-    /// Parts that were thrown away because their segment did not hash.
-    pub(super) thrown_away: u64,
 }
 
 /// A known seq with other bytes.
@@ -72,10 +70,9 @@ impl VaultModel {
             file.extend_from_slice(own.or_else(old).expect("Complete came before all parts were durable"));
         }
         let right = blake3::hash(&file).as_bytes().as_slice() == segment.hash;
-        let own = self.tails.remove(&(id.clone(), number)).map_or(0, |parts| parts.len());
-        let old = before.and_then(|key| self.tails.remove(&key)).map_or(0, |parts| parts.len());
+        self.tails.remove(&(id.clone(), number));
+        before.and_then(|key| self.tails.remove(&key));
         if !right {
-            self.thrown_away += (own + old) as u64;
             return Completion::Mismatch;
         }
         self.files.insert((id.clone(), number), file);

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Makes a Debian 12 machine that has only Rust able to build, demonstrate and test Holdfast: system
+# packages, the RocksDB library (compiled once, kept outside the checkout), then the build. Does nothing
+# when nothing changed. Everything it says goes to standard error.
+#
+#   ops/setup.sh          what the demo needs
+#   ops/setup.sh --tests  also what the tests need: players, a name server, the test runner
+set -euo pipefail
+exec >&2
+cd "$(dirname "$0")/.."
+
+packages=(
+    g++ libclang-14-dev # RocksDB and its bindings
+    iproute2 nftables util-linux # network namespaces, cutting WANs, tying processes to their parent
+    python3 python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0 # cameras
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+    gstreamer1.0-libav
+)
+tests=no
+case ${1:-} in
+    --tests)
+        tests=yes
+        packages+=(ffmpeg vlc-bin vlc-plugin-base chromium dnsmasq-base)
+        ;;
+    "") ;;
+    *)
+        echo "usage: ops/setup.sh [--tests]"
+        exit 2
+        ;;
+esac
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+missing=()
+for package in "${packages[@]}"; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+
+command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later first"; exit 1; }
+. ops/env.sh
+if [ "$tests" = yes ]; then
+    tool() { # crate, version
+        command -v "$1" >/dev/null || {
+            echo "installing $1 $2 into $HOLDFAST_TOOLS"
+            cargo install --quiet --locked --root "$HOLDFAST_TOOLS" "$1@$2"
+        }
+    }
+    tool cargo-nextest 0.9.143
+fi
+cargo build --release --locked --workspace
