@@ -307,6 +307,13 @@ impl SiteSession {
         view.live.pop_front()
     }
 
+    /// A part that [`Self::next_live`] gave was not sent after all: it is left to the backlog.
+    pub fn live_unsent(&mut self, ledger: &LedgerId, part: &LivePart) {
+        let Some(view) = self.ledgers.get_mut(ledger) else { return };
+        view.live.push_front(*part);
+        Self::give_up_live(view);
+    }
+
     /// Which parts of a committed segment the hub still needs; whoever asks is going to send them.
     pub fn missing(&mut self, ledger: &LedgerId, segment: &proto::Segment) -> RangeSet {
         let number = SegmentNumber(segment.number);
