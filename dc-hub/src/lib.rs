@@ -5,10 +5,12 @@
 //! | [`config`] | the TOML, its checks | what runs with it |
 //! | [`journal`] | parts of unfinished segments, group-synced | archives, networks |
 //! | [`vault`] | archive and journal as one; puts segments together | networks |
+//! | [`salvage`] | enters tails that nobody will close | networks |
 //! | [`downlink`] | sites' connections | HTTP |
 
 pub mod api;
 pub mod config;
 pub mod downlink;
 pub mod journal;
+pub mod salvage;
 pub mod vault;

@@ -7,12 +7,12 @@ use std::io::Write;
 use std::path::Path;
 
 use site_agent::archive::verify::hash_file;
-use site_agent::archive::{Archive, ArchiveError, Change, layout};
+use site_agent::archive::{self, Archive, ArchiveError, Change, layout};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
 use wire::session::hub::{Completion, KnownSegment, VaultView};
 use wire::session::site::recovered_from;
-use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
+use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
 use crate::journal::{Journal, JournalError, TailPart};
 
@@ -32,6 +32,8 @@ pub enum VaultError {
 pub struct Vault {
     archive: Archive,
     journal: Journal,
+    /// The vault's own run: the writer of what it salvages.
+    origin: OriginId,
 }
 
 impl Vault {
@@ -44,7 +46,12 @@ impl Vault {
             _ => false,
         };
         let journal = Journal::open(&dir.join("tails"), journal_file_bytes, held)?;
-        Ok(Self { archive, journal })
+        Ok(Self { archive, journal, origin: archive::new_origin() })
+    }
+
+    /// The id of this run of the vault.
+    pub fn origin(&self) -> OriginId {
+        self.origin
     }
 
     /// What is complete.

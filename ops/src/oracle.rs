@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
+use media::VideoCodec;
 use media::nal::coded_slices;
 use media::read::{Header, parse_fragment};
 use serde::Deserialize;
@@ -74,20 +75,22 @@ pub fn read_log(file: &Path) -> anyhow::Result<Vec<Sent>> {
 
 /// Reads what an archive (that nobody writes) holds of a stream: every file, every frame.
 pub fn read_archive(dir: &Path, site: &SiteId, stream: &StreamId) -> anyhow::Result<Recorded> {
-    let archive = Archive::open(dir)?;
+    read_open_archive(&Archive::open(dir)?, site, stream)
+}
+
+/// Reads what an archive holds of a stream.
+pub fn read_open_archive(archive: &Archive, site: &SiteId, stream: &StreamId) -> anyhow::Result<Recorded> {
     let mut recorded = Recorded::default();
     for located in archive.query(site, stream, UnixMicros(0), UnixMicros::MAX)? {
-        match located.entry.kind() {
-            Some(Kind::Gap(_) | Kind::Gone(_)) => recorded.gaps.push((located.start, located.end)),
-            Some(Kind::Segment(segment)) if located.held => {
-                let number = SegmentNumber(segment.number);
-                let file = Bytes::from(archive.read(&located.ledger, number, 0, segment.bytes)?);
-                recorded.add_segment(segment, &file)?;
-            }
-            _ => {}
+        if let Some(segment) = located.entry.segment().filter(|_| located.held) {
+            let number = SegmentNumber(segment.number);
+            let file = Bytes::from(archive.read(&located.ledger, number, 0, segment.bytes)?);
+            recorded.add_segment(segment, &file)?;
+        } else if let Some(Kind::Gap(_) | Kind::Gone(_)) = located.entry.kind() {
+            recorded.gaps.push((located.start, located.end));
         }
     }
-    recorded.gaps.extend(between_runs(&archive, site, stream));
+    recorded.gaps.extend(between_runs(archive, site, stream));
     Ok(recorded)
 }
 
@@ -96,7 +99,7 @@ fn between_runs(archive: &Archive, site: &SiteId, stream: &StreamId) -> Vec<(Uni
     let mut runs: Vec<_> = archive
         .ledgers()
         .into_iter()
-        .filter(|(ledger, record)| ledger.stream == *stream && record.site == site.as_str())
+        .filter(|(ledger, record)| ledger.stream == *stream && record.site == site.as_str() && !record.salvage)
         .map(|(_, record)| (record.opened_us, record.last_us))
         .collect();
     runs.sort_unstable();
@@ -111,9 +114,7 @@ impl Recorded {
             let bytes = file.slice(offset as usize..(offset + length) as usize);
             let parsed = parse_fragment(&bytes)?;
             for sample in parsed.video {
-                let mut hasher = Sha256::new();
-                coded_slices(header.video.codec, &sample.data).for_each(|slice| hasher.update(slice));
-                *self.video.entry(hasher.finalize().into()).or_default() += 1;
+                *self.video.entry(frame_hash(header.video.codec, &sample.data)).or_default() += 1;
             }
             for sample in parsed.audio {
                 *self.audio.entry(Sha256::digest(&sample.data).into()).or_default() += 1;
@@ -154,6 +155,32 @@ pub fn compare(log: &[Sent], seen: &Recorded, recorded: &Recorded) -> anyhow::Re
         comparison.audio_wrong += missing.count() as u64;
     }
     Ok(comparison)
+}
+
+/// The hashes of the video frames a camera sent, in order.
+pub fn video_hashes(log: &[Sent]) -> anyhow::Result<Vec<Hash>> {
+    Ok(frames(log, "video")?.into_iter().map(|frame| frame.hash).collect())
+}
+
+/// For each of a camera's runs that anything was recorded of: when the frames were sent that came after
+/// the last recorded one.
+pub fn sent_after_last(log: &[Sent], recorded: &Recorded) -> anyhow::Result<Vec<Vec<UnixMicros>>> {
+    let video = frames(log, "video")?;
+    let mut after = Vec::new();
+    for run in runs(&video) {
+        let frames: Vec<_> = video.iter().filter(|frame| frame.run == run).collect();
+        if let Some((_, last)) = bounds(&frames, &recorded.video) {
+            after.push(frames[last + 1..].iter().map(|frame| frame.wall).collect());
+        }
+    }
+    Ok(after)
+}
+
+/// The hash of a frame as a file has it: over its coded slices.
+pub fn frame_hash(codec: VideoCodec, sample: &[u8]) -> Hash {
+    let mut hasher = Sha256::new();
+    coded_slices(codec, sample).for_each(|slice| hasher.update(slice));
+    hasher.finalize().into()
 }
 
 struct Frame {

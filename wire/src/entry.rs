@@ -62,10 +62,11 @@ impl Entry {
         UnixMicros(self.value.at_us)
     }
 
-    /// The segment, if it is one: the entry has bytes beside it.
+    /// The segment, recorded or salvaged, if it is one: the entry has bytes beside it.
     pub fn segment(&self) -> Option<&proto::Segment> {
         match self.kind() {
             Some(proto::entry::Kind::Segment(segment)) => Some(segment),
+            Some(proto::entry::Kind::Salvage(salvage)) => salvage.segment.as_ref(),
             _ => None,
         }
     }

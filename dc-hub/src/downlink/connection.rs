@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use wire::session::hub::Completion;
 use wire::transport::{explain, peer_site};
-use wire::{LedgerId, SegmentNumber, Seq, SiteId, frame, proto};
+use wire::{LedgerId, OriginId, SegmentNumber, Seq, SiteId, frame, proto};
 
 use super::{Downlink, control, parts};
 
@@ -31,6 +31,8 @@ pub(super) enum Fact {
 pub(super) struct Peer {
     pub(super) downlink: Downlink,
     pub(super) site: SiteId,
+    /// The run that speaks.
+    pub(super) origin: OriginId,
     pub(super) connection: quinn::Connection,
     /// Ledgers the site has offered and may send parts of.
     pub(super) ledgers: watch::Sender<BTreeSet<LedgerId>>,
@@ -101,6 +103,7 @@ async fn session(
     let peer = Arc::new(Peer {
         downlink,
         site: site.clone(),
+        origin: OriginId::from_bytes(&hello.origin).context("hello")?,
         connection: connection.clone(),
         ledgers: watch::Sender::default(),
         facts,

@@ -10,10 +10,11 @@ use site_agent::archive::ArchiveError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wire::entry::{ENTRY_BYTES_MAX, Entry};
-use wire::session::hub::{Completion, HubSession, Output, offered_ledgers};
+use wire::session::hub::{Completion, HubSession, Output, VaultView, offered_ledgers};
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, frame, proto};
 
 use super::connection::{Fact, Peer};
+use crate::salvage::salvage;
 use crate::vault::VaultError;
 
 /// What a batch of entries may unpack to.
@@ -27,8 +28,14 @@ pub(super) async fn run(
     mut facts: mpsc::Receiver<Fact>,
 ) -> anyhow::Result<()> {
     let (vault, generation) = peer.downlink.vault.archive().identity();
-    let mut control =
-        Control { peer, send, session: HubSession::new(vault, generation), completing: JoinSet::new() };
+    let mut control = Control {
+        peer,
+        send,
+        session: HubSession::new(vault, generation),
+        completing: JoinSet::new(),
+        owed: Some(BTreeMap::new()),
+        offered: false,
+    };
     loop {
         control.carry_out().await?;
         tokio::select! {
@@ -60,6 +67,10 @@ struct Control {
     send: quinn::SendStream,
     session: HubSession,
     completing: JoinSet<Fact>,
+    /// Ledgers whose offered entries are not all here, with the seq they reach to; `None` once they were.
+    owed: Option<BTreeMap<LedgerId, Seq>>,
+    /// Is the offer complete?
+    offered: bool,
 }
 
 impl Control {
@@ -82,11 +93,27 @@ impl Control {
         let mut claimed = Vec::new();
         for (ledger, state) in offered_ledgers(offer).context("offer")?.into_iter().zip(&offer.ledgers) {
             if self.claim(&ledger, state).await? {
+                if let Some(owed) = &mut self.owed {
+                    owed.insert(ledger.clone(), Seq(state.next));
+                }
                 claimed.push(ledger);
             }
         }
         self.session.offered(&self.peer.downlink.vault, claimed, offer.last);
-        Ok(())
+        self.offered |= offer.last;
+        self.told_all().await
+    }
+
+    /// Once the site has told every entry it offered, what no entry speaks of is nobody's: salvages it.
+    async fn told_all(&mut self) -> anyhow::Result<()> {
+        let vault = &self.peer.downlink.vault;
+        let Some(owed) = self.owed.as_mut().filter(|_| self.offered) else { return Ok(()) };
+        owed.retain(|ledger, next| vault.ledger(ledger).0 < *next);
+        if !owed.is_empty() {
+            return Ok(());
+        }
+        self.owed = None;
+        salvage(vault, &self.peer.site, self.peer.origin).await.context("salvage").map(drop)
     }
 
     async fn opened(&mut self, opened: &proto::Opened) -> anyhow::Result<()> {
@@ -130,7 +157,7 @@ impl Control {
         match vault.take_entries(&self.peer.site, &ledger, first, entries.clone()).await {
             Ok(()) => {
                 self.session.entries_stored(&vault, &ledger, first, &entries);
-                Ok(())
+                self.told_all().await
             }
             Err(VaultError::Archive(error @ ArchiveError::Conflict { .. })) => {
                 tracing::error!(site = %self.peer.site, %error, "same seq, other bytes: ledger quarantined");

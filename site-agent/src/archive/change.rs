@@ -18,6 +18,15 @@ pub enum Change {
         /// When its origin began.
         opened: UnixMicros,
     },
+    /// A vault begins a ledger of its own, for what it salvages of a site's tails.
+    OpenSalvage {
+        /// Which.
+        ledger: LedgerId,
+        /// Of whose recordings.
+        site: SiteId,
+        /// When.
+        opened: UnixMicros,
+    },
     /// The ledger's origin will never write again.
     End {
         /// Which.

@@ -38,6 +38,9 @@ pub struct LedgerRecord {
     /// Bytes of the segments held here.
     #[prost(uint64, tag = "10")]
     pub bytes: u64,
+    /// It is a vault's own, with what was salvaged: no recorder's run.
+    #[prost(bool, tag = "11")]
+    pub salvage: bool,
 }
 
 impl LedgerRecord {

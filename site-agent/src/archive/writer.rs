@@ -109,6 +109,14 @@ impl Pass<'_> {
                 self.changed.insert(ledger.clone(), record);
                 Ok((Done::Stored, Some(Event::Opened(ledger))))
             }
+            Change::OpenSalvage { ledger, site, opened } => {
+                if self.record(&ledger).is_none() {
+                    let mut record = LedgerRecord::new(&site, Head::genesis(&ledger), opened);
+                    record.salvage = true;
+                    self.changed.insert(ledger, record);
+                }
+                Ok((Done::Stored, None))
+            }
             Change::End { ledger } => {
                 let mut record = self.known(&ledger)?;
                 record.ended = true;

@@ -84,11 +84,12 @@ pub fn timeline(
 
 fn take(known: &mut Known, located: Located) {
     let Located { ledger, seq, start, end, entry, held, acked } = located;
+    if let Some(segment) = entry.segment() {
+        let segment = SegmentNumber(segment.number);
+        known.recordings.push(Recording { ledger, seq, segment, start, end, held, acked });
+        return;
+    }
     match entry.kind() {
-        Some(Kind::Segment(segment)) => {
-            let segment = SegmentNumber(segment.number);
-            known.recordings.push(Recording { ledger, seq, segment, start, end, held, acked });
-        }
         Some(Kind::Gap(gap)) => {
             known.gaps.push(KnownGap { start, end, cause: gap.cause(), detail: gap.detail.clone() });
         }
@@ -98,7 +99,7 @@ fn take(known: &mut Known, located: Located) {
                 known.gone.push(Gone { ledger: of, seqs, start, end, cause: gone.cause() });
             }
         }
-        Some(Kind::Event(_) | Kind::Salvage(_)) | None => {}
+        Some(Kind::Segment(_) | Kind::Salvage(_) | Kind::Event(_)) | None => {}
     }
 }
 
@@ -122,13 +123,15 @@ fn runs(
     (from, to): (UnixMicros, UnixMicros),
 ) -> Result<Vec<Run>> {
     let mine = |(ledger, record): &(LedgerId, LedgerRecord)| {
-        ledger.stream == *stream && record.site == site.as_str() && record.opened() < to
+        ledger.stream == *stream && record.site == site.as_str() && record.opened() < to && !record.salvage
     };
     let ledgers: Vec<_> = archive.ledgers().into_iter().filter(mine).collect();
     let before = |record: &LedgerRecord| record.ended && record.last_us < from.0;
-    let last_before = ledgers.iter().filter(|(_, record)| before(record)).max_by_key(|(_, record)| record.last_us);
+    let last_before =
+        ledgers.iter().filter(|(_, record)| before(record)).max_by_key(|(_, record)| record.last_us);
     let last_before = last_before.map(|(ledger, _)| ledger);
-    let reaches = |(ledger, record): &&(LedgerId, LedgerRecord)| !before(record) || Some(ledger) == last_before;
+    let reaches =
+        |(ledger, record): &&(LedgerId, LedgerRecord)| !before(record) || Some(ledger) == last_before;
     ledgers.iter().filter(reaches).map(|(ledger, record)| run(archive, ledger, record)).collect()
 }
 

@@ -123,6 +123,8 @@ struct Ledger {
     parts: BTreeMap<SegmentNumber, RangeSet>,
     /// Segments committed here and not acked, by number: what a Resend or a dropped queue needs.
     seqs: BTreeMap<SegmentNumber, Seq>,
+    /// Numbers of segments that a job took whole: no part of them was live in this connection.
+    whole: RangeSet,
     /// How often the hub threw a segment's parts away in this connection.
     resends: BTreeMap<SegmentNumber, u32>,
     live: VecDeque<LivePart>,
@@ -140,6 +142,7 @@ impl Ledger {
             again: RangeSet::new(),
             parts: BTreeMap::new(),
             seqs: BTreeMap::new(),
+            whole: RangeSet::new(),
             resends: BTreeMap::new(),
             live: VecDeque::new(),
             quarantined: false,
@@ -257,9 +260,12 @@ impl SiteSession {
     /// A part was recorded. Returns whether it is in line to be sent live.
     pub fn part_recorded(&mut self, ledger: &LedgerId, part: LivePart) -> bool {
         let Some(view) = self.ledgers.get_mut(ledger).filter(|view| !view.quarantined) else { return false };
+        if view.whole.contains(part.segment.0) {
+            return false; // a job was faster than whoever told of the part
+        }
         let parts = view.parts.entry(part.segment).or_default();
         if parts.contains(u64::from(part.part)) {
-            return false; // the hub has it from an earlier connection
+            return false; // the hub has it from an earlier connection, or a job sends it
         }
         parts.insert_one(u64::from(part.part));
         view.live.push_back(part);
@@ -281,7 +287,7 @@ impl SiteSession {
                 view.seqs.insert(number, seq);
                 let complete =
                     view.parts.get(&number).is_some_and(|parts| parts.contains_all(0..u64::from(count)));
-                if complete {
+                if complete || view.whole.contains(number.0) {
                     view.sent.insert_one(seq.0);
                 } else {
                     view.want_again(seq);
@@ -321,16 +327,22 @@ impl SiteSession {
             self.ledgers.get(ledger).and_then(|view| view.parts.get(&number)).cloned().unwrap_or_default()
         };
         let mut have = known(ledger, number);
-        let thrown_away = self.ledgers.get(ledger).is_some_and(|view| view.resends.contains_key(&number));
-        if let Some((before, number)) = recovered_from(segment)
-            && !thrown_away
+        let Some(view) = self.ledgers.get(ledger) else { return RangeSet::new() };
+        if view.whole.contains(number.0) {
+            return RangeSet::new();
+        }
+        // What the hub threw away it had by either name.
+        if !view.resends.contains_key(&number)
+            && let Some((before, number)) = recovered_from(segment)
         {
             have = have.union(&known(&before, number));
         }
         let missing = RangeSet::from(0..u64::from(part_count(segment))).minus(&have);
-        // Only a segment that was partly sent live can be asked for twice; the others need no memory.
-        if let Some(parts) = self.ledgers.get_mut(ledger).and_then(|view| view.parts.get_mut(&number)) {
-            *parts = parts.union(&missing);
+        if let Some(view) = self.ledgers.get_mut(ledger) {
+            match view.parts.get_mut(&number) {
+                Some(parts) => *parts = parts.union(&missing),
+                None => view.whole.insert_one(number.0),
+            }
         }
         missing
     }
@@ -467,10 +479,12 @@ impl SiteSession {
                 return Ok(()); // our own file must be damaged: it stays unacked, and the next session tries again
             }
             view.parts.remove(&number);
+            view.whole.remove(number.0..number.0 + 1);
             view.live.retain(|part| part.segment != number);
             match view.seqs.get(&number).copied() {
                 Some(seq) => view.want_again(seq),
-                // It was committed before this session began: start over from the entries.
+                // It was committed before this session began: look at all entries again. Jobs for those that
+                // need nothing send nothing.
                 None => {
                     view.sent = RangeSet::new();
                     view.again = view.under_way.clone();

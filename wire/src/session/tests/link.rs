@@ -51,9 +51,8 @@ pub(super) struct Link {
     pub(super) sent: BTreeMap<PartKey, u32>,
     /// Parts durable before this connection.
     durable_before: BTreeSet<PartKey>,
-    /// Ledgers of which the hub has asked for a segment again, and how often. The site may then start over
-    /// with the whole ledger.
-    pub(super) again: BTreeMap<LedgerId, u32>,
+    /// Segments the hub has asked for again, and how often.
+    pub(super) again: BTreeMap<(LedgerId, SegmentNumber), u32>,
     /// Per ledger the first entry that may be sent next.
     entries_next: BTreeMap<LedgerId, u64>,
 }
@@ -197,7 +196,7 @@ impl Link {
         assert!(self.site.is_running(), "bytes before the hub told what it has");
         assert!(!self.quarantined.contains(ledger), "bytes of a quarantined ledger: {key:?}");
         assert!(model.part(ledger, *number, *part).is_some(), "a part that was never recorded: {key:?}");
-        let again = self.again.get(ledger).copied().unwrap_or(0);
+        let again = self.again.get(&(ledger.clone(), *number)).copied().unwrap_or(0);
         let times = self.sent.entry(key.clone()).or_default();
         *times += 1;
         assert!(*times <= 1 + again, "sent twice: {key:?}");
@@ -314,7 +313,8 @@ impl Link {
                     Some(hub_message::Kind::Ack(ack)) => check_ack(vault, ack),
                     Some(hub_message::Kind::Resend(resend)) => {
                         let ledger = LedgerId::from_proto(resend.ledger.as_ref()).unwrap();
-                        *self.again.entry(ledger).or_default() += 1;
+                        let number = SegmentNumber(resend.segment);
+                        *self.again.entry((ledger, number)).or_default() += 1;
                     }
                     _ => {}
                 }

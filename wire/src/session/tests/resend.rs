@@ -75,7 +75,7 @@ fn a_resend_while_its_job_runs_is_not_forgotten() {
     }
     let link = world.link.as_mut().unwrap();
     let resend = crate::proto::Resend { ledger: Some(ledger.to_proto()), segment: 0 };
-    link.again.insert(ledger, 1);
+    link.again.insert((ledger, SegmentNumber(0)), 1);
     link.to_site.clear();
     link.say(crate::proto::hub_message::Kind::Resend(resend));
     link.step_job(0, &world.site);

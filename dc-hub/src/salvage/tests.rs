@@ -1,0 +1,110 @@
+use bytes::Bytes;
+use media::{Arrival, Output, Segmenter, SegmenterConfig, VideoCodec, VideoFrame, VideoTrack};
+use site_agent::archive::verify::verify;
+use std::time::Duration;
+use wire::UnixMicros;
+
+use super::*;
+use crate::journal::TailPart;
+
+const OLD: OriginId = OriginId([1; 16]);
+const NEW: OriginId = OriginId([2; 16]);
+
+fn site() -> SiteId {
+    SiteId::new("shop-1").unwrap()
+}
+
+fn ledger(origin: OriginId) -> LedgerId {
+    LedgerId { origin, stream: "till-1/main".parse().unwrap() }
+}
+
+/// Parts of a real segment; what is inside the frames does not matter here.
+fn parts(ledger: &LedgerId) -> Vec<TailPart> {
+    let second = Duration::from_secs(1);
+    let config = SegmenterConfig { segment: 10 * second, fragment: second, first_segment: 10 * second };
+    let mut segmenter = Segmenter::new(ledger.clone(), config, 0);
+    let sample_entry = Bytes::from_static(b"\0\0\0\x08avc1");
+    let track =
+        VideoTrack { codec: VideoCodec::H264, sample_entry, rfc6381: "avc1".into(), width: 16, height: 16 };
+    let mut outputs = segmenter.connected(track, None);
+    for n in 0..5i64 {
+        let arrival = Arrival { wall: UnixMicros(n * 1_000_000), boot_us: n.unsigned_abs() * 1_000_000 };
+        outputs.extend(segmenter.video(VideoFrame {
+            pts_90k: n * 90_000,
+            rtp: 0,
+            key: true,
+            data: Bytes::from_static(b"\0\0\0\x02\x65\x88"),
+            arrival,
+            sender_report: None,
+        }));
+    }
+    let part = |output| match output {
+        Output::Part(part) => Some(TailPart {
+            site: site(),
+            ledger: ledger.clone(),
+            segment: part.segment,
+            part: part.part,
+            start: part.first_arrival.wall,
+            end: part.last_arrival.wall,
+            key: part.key,
+            data: part.data,
+        }),
+        Output::Closed(_) => None,
+    };
+    outputs.into_iter().filter_map(part).collect()
+}
+
+#[tokio::test]
+async fn a_tail_of_a_lost_run_becomes_an_entry_of_the_vault() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    for part in parts(&ledger(OLD)) {
+        vault.take_part(part).await.unwrap();
+    }
+    assert_eq!(salvage(&vault, &site(), OLD).await.unwrap(), 0, "the current run's tail is its own to close");
+    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 1);
+    assert!(vault.journal().all().is_empty(), "the journal is free of it");
+    let found = vault.archive().query(&site(), &ledger(OLD).stream, UnixMicros(0), UnixMicros::MAX).unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].held);
+    let Some(Kind::Salvage(entry)) = found[0].entry.kind() else { panic!("{:?}", found[0].entry) };
+    assert_eq!(entry.continues.as_ref().unwrap().origin, OLD.0.as_slice());
+    drop(vault);
+    let report = wait_for_verify(dir.path());
+    assert_eq!((report.segments, report.bad.len(), report.orphans), (1, 0, 0));
+}
+
+/// The writer thread lets go of the lock when its last sender is gone.
+fn wait_for_verify(dir: &std::path::Path) -> site_agent::archive::verify::Report {
+    for _ in 0..200 {
+        match verify(dir, |_| {}) {
+            Ok(report) => return report,
+            Err(ArchiveError::Locked(_)) => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the archive stays locked");
+}
+
+#[tokio::test]
+async fn a_tail_that_a_later_run_recovered_is_left_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    let parts = parts(&ledger(OLD));
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
+    for part in parts {
+        vault.take_part(part).await.unwrap();
+    }
+    let mut segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
+    segment.recovered_from = Some(proto::SegmentName {
+        origin: Bytes::copy_from_slice(&OLD.0),
+        stream: ledger(OLD).stream.into(),
+        number: 0,
+    });
+    let state = proto::LedgerState::default();
+    vault.claim(&site(), &ledger(NEW), &state).await.unwrap();
+    let entry = wire::entry::Entry::write(UnixMicros(9), Kind::Segment(segment));
+    vault.take_entries(&site(), &ledger(NEW), wire::Seq(0), vec![entry]).await.unwrap();
+    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 0);
+    assert_eq!(vault.journal().all().len(), 1);
+}

@@ -1,0 +1,324 @@
+//! The bytes of the protocol, kept in `docs/protocol-vectors.txt`.
+//!
+//! What is checked: the bytes in the file decode to the messages below, the messages encode to those bytes, and
+//! the chain of the ledger in it has those heads. A change of the protocol that shows here breaks archives and
+//! peers in the field. To write the file anew: `HOLDFAST_BLESS=1 cargo test --release -p holdfast-wire --test golden`.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use prost::Message;
+use wire::chain::Head;
+use wire::entry::Entry;
+use wire::frame::{CONTROL_BYTES_MAX, Decoder, PART_BYTES_MAX, encode};
+use wire::proto::entry::Kind;
+use wire::proto::{self, hub_message, site_message};
+use wire::{LedgerId, OriginId, UnixMicros};
+
+const ABOUT: &str = "\
+# The bytes of protocol 1, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
+#
+# frame.site.*, frame.hub.*   a SiteMessage or HubMessage on the control stream, with its four bytes of length
+# frame.part.*                a Part on a data stream, likewise
+# entry.*                     an entry as first encoded, without a frame
+# head.N                      the chain's head before entry N of the ledger in the other vectors
+";
+
+fn file() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol-vectors.txt")
+}
+
+fn ledger() -> LedgerId {
+    LedgerId { origin: OriginId(std::array::from_fn(|i| i as u8)), stream: "till-1/main".parse().unwrap() }
+}
+
+fn segment() -> proto::Segment {
+    let part = |size: usize, fill: u8| vec![fill; size];
+    let parts = [part(700, 1), part(1500, 2), part(900, 3)];
+    let hash = |bytes: &[u8]| Bytes::copy_from_slice(blake3::hash(bytes).as_bytes());
+    let fragment = |index: usize| proto::Fragment {
+        bytes: parts[index].len() as u32,
+        key: index == 1,
+        start_us: 1_750_000_000_000_000 + 1_000_000 * (index as i64 - 1),
+        video_frames: 15,
+        audio_frames: 0,
+        frames_hash: hash(&parts[index][8..]),
+        duration_90k: 90_000,
+    };
+    proto::Segment {
+        number: 4,
+        start_us: 1_750_000_000_000_000,
+        end_us: 1_750_000_002_066_667,
+        bytes: 3100,
+        hash: hash(&parts.concat()),
+        header_bytes: 700,
+        header_hash: hash(&parts[0]),
+        fragments: vec![fragment(1), fragment(2)],
+        recovered_from: Some(proto::SegmentName {
+            origin: Bytes::from_static(&[0xee; 16]),
+            stream: "till-1/main".to_owned(),
+            number: 77,
+        }),
+        codecs: "avc1.42c01f".to_owned(),
+        decode_time_90k: 123_456_789,
+        video_width: 1920,
+        video_height: 1080,
+        time_error_us: 100_000,
+    }
+}
+
+/// Entries of the ledger, in order.
+fn entries() -> Vec<(&'static str, Entry)> {
+    let gap = proto::Gap {
+        start_us: 1_749_999_990_000_000,
+        end_us: 1_750_000_000_000_000,
+        cause: proto::GapCause::CameraDown.into(),
+        detail: "no answer".to_owned(),
+    };
+    let event = proto::Event {
+        at_us: 1_750_000_000_500_000,
+        kind: "camera.connected".to_owned(),
+        content_type: "text/plain".to_owned(),
+        body: Bytes::from_static(b"avc1.42c01f"),
+    };
+    let gone = proto::Gone {
+        ledger: Some(ledger().to_proto()),
+        seqs: vec![proto::Range { start: 1, end: 2 }],
+        cause: proto::GapCause::Expired.into(),
+        start_us: 1_750_000_000_000_000,
+        end_us: 1_750_000_002_066_667,
+    };
+    let salvage = proto::Salvage { continues: segment().recovered_from, segment: Some(segment()) };
+    let kinds = [
+        ("gap", Kind::Gap(gap)),
+        ("segment", Kind::Segment(segment())),
+        ("event", Kind::Event(event)),
+        ("gone", Kind::Gone(gone)),
+        ("salvage", Kind::Salvage(salvage)),
+    ];
+    let at = |index: usize| UnixMicros(1_750_000_003_000_000 + index as i64);
+    kinds.into_iter().enumerate().map(|(index, (name, kind))| (name, Entry::write(at(index), kind))).collect()
+}
+
+/// The heads before and after each entry.
+fn heads() -> Vec<Head> {
+    let mut heads = vec![Head::genesis(&ledger())];
+    for (_, entry) in entries() {
+        heads.push(heads[heads.len() - 1].after(entry.bytes()));
+    }
+    heads
+}
+
+fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
+    let entries: Vec<_> = entries().iter().map(|(_, entry)| entry.bytes().clone()).collect();
+    let state = proto::LedgerState {
+        ledger: Some(ledger().to_proto()),
+        floor: 0,
+        next: 5,
+        head: heads()[5].to_bytes(),
+        ended: true,
+        gone: vec![proto::Range { start: 1, end: 2 }],
+        opened_us: 1_749_999_990_000_000,
+    };
+    let batch = proto::EntryBatch { entries: entries[..2].to_vec() }.encode_to_vec();
+    let hello = proto::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        software: "holdfast site-agent 0.1.0".to_owned(),
+        origin: Bytes::copy_from_slice(&ledger().origin.0),
+        cameras: vec![proto::Camera {
+            id: "till-1".to_owned(),
+            name: "Till 1".to_owned(),
+            streams: vec!["main".to_owned()],
+        }],
+    };
+    let beat = proto::Beat {
+        number: 9,
+        sent_us: 1_750_000_004_000_000,
+        cameras: vec![proto::CameraState {
+            stream: "till-1/main".to_owned(),
+            state: proto::RecordingState::Recording.into(),
+            last_durable_us: 1_750_000_003_900_000,
+            detail: String::new(),
+        }],
+        unacked_segments: 3,
+        unacked_bytes: 0,
+        live_lag_ms_p50: 640,
+        live_lag_ms_p99: 1180,
+    };
+    vec![
+        ("hello", site_message::Kind::Hello(hello)),
+        ("offer", site_message::Kind::Offer(proto::Offer { ledgers: vec![state.clone()], last: true })),
+        ("opened", site_message::Kind::Opened(proto::Opened { ledger: Some(state) })),
+        (
+            "entries",
+            site_message::Kind::Entries(proto::Entries {
+                ledger: Some(ledger().to_proto()),
+                first_seq: 0,
+                count: 2,
+                encoding: proto::Encoding::Plain.into(),
+                batch_bytes: batch.len() as u32,
+                batch: batch.into(),
+            }),
+        ),
+        ("beat", site_message::Kind::Beat(beat)),
+        (
+            "bye",
+            site_message::Kind::Bye(proto::Bye { reason: proto::ByeReason::Restart.into(), back_in_s: 20 }),
+        ),
+    ]
+}
+
+fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
+    let vault = Bytes::from_static(&[0xab; 16]);
+    let range = |start, end| vec![proto::Range { start, end }];
+    let ledger = Some(ledger().to_proto());
+    let welcome = proto::Welcome {
+        protocol: 1,
+        software: "holdfast dc-hub 0.1.0".to_owned(),
+        vault: vault.clone(),
+        generation: 1,
+        part_bytes_max: PART_BYTES_MAX as u64,
+        site: "harbour".to_owned(),
+    };
+    let held = proto::LedgerHeld {
+        ledger: ledger.clone(),
+        next: 2,
+        head: heads()[2].to_bytes(),
+        held: range(0, 1),
+        tails: vec![proto::Tail { segment: 4, parts: range(0, 2) }],
+    };
+    let ack = proto::Ack {
+        ledger: ledger.clone(),
+        seqs: range(0, 2),
+        vault,
+        generation: 1,
+        class: proto::Durability::Node.into(),
+    };
+    let acked = proto::TailAcked { ledger: ledger.clone(), segment: 4, parts: range(2, 3) };
+    let refuse = proto::Refuse {
+        code: proto::RefuseCode::Chain.into(),
+        detail: "same seq, other bytes".to_owned(),
+        ledger: ledger.clone(),
+    };
+    vec![
+        ("welcome", hub_message::Kind::Welcome(welcome)),
+        ("have", hub_message::Kind::Have(proto::Have { ledgers: vec![held], last: true })),
+        ("tail_ack", hub_message::Kind::TailAck(proto::TailAck { acked: vec![acked] })),
+        ("ack", hub_message::Kind::Ack(ack)),
+        ("resend", hub_message::Kind::Resend(proto::Resend { ledger, segment: 4 })),
+        ("refuse", hub_message::Kind::Refuse(refuse)),
+    ]
+}
+
+fn part() -> proto::Part {
+    proto::Part {
+        ledger: Some(ledger().to_proto()),
+        segment: 4,
+        part: 1,
+        running_hash: Bytes::copy_from_slice(blake3::hash(b"so far").as_bytes()),
+        data: Bytes::from_static(b"fragment"),
+        live: true,
+    }
+}
+
+fn vectors() -> Vec<(String, Vec<u8>)> {
+    let site = site_messages().into_iter().map(|(name, kind)| {
+        let frame = encode(&proto::SiteMessage { kind: Some(kind) }).unwrap();
+        (format!("frame.site.{name}"), frame.to_vec())
+    });
+    let hub = hub_messages().into_iter().map(|(name, kind)| {
+        let frame = encode(&proto::HubMessage { kind: Some(kind) }).unwrap();
+        (format!("frame.hub.{name}"), frame.to_vec())
+    });
+    let part = ("frame.part.live".to_owned(), encode(&part()).unwrap().to_vec());
+    let entries =
+        entries().into_iter().map(|(name, entry)| (format!("entry.{name}"), entry.bytes().to_vec()));
+    let heads = heads().into_iter().enumerate().map(|(n, head)| (format!("head.{n}"), head.0.to_vec()));
+    site.chain(hub).chain([part]).chain(entries).chain(heads).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a string can't fail
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<_> = text.bytes().map(|digit| (digit as char).to_digit(16).unwrap() as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// The file's vectors.
+fn kept() -> Vec<(String, Vec<u8>)> {
+    let text = std::fs::read_to_string(file()).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(|line| line.split_once(' ').unwrap()).map(|(name, hex)| (name.to_owned(), unhex(hex))).collect()
+}
+
+fn kept_under(prefix: &str) -> Vec<Vec<u8>> {
+    kept().into_iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, bytes)| bytes).collect()
+}
+
+/// Reads one whole frame.
+fn read<M: Message + Default>(frame: &[u8], max: usize) -> M {
+    let mut rest = frame;
+    let message = Decoder::new(max).take(&mut rest).unwrap().unwrap();
+    assert!(rest.is_empty(), "more than one frame");
+    message
+}
+
+#[test]
+fn messages_encode_to_the_bytes_in_the_file() {
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
+        let mut text = ABOUT.to_owned();
+        for (name, bytes) in vectors() {
+            let _ = writeln!(text, "{name} {}", hex(&bytes)); // writing to a string can't fail
+        }
+        std::fs::write(file(), text).unwrap();
+    }
+    let (ours, kept) = (vectors(), kept());
+    for ((name, bytes), (kept_name, kept_bytes)) in ours.iter().zip(&kept) {
+        assert_eq!(name, kept_name);
+        assert_eq!(hex(bytes), hex(kept_bytes), "{name}");
+    }
+    assert_eq!(ours.len(), kept.len());
+}
+
+#[test]
+fn the_bytes_in_the_file_decode_to_the_messages() {
+    let site = kept_under("frame.site.");
+    let read_site = site.iter().map(|frame| read::<proto::SiteMessage>(frame, CONTROL_BYTES_MAX).kind.unwrap());
+    assert!(read_site.eq(site_messages().into_iter().map(|(_, kind)| kind)));
+    let hub = kept_under("frame.hub.");
+    let read_hub = hub.iter().map(|frame| read::<proto::HubMessage>(frame, CONTROL_BYTES_MAX).kind.unwrap());
+    assert!(read_hub.eq(hub_messages().into_iter().map(|(_, kind)| kind)));
+    let parts = kept_under("frame.part.");
+    let read_parts = parts.iter().map(|frame| read::<proto::Part>(frame, PART_BYTES_MAX));
+    assert!(read_parts.eq([part()]));
+    let entries_kept = kept_under("entry.");
+    let read_entries = entries_kept.into_iter().map(|bytes| Entry::read(bytes.into()).unwrap());
+    assert!(read_entries.eq(entries().into_iter().map(|(_, entry)| entry)));
+}
+
+#[test]
+fn the_entries_in_the_file_hash_to_the_heads_in_the_file() {
+    let heads = kept_under("head.");
+    let mut head = Head::genesis(&ledger());
+    assert_eq!(head.0.as_slice(), heads[0]);
+    for (entry, expected) in kept_under("entry.").iter().zip(&heads[1..]) {
+        head = head.after(entry);
+        assert_eq!(head.0.as_slice(), expected);
+    }
+    assert_eq!(heads.len(), kept_under("entry.").len() + 1);
+}
+
+#[test]
+fn the_segment_in_the_file_adds_up() {
+    let entry = Entry::read(kept_under("entry.segment").remove(0).into()).unwrap();
+    let segment = entry.segment().unwrap();
+    assert_eq!(wire::entry::part_lengths(segment).sum::<u64>(), segment.bytes);
+    assert_eq!(wire::entry::part_span(segment, 2), Some((2200, 900)));
+}
