@@ -5,6 +5,7 @@
 #
 #   ops/setup.sh          what the demo needs
 #   ops/setup.sh --tests  also what the tests need: players, a name server, the test runner
+#   ops/setup.sh --checks also what CI checks with: cargo-deny
 set -euo pipefail
 exec >&2
 cd "$(dirname "$0")/.."
@@ -16,15 +17,16 @@ packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     gstreamer1.0-libav
 )
-tests=no
+tools=()
 case ${1:-} in
-    --tests)
-        tests=yes
+    --tests | --checks)
+        tools+=(cargo-nextest@0.9.143)
+        [ "$1" = --tests ] || tools+=(cargo-deny@0.20.2)
         packages+=(ffmpeg vlc-bin vlc-plugin-base chromium dnsmasq-base)
         ;;
     "") ;;
     *)
-        echo "usage: ops/setup.sh [--tests]"
+        echo "usage: ops/setup.sh [--tests | --checks]"
         exit 2
         ;;
 esac
@@ -44,13 +46,10 @@ fi
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later first"; exit 1; }
 . ops/env.sh
-if [ "$tests" = yes ]; then
-    tool() { # crate, version
-        command -v "$1" >/dev/null || {
-            echo "installing $1 $2 into $HOLDFAST_TOOLS"
-            cargo install --quiet --locked --root "$HOLDFAST_TOOLS" "$1@$2"
-        }
+for tool in "${tools[@]}"; do
+    command -v "${tool%@*}" >/dev/null || {
+        echo "installing $tool into $HOLDFAST_TOOLS"
+        cargo install --quiet --locked --root "$HOLDFAST_TOOLS" "$tool"
     }
-    tool cargo-nextest 0.9.143
-fi
+done
 cargo build --release --locked --workspace

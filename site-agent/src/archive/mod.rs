@@ -21,6 +21,8 @@ mod query;
 mod records;
 mod recover;
 pub mod verify;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -213,10 +213,11 @@ impl Pass<'_> {
     fn place(&mut self, site: &SiteId, ledger: &LedgerId, number: SegmentNumber, file: &Path) -> Result<()> {
         let target = layout::segment(&self.inner.dir, site, ledger, number);
         let folder = target.parent().unwrap_or(&self.inner.dir).to_owned();
-        let synced = File::open(file).and_then(|file| file.sync_all());
-        if let Err(source) = synced {
+        let io = |what| move |source| ArchiveError::Io { what, path: file.to_owned(), source };
+        let opened = File::open(file).map_err(io("open segment file"))?;
+        if let Err(source) = opened.sync_all() {
             // The kernel has forgotten which pages were dirty: a retry would report success falsely.
-            let error = ArchiveError::Io { what: "sync segment file", path: file.to_owned(), source };
+            let error = io("sync segment file")(source);
             self.inner.poison(&error.to_string());
             return Err(error);
         }

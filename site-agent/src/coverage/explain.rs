@@ -49,11 +49,10 @@ impl<'a> Explainer<'a> {
 
     fn after_live_run(&self, at: UnixMicros) -> What {
         match (&self.known.current, &self.known.viewpoint) {
+            // What it said last is old.
+            (_, Viewpoint::Vault { late: Some(late) }) => What::Pending { detail: late.clone() },
             (Some((cause, detail)), _) if at >= self.recorded_until => gap(*cause, detail),
-            (_, Viewpoint::Vault { late }) => {
-                let detail = late.as_deref().unwrap_or("not here yet");
-                What::Pending { detail: detail.to_owned() }
-            }
+            (_, Viewpoint::Vault { late: None }) => What::Pending { detail: "not here yet".to_owned() },
             (_, Viewpoint::Recorder) if at >= self.known.now - SETTLES_AFTER => {
                 What::Pending { detail: "not yet recorded".to_owned() }
             }

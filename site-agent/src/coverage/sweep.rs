@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use wire::{LedgerId, UnixMicros};
 
@@ -34,12 +35,12 @@ struct Candidate {
 /// The timeline of `from..to`: spans in order that tile it exactly; none if the range is empty.
 pub fn cover(known: &Known, from: UnixMicros, to: UnixMicros) -> Vec<Span> {
     let mut candidates = candidates(known);
-    candidates.retain(|candidate| {
-        candidate.start < candidate.end && candidate.start < to && candidate.end > from
-    });
+    candidates
+        .retain(|candidate| candidate.start < candidate.end && candidate.start < to && candidate.end > from);
     candidates.sort_by(|a, b| (a.start, a.class, &a.ledger).cmp(&(b.start, b.class, &b.ledger)));
     let explainer = Explainer::new(known);
-    let mut sweep = Sweep { candidates: &candidates, entered: 0, active: Vec::new(), shown: None, running: None };
+    let mut sweep =
+        Sweep { candidates: &candidates, entered: 0, active: Vec::new(), shown: None, running: None };
     let mut spans: Vec<Span> = Vec::new();
     let points: Vec<_> = points(known, &candidates, from, to).into_iter().collect();
     for pair in points.windows(2) {
@@ -111,9 +112,8 @@ impl<'a> Sweep<'a> {
 fn candidates(known: &Known) -> Vec<Candidate> {
     let segments = known.recordings.iter().map(|recording| {
         let lost = || {
-            let covers = |gone: &&super::Gone| {
-                gone.ledger == recording.ledger && gone.seqs.contains(recording.seq.0)
-            };
+            let covers =
+                |gone: &&super::Gone| gone.ledger == recording.ledger && gone.seqs.contains(recording.seq.0);
             known.gone.iter().find(covers).map(|gone| gone.cause)
         };
         let ledger = recording.ledger.clone();
@@ -134,12 +134,12 @@ fn candidates(known: &Known) -> Vec<Candidate> {
         } else {
             (Class::Elsewhere, What::Elsewhere { ledger, seq: recording.seq })
         };
-        let (start, end) = (recording.start, recording.end);
+        let (start, end) = (recording.start, visible_end(recording.start, recording.end));
         Candidate { start, end, class, ledger: Some(recording.ledger.clone()), what }
     });
     let tails = known.tails.iter().map(|tail| Candidate {
         start: tail.start,
-        end: tail.end,
+        end: visible_end(tail.start, tail.end),
         class: Class::Tail,
         ledger: Some(tail.ledger.clone()),
         what: What::Recorded {
@@ -165,4 +165,10 @@ fn candidates(known: &Known) -> Vec<Candidate> {
         what: What::Gap { cause: gone.cause, detail: "what was recorded is gone".to_owned() },
     });
     segments.chain(tails).chain(gaps).chain(gone).collect()
+}
+
+/// A connection that breaks after one picture leaves a recording that ends where it begins: it must not
+/// vanish from the timeline.
+fn visible_end(start: UnixMicros, end: UnixMicros) -> UnixMicros {
+    end.max(start + Duration::from_micros(1))
 }

@@ -1,9 +1,12 @@
 //! Answers that say no: a status, a short error and a sentence for people, as JSON.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
+use super::Shared;
 use crate::archive::ArchiveError;
 
 /// A refusal.
@@ -70,9 +73,12 @@ pub(super) async fn no_such_path(uri: Uri) -> Refusal {
     Refusal::not_found("no such path", format!("{} is not part of the API; see docs/api.md", uri.path()))
 }
 
-/// Runs what reads disks on a thread where that is allowed.
+/// Runs what reads disks on a thread where that is allowed, when its turn comes.
 pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(Refusal::internal)?
+    let _turn = shared.queries.acquire().await.map_err(Refusal::internal)?;
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || work(&shared)).await.map_err(Refusal::internal)?
 }

@@ -1,7 +1,6 @@
 //! Which cameras there are, and what there is of each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -50,12 +49,13 @@ pub trait Cameras: Send + Sync {
 }
 
 impl Shared {
-    /// Every stream that is configured or has ever been recorded.
+    /// Every stream that is configured or has ever been recorded, and may be shown here.
     pub(super) fn known(&self) -> BTreeSet<(SiteId, StreamId)> {
         let configured = self.served.cameras.cameras().into_iter().flat_map(|camera| {
             camera.streams.into_iter().map(move |stream| (camera.site.clone(), stream.stream))
         });
-        configured.chain(self.served.archive.streams()).collect()
+        let all = configured.chain(self.served.archive.streams());
+        all.filter(|(site, _)| self.served.role.shows(site)).collect()
     }
 }
 
@@ -87,18 +87,20 @@ fn holdings(shared: &Shared) -> BTreeMap<(SiteId, StreamId), Holdings> {
     for (ledger, record) in shared.served.archive.ledgers() {
         let Ok(site) = record.site() else { continue };
         let written = record.next > 0;
-        all.entry((site, ledger.stream)).or_default().add(&Holdings {
-            first: written.then_some(UnixMicros(record.opened_us)),
-            last: written.then_some(UnixMicros(record.last_us)),
-            bytes: record.bytes,
-        });
+        if let Some(holdings) = all.get_mut(&(site, ledger.stream)) {
+            holdings.add(&Holdings {
+                first: written.then_some(UnixMicros(record.opened_us)),
+                last: written.then_some(UnixMicros(record.last_us)),
+                bytes: record.bytes,
+            });
+        }
     }
     all
 }
 
 /// `GET /api/v1/cameras`
 pub(super) async fn list(State(shared): App) -> Result<axum::Json<Value>, Refusal> {
-    blocking(move || Ok(axum::Json(Value::Array(cameras(&shared))))).await
+    blocking(&shared, |shared| Ok(axum::Json(Value::Array(cameras(shared))))).await
 }
 
 fn cameras(shared: &Shared) -> Vec<Value> {
@@ -145,10 +147,10 @@ fn cameras(shared: &Shared) -> Vec<Value> {
 
 /// `GET /api/v1/sites`
 pub(super) async fn sites(State(shared): App) -> Result<axum::Json<Value>, Refusal> {
-    blocking(move || Ok(axum::Json(Value::Array(site_list(&shared))))).await
+    blocking(&shared, |shared| Ok(axum::Json(Value::Array(site_list(shared))))).await
 }
 
-fn site_list(shared: &Arc<Shared>) -> Vec<Value> {
+fn site_list(shared: &Shared) -> Vec<Value> {
     let mut sites: BTreeMap<SiteId, (BTreeSet<String>, Holdings)> = BTreeMap::new();
     for ((site, stream), holdings) in holdings(shared) {
         let (cameras, total) = sites.entry(site).or_default();

@@ -1,6 +1,5 @@
 //! `GET …/coverage`
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -14,7 +13,10 @@ use super::params::{Params, rfc3339, target};
 use super::timeline::Timeline;
 use crate::coverage::{GapCause, Span, Stretch, What, summary, totals};
 
-const RANGE_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+/// Every span on its own: some 60,000 of them.
+const SPANS_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Merged into stretches.
+const SUMMARY_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 pub(super) async fn get(
     State(shared): App,
@@ -22,11 +24,10 @@ pub(super) async fn get(
     uri: Uri,
 ) -> Result<axum::Json<Value>, Refusal> {
     let params = Params::of(&uri);
-    let range = params.range(wire::clock::wall(), RANGE_MAX)?;
     let merged = params.flag("summary")?;
-    let shared = Arc::clone(&shared);
-    blocking(move || {
-        let (site, stream) = target(&shared, &site, &camera, &params)?;
+    let range = params.range(wire::clock::wall(), if merged { SUMMARY_MAX } else { SPANS_MAX })?;
+    blocking(&shared, move |shared| {
+        let (site, stream) = target(shared, &site, &camera, &params)?;
         let timeline = shared.timeline(&site, &stream, range)?;
         Ok(axum::Json(describe(&timeline, range, merged)))
     })

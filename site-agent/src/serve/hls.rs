@@ -3,7 +3,6 @@
 //! A range that has passed gives a finished playlist. With a `to` in the future the playlist grows at
 //! its end, as players that follow expect. Gaps, changes of origin and of parameters are marked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -31,10 +30,9 @@ pub(super) async fn get(
     let params = Params::of(&uri);
     let now = wire::clock::wall();
     let range = params.range(now, RANGE_MAX)?;
-    let shared = Arc::clone(&shared);
-    let playlist = blocking(move || {
-        let (site, stream) = target(&shared, &site, &camera, &params)?;
-        let items = items(&shared, &site, &stream, range)?;
+    let playlist = blocking(&shared, move |shared| {
+        let (site, stream) = target(shared, &site, &camera, &params)?;
+        let items = items(shared, &site, &stream, range)?;
         if items.is_empty() && range.1 <= now {
             let detail = format!("nothing of {site}/{stream} is recorded in this range");
             return Err(Refusal::not_found("nothing recorded", detail));
@@ -42,7 +40,8 @@ pub(super) async fn get(
         Ok(playlist(&items, &stream, params.token(), range.1 <= now))
     })
     .await?;
-    let headers = [(header::CONTENT_TYPE, "application/vnd.apple.mpegurl"), (header::CACHE_CONTROL, "no-cache")];
+    let headers =
+        [(header::CONTENT_TYPE, "application/vnd.apple.mpegurl"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, playlist).into_response())
 }
 
@@ -77,7 +76,8 @@ fn items(
 ) -> Result<Vec<Item>, Refusal> {
     let mut items: Vec<Item> = Vec::new();
     for span in shared.timeline(site, stream, range)?.spans {
-        let What::Recorded { ledger, seq: Some(seq), segment: number, place: Place::Held, .. } = span.what else {
+        let What::Recorded { ledger, seq: Some(seq), segment: number, place: Place::Held, .. } = span.what
+        else {
             continue;
         };
         if items.iter().rev().take(2).any(|item| item.ledger == ledger && item.number == number) {
@@ -103,7 +103,8 @@ fn playlist(items: &[Item], stream: &StreamId, token: Option<&str>, finished: bo
     let kind = if finished { "VOD" } else { "EVENT" };
     let mut query = format!("?stream={}", stream.stream());
     if let Some(token) = token {
-        query.extend(["&token=", &url::form_urlencoded::byte_serialize(token.as_bytes()).collect::<String>()]);
+        query
+            .extend(["&token=", &url::form_urlencoded::byte_serialize(token.as_bytes()).collect::<String>()]);
     }
     let mut text = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-PLAYLIST-TYPE:{kind}\n\

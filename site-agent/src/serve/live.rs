@@ -29,8 +29,8 @@ pub(super) async fn get(
     Path((site, camera)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let lookup = Arc::clone(&shared);
-    let (site, stream) = blocking(move || target(&lookup, &site, &camera, &Params::of(&uri))).await?;
+    let params = Params::of(&uri);
+    let (site, stream) = blocking(&shared, move |shared| target(shared, &site, &camera, &params)).await?;
     let waiting = tokio::time::timeout(PATIENCE, Viewer::join(&shared, site, stream));
     let Ok(Some((viewer, first))) = waiting.await else {
         let detail = "no segment is being recorded right now; the timeline says why";

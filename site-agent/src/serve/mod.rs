@@ -42,11 +42,13 @@ pub use cameras::{CameraInfo, Cameras, StreamInfo};
 pub use export::{ExportError, ExportSummary, export_range};
 pub use proof::{Report, verify_export};
 pub use tails::{LiveTails, NoTails, TailFragment, TailSpan, Tails};
-pub use timeline::{Timeline, timeline};
+pub use timeline::{Present, Timeline, timeline};
 pub use token::Token;
 
 /// Exports and segment downloads at the same time; more are asked to come back.
 pub const READERS_MAX: usize = 16;
+/// Timelines and plans computed at the same time; more wait their turn.
+const QUERIES_MAX: usize = 4;
 /// After the word to stop, answers that are still being sent have this long.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -81,13 +83,15 @@ pub struct Served {
 struct Shared {
     served: Served,
     readers: Arc<Semaphore>,
+    queries: Semaphore,
 }
 
 type App = State<Arc<Shared>>;
 
 /// All endpoints.
 pub fn router(served: Served, token: Token) -> Router {
-    let shared = Arc::new(Shared { served, readers: Arc::new(Semaphore::new(READERS_MAX)) });
+    let readers = Arc::new(Semaphore::new(READERS_MAX));
+    let shared = Arc::new(Shared { served, readers, queries: Semaphore::new(QUERIES_MAX) });
     let camera = Router::new()
         .route("/coverage", get(coverage::get))
         .route("/hls.m3u8", get(hls::get))

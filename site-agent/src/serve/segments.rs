@@ -1,8 +1,6 @@
 //! `GET …/segments/{origin}/{number}/header.mp4` and `…/segments/{origin}/{number}.m4s`: the files as
 //! they are, cut behind the header, for playlists.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -33,9 +31,8 @@ pub(super) async fn header(
     Path((site, camera, origin, number)): Path<(String, String, String, String)>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let shared = Arc::clone(&shared);
-    let header = blocking(move || {
-        let held = find(&shared, (&site, &camera), (&origin, &number), &uri)?;
+    let header = blocking(&shared, move |shared| {
+        let held = find(shared, (&site, &camera), (&origin, &number), &uri)?;
         Ok(shared.served.archive.read(&held.ledger, held.number, 0, held.header_bytes)?)
     })
     .await?;
@@ -54,7 +51,8 @@ pub(super) async fn fragments(
         .to_owned();
     let room = stream::room(&shared)?;
     let archive = shared.served.archive.clone();
-    let held = blocking(move || find(&shared, (&site, &camera), (&origin, &number), &uri)).await?;
+    let held =
+        blocking(&shared, move |shared| find(shared, (&site, &camera), (&origin, &number), &uri)).await?;
     let headers = [
         (header::CONTENT_TYPE, "video/iso.segment".to_owned()),
         (header::CACHE_CONTROL, CACHE.to_owned()),
@@ -82,7 +80,8 @@ fn find(
     let number = number.parse().map_err(|error| Refusal::parameter("number", error))?;
     let (ledger, number) = (LedgerId { origin, stream }, SegmentNumber(number));
     let archive = &shared.served.archive;
-    let missing = |what: &str| Refusal::not_found("no such segment", format!("{ledger} segment {number}: {what}"));
+    let missing =
+        |what: &str| Refusal::not_found("no such segment", format!("{ledger} segment {number}: {what}"));
     let mine = archive.ledger(&ledger).is_some_and(|record| record.site == site.as_str());
     let seq = if mine { archive.seq_of(&ledger, number)? } else { None };
     let seq = seq.ok_or_else(|| missing("it is not known here"))?;
@@ -90,7 +89,8 @@ fn find(
         return Err(missing("its bytes are not here"));
     }
     let entry = archive.entry(&ledger, seq)?;
-    let segment = entry.as_ref().and_then(|entry| entry.segment()).ok_or_else(|| missing("it has no entry"))?;
+    let segment =
+        entry.as_ref().and_then(|entry| entry.segment()).ok_or_else(|| missing("it has no entry"))?;
     let (header_bytes, bytes) = (u64::from(segment.header_bytes), segment.bytes);
     Ok(Held { ledger, number, header_bytes, bytes })
 }

@@ -77,11 +77,8 @@ impl Tails for LiveTails {
             segments.entry((part.ledger.clone(), part.segment)).or_default().push(part);
         }
         let span = |((ledger, segment), parts): (_, Vec<Arc<LivePart>>)| {
-            let fragments = parts.iter().map(|part| TailFragment {
-                part: part.part,
-                start: part.start,
-                key: part.key,
-            });
+            let fragments =
+                parts.iter().map(|part| TailFragment { part: part.part, start: part.start, key: part.key });
             Some(TailSpan {
                 ledger,
                 segment,

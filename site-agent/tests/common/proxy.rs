@@ -19,7 +19,7 @@ pub(crate) struct Meddling {
 }
 
 /// What was seen.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Seen {
     /// How many connections were made.
     pub(crate) connections: usize,
@@ -50,8 +50,9 @@ impl Proxy {
         self.port
     }
 
-    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.seen)
+    /// What was seen so far.
+    pub(crate) fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
     }
 }
 

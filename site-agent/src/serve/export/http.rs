@@ -1,6 +1,5 @@
 //! `GET …/export.mp4`
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -24,10 +23,9 @@ pub(crate) async fn get(
     let range = params.range(wire::clock::wall(), RANGE_MAX)?;
     let with_tails = params.flag("tail")?;
     let room = stream::room(&shared)?;
-    let planning = Arc::clone(&shared);
-    let plan = blocking(move || {
-        let (site, stream) = target(&planning, &site, &camera, &params)?;
-        plan(&planning, &site, &stream, range, with_tails)
+    let plan = blocking(&shared, move |shared| {
+        let (site, stream) = target(shared, &site, &camera, &params)?;
+        plan(shared, &site, &stream, range, with_tails)
     })
     .await?;
     let mut response = headers(&plan).into_response();

@@ -282,12 +282,16 @@ fn tail_choices(tail: &TailSpan) -> Vec<Choice> {
     choices(parts, &starts, tail.end)
 }
 
-/// A fragment ends where the next one begins.
+/// A fragment ends where the next one begins; a single picture at the end has no length of its own.
 fn choices(
     parts: impl Iterator<Item = (u32, (UnixMicros, bool))>,
     starts: &[UnixMicros],
     end: UnixMicros,
 ) -> Vec<Choice> {
     let ends = starts.iter().skip(1).copied().chain([end]);
-    parts.zip(ends).map(|((part, (start, key)), end)| Choice { part, start, end, key }).collect()
+    let choice = |((part, (start, key)), end): (_, UnixMicros)| {
+        let end = end.max(start + Duration::from_micros(1));
+        Choice { part, start, end, key }
+    };
+    parts.zip(ends).map(choice).collect()
 }

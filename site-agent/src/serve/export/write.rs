@@ -236,7 +236,8 @@ impl<T: Deref<Target: Tails>> Export<T> {
 
     fn damaged(&mut self, piece: &Piece, fragment: u32, what: &str) {
         tracing::warn!(ledger = %piece.ledger, segment = %piece.number, fragment, what, "left out of an export");
-        let detail = format!("segment {} of {}, fragment {fragment}: {what}", piece.number, piece.ledger.origin);
+        let detail =
+            format!("segment {} of {}, fragment {fragment}: {what}", piece.number, piece.ledger.origin);
         self.summary.not_exported.push(NotExported {
             start: piece.start,
             end: piece.end,

@@ -1,0 +1,278 @@
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::{Arrival, Output, Segmenter, SegmenterConfig, VideoCodec, VideoFrame, VideoTrack};
+use wire::entry::Entry;
+use wire::proto::entry::Kind;
+use wire::proto::{self, GapCause};
+use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros};
+
+use super::verify::{Report, verify};
+use super::*;
+
+fn site() -> SiteId {
+    SiteId::new("shop-1").unwrap()
+}
+
+fn ledger(origin: u8) -> LedgerId {
+    LedgerId { origin: OriginId([origin; 16]), stream: "till-1/main".parse().unwrap() }
+}
+
+/// A closed segment of four fragments, as its parts and its entry.
+fn segment(ledger: &LedgerId, number: u64) -> (Vec<Bytes>, proto::Segment) {
+    let second = Duration::from_secs(1);
+    let config = SegmenterConfig { segment: 10 * second, fragment: second, first_segment: 10 * second };
+    let mut segmenter = Segmenter::new(ledger.clone(), config, 0).starting_at(SegmentNumber(number));
+    let track = VideoTrack {
+        codec: VideoCodec::H264,
+        sample_entry: Bytes::from_static(b"\0\0\0\x08avc1"),
+        rfc6381: "avc1".into(),
+        width: 16,
+        height: 16,
+    };
+    let mut outputs = segmenter.connected(track, None);
+    for n in 0..5 {
+        let at = i64::try_from(number).unwrap() * 10 + n;
+        outputs.extend(segmenter.video(VideoFrame {
+            pts_90k: n * 90_000,
+            rtp: 0,
+            key: true,
+            data: Bytes::from(vec![0, 0, 0, 3, 0x65, u8::try_from(number).unwrap(), u8::try_from(n).unwrap()]),
+            arrival: Arrival { wall: UnixMicros(at * 1_000_000), boot_us: at.unsigned_abs() * 1_000_000 },
+            sender_report: None,
+        }));
+    }
+    outputs.extend(segmenter.cut());
+    let (mut parts, mut closed) = (Vec::new(), None);
+    for output in outputs {
+        match output {
+            Output::Part(part) => parts.push(part.data),
+            Output::Closed(segment) => closed = Some(*segment),
+        }
+    }
+    (parts, closed.unwrap())
+}
+
+fn open_ledger(archive: &Archive, ledger: &LedgerId) {
+    let change = Change::Open { ledger: ledger.clone(), site: site(), opened: UnixMicros(0) };
+    archive.submit_blocking(change).unwrap();
+}
+
+/// Records a segment as a recorder does.
+fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Done {
+    let (parts, entry) = segment(ledger, number);
+    let mut open = OpenSegment::create(archive.dir(), ledger, SegmentNumber(number)).unwrap();
+    parts.iter().for_each(|part| open.append(part).unwrap());
+    append(archive, ledger, Kind::Segment(entry), Some(open.close())).unwrap()
+}
+
+fn append(archive: &Archive, ledger: &LedgerId, kind: Kind, file: Option<std::path::PathBuf>) -> Result<Done> {
+    archive.submit_blocking(Change::Append { ledger: ledger.clone(), at: UnixMicros(1), kind, file })
+}
+
+fn gap(start: i64, end: i64) -> Kind {
+    let cause = GapCause::CameraDown.into();
+    Kind::Gap(proto::Gap { start_us: start, end_us: end, cause, detail: String::new() })
+}
+
+/// Opens an archive whose last user's writer thread may just be ending.
+fn reopen(dir: &Path) -> Archive {
+    retry(|| Archive::open(dir))
+}
+
+fn check(dir: &Path) -> Report {
+    retry(|| verify(dir, |_| {}))
+}
+
+fn retry<T>(act: impl Fn() -> Result<T>) -> T {
+    for _ in 0..500 {
+        match act() {
+            Err(ArchiveError::Locked(_)) => std::thread::sleep(Duration::from_millis(10)),
+            done => return done.unwrap(),
+        }
+    }
+    panic!("the archive stays locked");
+}
+
+#[test]
+fn what_is_committed_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    let identity = archive.identity();
+    let ledger = ledger(1);
+    open_ledger(&archive, &ledger);
+    let Done::Appended { seq, .. } = record(&archive, &ledger, 0) else { panic!("appended") };
+    assert_eq!(seq, Seq(0));
+    append(&archive, &ledger, gap(5_000_000, 10_000_000), None).unwrap();
+    let Done::Appended { seq, head } = record(&archive, &ledger, 1) else { panic!("appended") };
+    assert_eq!(seq, Seq(2), "dense over kinds");
+    drop(archive);
+
+    let archive = reopen(dir.path());
+    assert_eq!(archive.identity(), identity);
+    assert_eq!(archive.head_before(&ledger, Seq(3)).unwrap(), Some(head));
+    assert_eq!(archive.head_before(&ledger, Seq(4)).unwrap(), None);
+    assert_eq!(archive.seq_of(&ledger, SegmentNumber(1)).unwrap(), Some(Seq(2)));
+    let found = archive.query(&site(), &ledger.stream, UnixMicros(0), UnixMicros::MAX).unwrap();
+    assert_eq!(found.iter().map(|one| one.seq.0).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(found.iter().all(|one| one.held));
+    let before = archive.query(&site(), &ledger.stream, UnixMicros(0), found[1].start).unwrap();
+    assert_eq!(before.len(), 1, "the range's end is not in it");
+    drop(archive);
+    let report = check(dir.path());
+    assert!(report.ok, "{:?}", report.bad);
+    assert_eq!((report.segments, report.entries, report.orphans, report.open), (2, 3, 0, 0));
+}
+
+#[test]
+fn a_second_user_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _archive = Archive::open(dir.path()).unwrap();
+    assert!(matches!(Archive::open(dir.path()), Err(ArchiveError::Locked(_))));
+    assert!(matches!(verify(dir.path(), |_| {}), Err(ArchiveError::Locked(_))));
+}
+
+#[test]
+fn ended_and_unknown_ledgers_take_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    assert!(matches!(append(&archive, &ledger(1), gap(0, 1), None), Err(ArchiveError::UnknownLedger(_))));
+    open_ledger(&archive, &ledger(1));
+    archive.submit_blocking(Change::End { ledger: ledger(1) }).unwrap();
+    assert!(matches!(append(&archive, &ledger(1), gap(0, 1), None), Err(ArchiveError::Ended(_))));
+}
+
+#[test]
+fn a_crash_leaves_whole_fragments_to_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    open_ledger(&archive, &ledger(1));
+    let (parts, _) = segment(&ledger(1), 3);
+    let mut open = OpenSegment::create(dir.path(), &ledger(1), SegmentNumber(3)).unwrap();
+    parts[..3].iter().for_each(|part| open.append(part).unwrap());
+    open.append(&parts[3][..parts[3].len() / 2]).unwrap(); // torn
+    drop(open);
+    // And one without a single whole fragment.
+    let (parts, _) = segment(&ledger(1), 4);
+    let mut torn = OpenSegment::create(dir.path(), &ledger(1), SegmentNumber(4)).unwrap();
+    torn.append(&parts[0]).unwrap();
+    drop(torn);
+
+    let found = recover(&archive).unwrap();
+    assert!(archive.ledger(&ledger(1)).unwrap().ended);
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0].ledger, found[0].number), (&ledger(1), SegmentNumber(3)));
+    assert_eq!(found[0].segment.fragments.len(), 2);
+    let length = std::fs::metadata(&found[0].file).unwrap().len();
+    assert_eq!(length, found[0].segment.bytes, "the torn fragment is cut off");
+    assert_eq!(layout::files(&dir.path().join("discarded")).unwrap().len(), 1, "kept, not deleted");
+}
+
+#[test]
+fn a_file_that_no_row_names_is_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    open_ledger(&archive, &ledger(1));
+    record(&archive, &ledger(1), 0);
+    // As if the power had failed between the rename and the batch.
+    let (parts, _) = segment(&ledger(1), 1);
+    let path = layout::segment(dir.path(), &site(), &ledger(1), SegmentNumber(1));
+    std::fs::write(&path, parts.concat()).unwrap();
+    let found = recover(&archive).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].segment.fragments.len(), parts.len() - 1);
+}
+
+#[test]
+fn a_vault_takes_entries_in_order_and_refuses_other_bytes() {
+    let (source, vault) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (archive, vault) = (Archive::open(source.path()).unwrap(), Archive::open(vault.path()).unwrap());
+    let ledger = ledger(1);
+    open_ledger(&archive, &ledger);
+    open_ledger(&vault, &ledger);
+    record(&archive, &ledger, 0);
+    append(&archive, &ledger, gap(5_000_000, 10_000_000), None).unwrap();
+    record(&archive, &ledger, 1);
+    let entries = archive.entries(&ledger, 0..3).unwrap();
+    let take = |site: SiteId, first: u64, entries: &[Entry]| {
+        let change = Change::Entries { site, ledger: ledger.clone(), first: Seq(first), entries: entries.to_vec() };
+        vault.submit_blocking(change)
+    };
+    assert!(matches!(take(site(), 1, &entries[1..]), Err(ArchiveError::OutOfOrder { .. })));
+    let other = SiteId::new("shop-2").unwrap();
+    assert!(matches!(take(other, 0, &entries), Err(ArchiveError::NotYours { .. })));
+    take(site(), 0, &entries[..2]).unwrap();
+    take(site(), 0, &entries).unwrap(); // sent again after a cut
+    let forged = [Entry::write(UnixMicros(1), gap(0, 1))];
+    assert!(matches!(take(site(), 1, &forged), Err(ArchiveError::Conflict { .. })));
+
+    let known = vault.ledger(&ledger).unwrap();
+    assert_eq!(known.head(), archive.ledger(&ledger).unwrap().head(), "one chain on both sides");
+    assert_eq!(known.held(), RangeSet::from(1..2), "segments are held when their bytes are");
+    let file = vault.dir().join("incoming/x.mp4");
+    std::fs::write(&file, segment(&ledger, 1).0.concat()).unwrap();
+    vault.submit_blocking(Change::Bytes { ledger: ledger.clone(), seq: Seq(2), file }).unwrap();
+    assert!(vault.holds(&ledger, Seq(2)) && !vault.holds(&ledger, Seq(0)));
+    let dir = vault.dir().to_owned();
+    drop(vault);
+    let report = check(&dir);
+    assert!(report.ok, "{:?}", report.bad);
+    assert_eq!((report.segments, report.without_bytes), (1, 1));
+}
+
+#[test]
+fn verify_finds_flipped_bits_missing_files_and_orphans() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    let ledger = ledger(1);
+    open_ledger(&archive, &ledger);
+    for number in 0..3 {
+        record(&archive, &ledger, number);
+    }
+    let path = |number| layout::segment(dir.path(), &site(), &ledger, SegmentNumber(number));
+    drop(archive);
+    let mut bytes = std::fs::read(path(0)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path(0), bytes).unwrap();
+    std::fs::rename(path(1), path(9)).unwrap();
+    let report = check(dir.path());
+    assert!(!report.ok);
+    assert_eq!(report.bad.len(), 2, "{:?}", report.bad);
+    assert_eq!(report.orphans, 1);
+}
+
+#[test]
+fn a_failed_sync_stops_the_archive_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    let ledger = ledger(1);
+    open_ledger(&archive, &ledger);
+    let (_, entry) = segment(&ledger, 0);
+    let missing = dir.path().join("open/nowhere.mp4");
+    assert!(append(&archive, &ledger, Kind::Segment(entry.clone()), Some(missing)).is_err());
+    assert!(archive.poisoned().is_none(), "a file that is not there says nothing about the disk");
+    // The kernel refuses to sync a character device.
+    assert!(append(&archive, &ledger, Kind::Segment(entry), Some("/dev/null".into())).is_err());
+    assert!(archive.poisoned().is_some());
+    assert!(matches!(append(&archive, &ledger, gap(0, 1), None), Err(ArchiveError::Poisoned(_))));
+    drop(archive);
+    assert_eq!(reopen(dir.path()).ledger(&ledger).unwrap().next(), Seq(0), "nothing half done");
+}
+
+#[test]
+fn acks_are_remembered_and_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    let ledger = ledger(1);
+    open_ledger(&archive, &ledger);
+    let ack = |range: std::ops::Range<u64>, all| {
+        let change = Change::Acked { ledger: ledger.clone(), seqs: range.into(), all };
+        archive.submit_blocking(change).unwrap();
+        archive.acked(&ledger)
+    };
+    assert_eq!(ack(0..2, false), RangeSet::from(0..2));
+    assert_eq!(ack(2..5, false), RangeSet::from(0..5));
+    assert_eq!(ack(1..2, true), RangeSet::from(1..2), "a vault that lost something says so");
+}
