@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use dc_hub::config::{self, HubConfig};
+use dc_hub::config;
 use dc_hub::downlink::{Downlink, Sites};
 use dc_hub::vault::Vault;
 use site_agent::cli;
@@ -53,33 +53,13 @@ fn main() -> ExitCode {
         Command::Check { config, json } => Ok(config::report(&config::load_hub(&config.config), json)),
         Command::Verify { dir, json } => cli::run_verify(&dir, json),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("dc-hub: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn load(file: &Path) -> anyhow::Result<HubConfig> {
-    match config::load_hub(file) {
-        Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            Ok(config)
-        }
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            anyhow::bail!("{} is not usable; see above", file.display())
-        }
-    }
+    cli::finish("dc-hub", done)
 }
 
 #[tokio::main]
 async fn run(file: &Path) -> anyhow::Result<()> {
     cli::log();
-    let config = load(file)?;
+    let config = cli::usable(file, config::load_hub(file))?;
     let stop = cli::stop_signal()?;
     let files = &config.identity;
     let identity = Identity::load(&files.ca, &files.certificate, &files.key)?;

@@ -72,6 +72,32 @@ fn print_report(dir: &Path, report: &Report) {
     );
 }
 
+/// How a program ends: well, with what it checked not holding, or with an error.
+pub fn finish(program: &str, done: anyhow::Result<bool>) -> std::process::ExitCode {
+    match done {
+        Ok(true) => std::process::ExitCode::SUCCESS,
+        Ok(false) => std::process::ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{program}: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a configuration says; its warnings are logged, its problems printed.
+pub fn usable<T>(file: &Path, outcome: crate::config::Outcome<T>) -> anyhow::Result<T> {
+    match outcome {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            Ok(config)
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            anyhow::bail!("{} is not usable; see above", file.display())
+        }
+    }
+}
+
 /// Prints one JSON object on a line of its own.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(value)?);

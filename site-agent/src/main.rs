@@ -58,33 +58,12 @@ fn main() -> ExitCode {
         Command::Recover(arguments) => recover(&arguments.config).map(|()| true),
         Command::Verify { dir, json } => cli::run_verify(&dir, json),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("site-agent: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn load(file: &Path) -> anyhow::Result<SiteConfig> {
-    let outcome = config::load_site(file);
-    match outcome {
-        Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            Ok(config)
-        }
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            anyhow::bail!("{} is not usable; see above", file.display())
-        }
-    }
+    cli::finish("site-agent", done)
 }
 
 fn recover(file: &Path) -> anyhow::Result<()> {
     cli::log();
-    let config = load(file)?;
+    let config = cli::usable(file, config::load_site(file))?;
     let archive = Archive::open(&config.archive.dir)?;
     let count = virtual_server::recover(&archive, &config.site.id)?;
     println!("{count} open segments were taken in");
@@ -94,7 +73,7 @@ fn recover(file: &Path) -> anyhow::Result<()> {
 #[tokio::main]
 async fn run(file: &Path) -> anyhow::Result<()> {
     cli::log();
-    let config = Arc::new(load(file)?);
+    let config = Arc::new(cli::usable(file, config::load_site(file))?);
     let stop = cli::stop_signal()?;
     let identity = match &config.hub {
         Some(_) => Some(identity(&config)?),

@@ -1,43 +1,21 @@
 //! One connection, from handshake to its end.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use wire::session::hub::Completion;
 use wire::transport::{explain, peer_site};
-use wire::{LedgerId, OriginId, SegmentNumber, Seq, SiteId, frame, proto};
+use wire::{OriginId, SiteId, frame, proto};
 
+use super::peer::Peer;
 use super::{Downlink, control, parts};
 
 /// A site that has not said hello by then is not one of ours.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Facts that wait for the session; whoever brings more waits.
 const FACTS: usize = 1024;
-
-/// Something became durable, and the session should know.
-#[derive(Debug)]
-pub(super) enum Fact {
-    /// A part is in the journal.
-    Part(LedgerId, SegmentNumber, u32),
-    /// A segment was put together, or not.
-    Completed(LedgerId, SegmentNumber, Seq, Completion),
-}
-
-/// What a connection's tasks share.
-pub(super) struct Peer {
-    pub(super) downlink: Downlink,
-    pub(super) site: SiteId,
-    /// The run that speaks.
-    pub(super) origin: OriginId,
-    pub(super) connection: quinn::Connection,
-    /// Ledgers the site has offered and may send parts of.
-    pub(super) ledgers: watch::Sender<BTreeSet<LedgerId>>,
-    pub(super) facts: mpsc::Sender<Fact>,
-}
 
 /// Serves one connection; whatever ends it is said once.
 pub(super) async fn serve(downlink: Downlink, incoming: quinn::Incoming) {

@@ -13,7 +13,7 @@ use wire::entry::{ENTRY_BYTES_MAX, Entry};
 use wire::session::hub::{Completion, HubSession, Output, VaultView, offered_ledgers};
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, frame, proto};
 
-use super::connection::{Fact, Peer};
+use super::peer::{Fact, Peer};
 use crate::salvage::salvage;
 use crate::vault::VaultError;
 

@@ -7,6 +7,7 @@
 mod connection;
 mod control;
 mod parts;
+mod peer;
 mod sites;
 
 use std::net::SocketAddr;

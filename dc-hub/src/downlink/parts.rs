@@ -11,7 +11,7 @@ use site_agent::live::LivePart;
 use tokio::task::JoinSet;
 use wire::{LedgerId, SegmentNumber, UnixMicros, frame, proto};
 
-use super::connection::{Fact, Peer};
+use super::peer::{Fact, Peer};
 use crate::journal::TailPart;
 
 /// A part may overtake the message that opens its ledger, by less than this.

@@ -8,6 +8,7 @@ use wire::{LedgerId, RangeSet, Seq, SiteId, UnixMicros, proto};
 
 /// One change; it becomes durable whole or not at all.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a few a second, and each moved once")]
 pub enum Change {
     /// A ledger begins: an own one at a site, an offered one in a vault.
     Open {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use wire::entry::part_span;
 use wire::{LedgerId, SegmentNumber, Seq, frame, proto};
 
-use super::connection::{Shared, priority};
+use super::shared::{Shared, priority};
 
 type Jobs = Arc<tokio::sync::Mutex<mpsc::Receiver<(LedgerId, Seq)>>>;
 

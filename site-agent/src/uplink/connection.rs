@@ -1,62 +1,24 @@
 //! One connection: the tasks that carry a session.
 //!
-//! One `Shared` holds the session behind a mutex that is never held across an await. Tasks feed it
-//! (messages, recorded parts, commits) and carry out what it puts out; whichever ends first ends the
-//! connection.
+//! Tasks feed the session (messages, recorded parts, commits) and carry out what it puts out; whichever
+//! ends first ends the connection.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::frame;
 use wire::session::site::{LedgerFacts, SiteLimits, SiteSession};
-use wire::{LedgerId, SegmentNumber, Seq, proto};
+use wire::{LedgerId, Seq, proto};
 
-use super::lag::Lag;
+use super::shared::{Shared, facts_of, priority};
 use super::{Uplink, backlog, control, live};
-use crate::live::LivePart;
 
 /// Streams that carry backlog side by side: a lost packet holds up one of them, and none holds more
 /// out-of-order chunks than QUIC takes.
 const BACKLOG_STREAMS: usize = 8;
-
-/// Priorities of streams, strict: control before live before backlog.
-pub(super) mod priority {
-    pub(crate) const CONTROL: i32 = 20;
-    pub(crate) const LIVE: i32 = 10;
-    pub(crate) const BACKLOG: i32 = 0;
-}
-
-/// What the tasks of a connection share.
-pub(super) struct Shared {
-    pub(super) uplink: Uplink,
-    pub(super) connection: quinn::Connection,
-    session: Mutex<SiteSession>,
-    /// Something may be there to carry out.
-    pub(super) wake: Notify,
-    /// Live parts in line, by ledger; and a bell for each ledger's sender.
-    pub(super) queues: Mutex<BTreeMap<LedgerId, Arc<live::Queue>>>,
-    /// Since when the hub has told all it has: what was recorded before is catching up, not live.
-    pub(super) running_since: OnceLock<Instant>,
-}
-
-impl Shared {
-    pub(super) fn session(&self) -> MutexGuard<'_, SiteSession> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn lag(&self) -> MutexGuard<'_, Lag> {
-        self.uplink.status.lag()
-    }
-
-    pub(super) fn queues(&self) -> MutexGuard<'_, BTreeMap<LedgerId, Arc<live::Queue>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Serves a connection until it breaks (an error) or `cancel` (goodbye, and `Ok`).
 pub(super) async fn serve(
@@ -70,14 +32,7 @@ pub(super) async fn serve(
     let events = uplink.archive.events();
     let (open, parts) = uplink.live.tap();
     let session = SiteSession::new(hello(uplink), facts(uplink), SiteLimits::default());
-    let shared = Arc::new(Shared {
-        uplink: uplink.clone(),
-        connection: connection.clone(),
-        session: Mutex::new(session),
-        wake: Notify::new(),
-        queues: Mutex::default(),
-        running_since: OnceLock::new(),
-    });
+    let shared = Arc::new(Shared::new(uplink.clone(), connection.clone(), session));
     let (jobs, waiting) = mpsc::channel::<(LedgerId, Seq)>(SiteLimits::default().backlog_jobs);
     let mut tasks = JoinSet::new();
     let (new_queues, ledgers) = mpsc::channel(64);
@@ -137,29 +92,3 @@ fn facts(uplink: &Uplink) -> Vec<LedgerFacts> {
         .map(|(ledger, record)| facts_of(ledger, &record))
         .collect()
 }
-
-pub(super) fn facts_of(ledger: LedgerId, record: &crate::archive::LedgerRecord) -> LedgerFacts {
-    LedgerFacts {
-        next: record.next(),
-        head: record.head(),
-        ended: record.ended,
-        gone: record.gone(),
-        opened: record.opened(),
-        ledger,
-    }
-}
-
-/// A part as it is sent.
-pub(super) fn part_message(part: &LivePart, live: bool) -> proto::Part {
-    proto::Part {
-        ledger: Some(part.ledger.to_proto()),
-        segment: part.segment.0,
-        part: part.part,
-        running_hash: bytes::Bytes::copy_from_slice(&part.running_hash),
-        data: part.data.clone(),
-        live,
-    }
-}
-
-/// Which part of which segment, in the order of recording.
-pub(super) type Place = (SegmentNumber, u32);

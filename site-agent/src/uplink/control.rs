@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use wire::session::site::Output;
 use wire::{LedgerId, Seq, frame, proto};
 
-use super::connection::Shared;
+use super::shared::Shared;
 use crate::archive::Change;
 
 /// Batches shorter than this are sent as they are: compressing them gains nothing.

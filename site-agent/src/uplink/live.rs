@@ -1,53 +1,17 @@
 //! Live parts: followed as they are recorded, sent on one stream per ledger.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wire::session::site;
 use wire::{LedgerId, frame};
 
-use super::connection::{Place, Shared, facts_of, part_message, priority};
+use super::shared::{Shared, facts_of, part_message, priority};
 use crate::archive::Event;
 use crate::live::LivePart;
-
-/// The bytes of a ledger's live parts in line; the session decides which goes next.
-#[derive(Default)]
-pub(super) struct Queue {
-    parts: Mutex<BTreeMap<Place, Arc<LivePart>>>,
-    bell: Notify,
-}
-
-impl Queue {
-    fn put(&self, part: Arc<LivePart>) {
-        self.lock().insert((part.segment, part.part), part);
-        self.bell.notify_one();
-    }
-
-    /// Takes a part out, and forgets those before it, which the session has given up.
-    fn take(&self, place: Place) -> Option<Arc<LivePart>> {
-        let mut parts = self.lock();
-        let later = parts.split_off(&place);
-        *parts = later;
-        parts.remove(&place)
-    }
-
-    /// Takes out a part that need not be sent; the others stay.
-    fn drop_part(&self, place: Place) {
-        self.lock().remove(&place);
-    }
-
-    pub(super) fn ring(&self) {
-        self.bell.notify_one();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Place, Arc<LivePart>>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Tells the session what is recorded and committed.
 pub(super) async fn follow(

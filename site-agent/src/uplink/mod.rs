@@ -9,6 +9,8 @@ mod connection;
 mod control;
 mod lag;
 mod live;
+mod queue;
+mod shared;
 mod state;
 
 use std::sync::Arc;

@@ -1,0 +1,30 @@
+//! What the tasks of one connection share.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::{mpsc, watch};
+use wire::session::hub::Completion;
+use wire::{LedgerId, OriginId, SegmentNumber, Seq, SiteId};
+
+use super::Downlink;
+
+/// Something became durable, and the session should know.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// A part is in the journal.
+    Part(LedgerId, SegmentNumber, u32),
+    /// A segment was put together, or not.
+    Completed(LedgerId, SegmentNumber, Seq, Completion),
+}
+
+/// What a connection's tasks share.
+pub(super) struct Peer {
+    pub(super) downlink: Downlink,
+    pub(super) site: SiteId,
+    /// The run that speaks.
+    pub(super) origin: OriginId,
+    pub(super) connection: quinn::Connection,
+    /// Ledgers the site has offered and may send parts of.
+    pub(super) ledgers: watch::Sender<BTreeSet<LedgerId>>,
+    pub(super) facts: mpsc::Sender<Fact>,
+}

@@ -1,0 +1,85 @@
+//! What the tasks of one connection share.
+//!
+//! The session is behind a mutex that is never held across an await.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use wire::session::site::{LedgerFacts, SiteSession};
+use wire::{LedgerId, proto};
+
+use super::Uplink;
+use super::lag::Lag;
+use super::queue::Queue;
+use crate::live::LivePart;
+
+/// Priorities of streams, strict: control before live before backlog.
+pub(super) mod priority {
+    pub(crate) const CONTROL: i32 = 20;
+    pub(crate) const LIVE: i32 = 10;
+    pub(crate) const BACKLOG: i32 = 0;
+}
+
+/// What the tasks of a connection share.
+pub(super) struct Shared {
+    pub(super) uplink: Uplink,
+    pub(super) connection: quinn::Connection,
+    session: Mutex<SiteSession>,
+    /// Something may be there to carry out.
+    pub(super) wake: Notify,
+    /// Live parts in line, by ledger; and a bell for each ledger's sender.
+    queues: Mutex<BTreeMap<LedgerId, Arc<Queue>>>,
+    /// Since when the hub has told all it has: what was recorded before is catching up, not live.
+    pub(super) running_since: OnceLock<Instant>,
+}
+
+impl Shared {
+    pub(super) fn new(uplink: Uplink, connection: quinn::Connection, session: SiteSession) -> Self {
+        Self {
+            uplink,
+            connection,
+            session: Mutex::new(session),
+            wake: Notify::new(),
+            queues: Mutex::default(),
+            running_since: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn session(&self) -> MutexGuard<'_, SiteSession> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lag(&self) -> MutexGuard<'_, Lag> {
+        self.uplink.status.lag()
+    }
+
+    pub(super) fn queues(&self) -> MutexGuard<'_, BTreeMap<LedgerId, Arc<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A ledger of the archive as the session is told of it.
+pub(super) fn facts_of(ledger: LedgerId, record: &crate::archive::LedgerRecord) -> LedgerFacts {
+    LedgerFacts {
+        next: record.next(),
+        head: record.head(),
+        ended: record.ended,
+        gone: record.gone(),
+        opened: record.opened(),
+        ledger,
+    }
+}
+
+/// A part as it is sent.
+pub(super) fn part_message(part: &LivePart, live: bool) -> proto::Part {
+    proto::Part {
+        ledger: Some(part.ledger.to_proto()),
+        segment: part.segment.0,
+        part: part.part,
+        running_hash: bytes::Bytes::copy_from_slice(&part.running_hash),
+        data: part.data.clone(),
+        live,
+    }
+}
