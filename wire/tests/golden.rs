@@ -4,6 +4,8 @@
 //! the chain of the ledger in it has those heads. A change of the protocol that shows here breaks archives and
 //! peers in the field. To write the file anew: `HOLDFAST_BLESS=1 cargo test --release -p holdfast-wire --test golden`.
 
+#![allow(clippy::unwrap_used)] // a test's helpers panic like the test itself
+
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -290,7 +292,8 @@ fn messages_encode_to_the_bytes_in_the_file() {
 #[test]
 fn the_bytes_in_the_file_decode_to_the_messages() {
     let site = kept_under("frame.site.");
-    let read_site = site.iter().map(|frame| read::<proto::SiteMessage>(frame, CONTROL_BYTES_MAX).kind.unwrap());
+    let read_site =
+        site.iter().map(|frame| read::<proto::SiteMessage>(frame, CONTROL_BYTES_MAX).kind.unwrap());
     assert!(read_site.eq(site_messages().into_iter().map(|(_, kind)| kind)));
     let hub = kept_under("frame.hub.");
     let read_hub = hub.iter().map(|frame| read::<proto::HubMessage>(frame, CONTROL_BYTES_MAX).kind.unwrap());

@@ -257,8 +257,10 @@ impl SiteSession {
         self.ledgers.insert(facts.ledger.clone(), Ledger::new(facts));
     }
 
-    /// A part was recorded. Returns whether it is in line to be sent live.
+    /// A part was recorded. Returns whether it is in line to be sent live. A line that is
+    /// too long is given up with it.
     pub fn part_recorded(&mut self, ledger: &LedgerId, part: LivePart) -> bool {
+        let behind = self.limits.live_behind;
         let Some(view) = self.ledgers.get_mut(ledger).filter(|view| !view.quarantined) else { return false };
         if view.whole.contains(part.segment.0) {
             return false; // a job was faster than whoever told of the part
@@ -267,6 +269,11 @@ impl SiteSession {
         if parts.contains(u64::from(part.part)) {
             return false; // the hub has it from an earlier connection, or a job sends it
         }
+        // Also while nobody asks for live parts, as before the hub has answered: the line has an end.
+        if view.live.front().is_some_and(|front| part.since.saturating_duration_since(front.since) > behind) {
+            Self::give_up_live(view);
+            return false;
+        }
         parts.insert_one(u64::from(part.part));
         view.live.push_back(part);
         true
@@ -274,7 +281,13 @@ impl SiteSession {
 
     /// An entry was committed; `segment` tells its number and how many parts it has, if it is one. An entry
     /// that the session began with may be told again.
-    pub fn committed(&mut self, ledger: &LedgerId, seq: Seq, head: Head, segment: Option<(SegmentNumber, u32)>) {
+    pub fn committed(
+        &mut self,
+        ledger: &LedgerId,
+        seq: Seq,
+        head: Head,
+        segment: Option<(SegmentNumber, u32)>,
+    ) {
         let running = self.phase == Phase::Running;
         let Some(view) = self.ledgers.get_mut(ledger) else { return };
         if seq >= view.facts.next {
@@ -430,7 +443,9 @@ impl SiteSession {
         let known: Vec<(u64, RangeSet)> =
             held.tails.iter().map(|tail| (tail.segment, RangeSet::from_proto(&tail.parts))).collect();
         view.live.retain(|part| {
-            !known.iter().any(|(segment, parts)| *segment == part.segment.0 && parts.contains(part.part.into()))
+            !known
+                .iter()
+                .any(|(segment, parts)| *segment == part.segment.0 && parts.contains(part.part.into()))
         });
         let seqs = view.acked.clone();
         self.out.push_back(Output::Acked { ledger, seqs, all: true });
@@ -458,8 +473,12 @@ impl SiteSession {
         for range in seqs.iter() {
             view.sent.remove(range);
         }
-        let done: Vec<_> =
-            view.seqs.iter().filter(|(_, seq)| view.acked.contains(seq.0)).map(|(number, _)| *number).collect();
+        let done: Vec<_> = view
+            .seqs
+            .iter()
+            .filter(|(_, seq)| view.acked.contains(seq.0))
+            .map(|(number, _)| *number)
+            .collect();
         for number in done {
             view.seqs.remove(&number);
             view.parts.remove(&number);

@@ -9,7 +9,7 @@ use super::world::{NO_FAULTS, World};
 use crate::frame::CONTROL_BYTES_MAX;
 use crate::proto::hub_message;
 use crate::session::hub::{self, HubSession, VaultView};
-use crate::session::site::SiteLimits;
+use crate::session::site::{LivePart, SiteLimits};
 use crate::{LedgerId, RangeSet, SegmentNumber, Seq, VaultId, proto};
 
 /// A connected world with one committed segment of three parts on stream 0, everything quiet.
@@ -60,6 +60,21 @@ fn a_live_queue_that_is_too_far_behind_is_left_to_the_backlog() {
     world.tell(committed);
     world.settle();
     world.check_equal();
+}
+
+#[test]
+fn a_hub_that_never_answers_does_not_make_the_live_queue_grow() {
+    let mut world = World::new(2, NO_FAULTS);
+    world.connect();
+    let ledger = world.site.ledger_of(0);
+    let link = world.link.as_mut().unwrap();
+    let mut in_line = 0;
+    for part in 0..1000 {
+        let since = world.now + Duration::from_secs(part.into());
+        let taken = link.site.part_recorded(&ledger, LivePart { segment: SegmentNumber(0), part, since });
+        in_line = if taken { in_line + 1 } else { 0 };
+        assert!(in_line <= 11, "{in_line} s of parts in line");
+    }
 }
 
 #[test]
@@ -278,10 +293,12 @@ impl VaultView for Scattered {
 fn the_answer_to_an_offer_fits_the_frame_limit() {
     use prost::Message;
     let mut session = HubSession::new(VAULT, GENERATION);
-    let ledgers: Vec<_> = (0..12).map(|origin| LedgerId {
-        origin: crate::OriginId([origin; 16]),
-        stream: "cam-0/main".parse().unwrap(),
-    }).collect();
+    let ledgers: Vec<_> = (0..12)
+        .map(|origin| LedgerId {
+            origin: crate::OriginId([origin; 16]),
+            stream: "cam-0/main".parse().unwrap(),
+        })
+        .collect();
     session.offered(&Scattered, ledgers.clone(), true);
     let mut told = Vec::new();
     while let Some(hub::Output::Control(message)) = session.poll_output() {

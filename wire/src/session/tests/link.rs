@@ -59,9 +59,10 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(model: &SiteModel, vault: &VaultModel, limits: SiteLimits) -> Self {
-        let tails = vault.tails.iter().flat_map(|((ledger, number), parts)| {
-            parts.keys().map(|part| (ledger.clone(), *number, *part))
-        });
+        let tails = vault
+            .tails
+            .iter()
+            .flat_map(|((ledger, number), parts)| parts.keys().map(|part| (ledger.clone(), *number, *part)));
         let mut durable_before: BTreeSet<_> = tails.collect();
         for (ledger, site) in &model.ledgers {
             for (number, parts) in &site.segments {
@@ -145,7 +146,8 @@ impl Link {
         self.entries_next.insert(ledger.clone(), seqs.end);
         self.entries_sent += seqs.end - seqs.start;
         let entries = &model.ledgers[ledger].entries[seqs.start as usize..seqs.end as usize];
-        let batch = proto::EntryBatch { entries: entries.iter().map(|entry| entry.bytes().clone()).collect() };
+        let batch =
+            proto::EntryBatch { entries: entries.iter().map(|entry| entry.bytes().clone()).collect() };
         let message = proto::Entries {
             ledger: Some(ledger.to_proto()),
             first_seq: seqs.start,
@@ -225,7 +227,8 @@ impl Link {
             }
             Some(site_message::Kind::Offer(offer)) => {
                 let ledgers = offered_ledgers(&offer).unwrap();
-                let claimed: Vec<_> = ledgers.into_iter().filter(|ledger| self.claim(ledger, vault)).collect();
+                let claimed: Vec<_> =
+                    ledgers.into_iter().filter(|ledger| self.claim(ledger, vault)).collect();
                 self.hub.offered(vault, claimed, offer.last);
             }
             Some(site_message::Kind::Opened(opened)) => {
@@ -252,7 +255,8 @@ impl Link {
     }
 
     pub(super) fn refuse(&mut self, ledger: &LedgerId, code: proto::RefuseCode) {
-        let refuse = proto::Refuse { code: code.into(), ledger: Some(ledger.to_proto()), ..Default::default() };
+        let refuse =
+            proto::Refuse { code: code.into(), ledger: Some(ledger.to_proto()), ..Default::default() };
         self.say(hub_message::Kind::Refuse(refuse));
     }
 
@@ -291,7 +295,8 @@ impl Link {
             vault.take_part(&ledger, number, part, data);
             stored.entry((ledger, number)).or_default().insert_one(part.into());
         }
-        let stored: Vec<_> = stored.into_iter().map(|((ledger, number), parts)| (ledger, number, parts)).collect();
+        let stored: Vec<_> =
+            stored.into_iter().map(|((ledger, number), parts)| (ledger, number, parts)).collect();
         self.hub.parts_stored(vault, &stored);
         true
     }

@@ -83,7 +83,11 @@ fn a_resend_while_its_job_runs_is_not_forgotten() {
     let sent = link.sent.len();
     world.settle();
     assert_eq!(sent, 1);
-    assert_eq!(world.link.as_ref().unwrap().sent.values().sum::<u32>(), 6, "three parts, and all of them again");
+    assert_eq!(
+        world.link.as_ref().unwrap().sent.values().sum::<u32>(),
+        6,
+        "three parts, and all of them again"
+    );
     world.check_equal();
 }
 
@@ -102,4 +106,34 @@ fn a_file_that_never_hashes_does_not_fill_the_uplink_for_ever() {
     assert!(link.sent.values().all(|times| *times <= 4), "{:?}", link.sent);
     assert_eq!(link.site.unacked(), 1, "never acked");
     assert_eq!(world.site.ledgers[&ledger].acked, RangeSet::from(1..2), "the next one is not held up");
+}
+
+#[test]
+fn a_resend_of_one_segment_does_not_send_its_neighbours_again() {
+    let mut world = World::new(16, NO_FAULTS);
+    segment(&mut world, 0);
+    segment(&mut world, 0);
+    let ledger = world.site.ledger_of(0);
+    world.connect();
+    // Both were committed before the connection, so the session does not know which entry has which number.
+    while !world.link.as_ref().unwrap().site.is_running() {
+        world.traffic();
+    }
+    let link = world.link.as_mut().unwrap();
+    while link.poll_site(&mut world.site) || !link.jobs.is_empty() {
+        if !link.jobs.is_empty() {
+            link.step_job(0, &world.site);
+        }
+    }
+    let resend = crate::proto::Resend { ledger: Some(ledger.to_proto()), segment: 0 };
+    link.again.insert((ledger, SegmentNumber(0)), 1);
+    link.to_site.clear();
+    link.say(crate::proto::hub_message::Kind::Resend(resend));
+    world.settle();
+    let sent = &world.link.as_ref().unwrap().sent;
+    assert!(
+        sent.iter().all(|((_, number, _), times)| *times == if number.0 == 0 { 2 } else { 1 }),
+        "{sent:?}"
+    );
+    world.check_equal();
 }

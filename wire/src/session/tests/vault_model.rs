@@ -113,7 +113,11 @@ impl VaultView for VaultModel {
 
     fn tail(&self, id: &LedgerId, number: SegmentNumber) -> RangeSet {
         let parts = self.tails.get(&(id.clone(), number));
-        parts.into_iter().flat_map(|parts| parts.keys()).map(|part| u64::from(*part)..u64::from(*part) + 1).collect()
+        parts
+            .into_iter()
+            .flat_map(|parts| parts.keys())
+            .map(|part| u64::from(*part)..u64::from(*part) + 1)
+            .collect()
     }
 
     fn tails(&self, id: &LedgerId) -> Vec<(SegmentNumber, RangeSet)> {
