@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(config.identity.certificate, folder.path().join("hub.pem"));
         assert_eq!(config.vault.journal_bytes, 64 << 20);
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(config.limits.tail_bytes_per_site_max, 256 << 20);
+        assert_eq!(config.limits.tail_bytes_per_site_max, 1024 << 20);
     }
 
     #[test]

@@ -138,24 +138,35 @@ impl Vault {
     ) -> Result<Option<std::path::PathBuf>, VaultError> {
         let entry = self.archive.entry(ledger, seq)?;
         let Some(segment) = entry.as_ref().and_then(Entry::segment) else { return Ok(None) };
-        let before = recovered_from(segment);
         let path = layout::incoming(self.archive.dir(), ledger, number);
-        let io = |what| {
-            let path = path.clone();
-            move |source| ArchiveError::Io { what, path, source }
-        };
-        let mut file = std::fs::File::create(&path).map_err(io("make file"))?;
+        let right = self.write_parts(ledger, number, segment, &path);
+        if !matches!(right, Ok(true)) {
+            let _ = std::fs::remove_file(&path); // what is left in the folder goes at the next start
+        }
+        Ok(right?.then_some(path))
+    }
+
+    /// Writes a segment's parts into a file; tells whether it hashes to its entry.
+    fn write_parts(
+        &self,
+        ledger: &LedgerId,
+        number: SegmentNumber,
+        segment: &proto::Segment,
+        path: &Path,
+    ) -> Result<bool, VaultError> {
+        let before = recovered_from(segment);
+        let io = |what| move |source| ArchiveError::Io { what, path: path.to_owned(), source };
+        let mut file = std::fs::File::create(path).map_err(io("make file"))?;
         for part in 0..part_count(segment) {
             let mut data = self.journal.read(ledger, number, part)?;
             if let (None, Some((ledger, number))) = (&data, &before) {
                 data = self.journal.read(ledger, *number, part)?;
             }
-            let Some(data) = data else { return Ok(None) };
+            let Some(data) = data else { return Ok(false) };
             file.write_all(&data).map_err(io("write file"))?;
         }
-        let (hash, bytes) = hash_file(&path).map_err(io("read back"))?;
-        let right = hash.as_bytes().as_slice() == segment.hash && bytes == segment.bytes;
-        Ok(right.then_some(path))
+        let (hash, bytes) = hash_file(path).map_err(io("read back"))?;
+        Ok(hash.as_bytes().as_slice() == segment.hash && bytes == segment.bytes)
     }
 
     fn forget(&self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::OriginId;
 use wire::proto::{GapCause, RecordingState};
+use wire::{OriginId, RangeSet};
 
-use crate::archive::Archive;
+use crate::archive::{Archive, LedgerRecord};
 use crate::config::SiteConfig;
 use crate::live::Live;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
@@ -141,18 +141,26 @@ fn stream_info(stream: wire::StreamId, status: &StreamStatus) -> StreamInfo {
     StreamInfo { stream, state: status.state_name().to_owned(), detail: status.detail.clone(), not_recording }
 }
 
-/// Waits until the hub has acked everything, for a bounded time, and not at all without a link.
-pub async fn drain(uplink: &UplinkStatus) {
+/// Waits until the hub has acked everything, for a bounded time, and not at all without a link. What is left
+/// is asked of the archive: the link may not have heard yet of what the recorders closed last.
+pub async fn drain(archive: &Archive, uplink: &UplinkStatus) {
     let acked = async {
         loop {
-            let state = uplink.snapshot();
-            if !state.connected || state.unacked == 0 {
+            let changed = uplink.changed();
+            if !uplink.snapshot().connected || unacked(archive) == 0 {
                 return;
             }
-            uplink.changed().await;
+            changed.await;
         }
     };
     if tokio::time::timeout(DRAIN, acked).await.is_err() {
         tracing::warn!("some of what was recorded is not at the hub yet; it is sent at the next start");
     }
+}
+
+fn unacked(archive: &Archive) -> u64 {
+    let left = |record: &LedgerRecord| {
+        RangeSet::from(0..record.next).minus(&record.acked()).minus(&record.gone()).len()
+    };
+    archive.ledgers().iter().map(|(_, record)| left(record)).sum()
 }

@@ -111,7 +111,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     server.stop().await;
     tracing::info!("recorders are stopped");
     if let Some(uplink) = uplink {
-        daemon::drain(&status).await;
+        daemon::drain(&archive, &status).await;
         hang_up.cancel();
         let _ = uplink.await;
     }

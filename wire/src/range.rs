@@ -74,7 +74,12 @@ impl RangeSet {
 
     /// Is `value` in the set?
     pub fn contains(&self, value: u64) -> bool {
-        self.ranges.range(..=value).next_back().is_some_and(|(_, &end)| value < end)
+        self.end_of(value).is_some()
+    }
+
+    /// Where the range ends that `value` is in; `None` if it is in none.
+    pub fn end_of(&self, value: u64) -> Option<u64> {
+        self.ranges.range(..=value).next_back().map(|(_, &end)| end).filter(|&end| value < end)
     }
 
     /// Is all of `range` in the set? An empty range always is.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use wire::transport::{explain, peer_site};
 use wire::{OriginId, SiteId, frame, proto};
 
-use super::peer::Peer;
+use super::peer::{Peer, ROOM_KIB};
 use super::{Downlink, control, parts};
 
 /// A site that has not said hello by then is not one of ours.
@@ -85,6 +85,7 @@ async fn session(
         connection: connection.clone(),
         ledgers: watch::Sender::default(),
         facts,
+        room: Semaphore::new(ROOM_KIB as usize),
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(control::run(peer.clone(), send, reader, brought));

@@ -11,7 +11,7 @@ use site_agent::live::LivePart;
 use tokio::task::JoinSet;
 use wire::{LedgerId, SegmentNumber, UnixMicros, frame, proto};
 
-use super::peer::{Fact, Peer};
+use super::peer::{Fact, Peer, ROOM_KIB};
 use crate::journal::TailPart;
 
 /// A part may overtake the message that opens its ledger, by less than this.
@@ -101,6 +101,8 @@ fn times(part: &proto::Part) -> (UnixMicros, UnixMicros, bool) {
 async fn keep(peer: &Peer, part: Checked) -> anyhow::Result<()> {
     let (ledger, segment, number) = (part.tail.ledger.clone(), part.tail.segment, part.tail.part);
     let bytes = part.tail.data.len() as u64;
+    let needed = u32::try_from(bytes.div_ceil(1024)).unwrap_or(ROOM_KIB).min(ROOM_KIB);
+    let _room = peer.room.acquire_many(needed).await.context("the connection is closing")?;
     peer.downlink.vault.take_part(part.tail.clone()).await.context("keep part")?;
     peer.downlink.sites.took(&peer.site, bytes);
     if part.live {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use wire::session::hub::Completion;
 use wire::{LedgerId, OriginId, SegmentNumber, Seq, SiteId};
 
@@ -17,6 +17,9 @@ pub(super) enum Fact {
     Completed(LedgerId, SegmentNumber, Seq, Completion),
 }
 
+/// How much of one site may be on its way to the journal, in KiB: more than the largest part.
+pub(super) const ROOM_KIB: u32 = 64 << 10;
+
 /// What a connection's tasks share.
 pub(super) struct Peer {
     pub(super) downlink: Downlink,
@@ -27,4 +30,6 @@ pub(super) struct Peer {
     /// Ledgers the site has offered and may send parts of.
     pub(super) ledgers: watch::Sender<BTreeSet<LedgerId>>,
     pub(super) facts: mpsc::Sender<Fact>,
+    /// Room for parts on their way to the journal, in KiB: one site must not fill the hub's memory.
+    pub(super) room: Semaphore,
 }

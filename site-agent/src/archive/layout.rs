@@ -11,6 +11,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wire::{LedgerId, SegmentNumber, SiteId};
 
@@ -58,10 +59,13 @@ pub fn open_segment(dir: &Path, ledger: &LedgerId, number: SegmentNumber) -> Pat
         .join(format!("{:09}.mp4", number.0))
 }
 
-/// Where a vault puts a segment together.
+/// Where a vault puts a segment together: another file at every attempt, so that one whose connection is
+/// gone can't write into the next one's.
 pub fn incoming(dir: &Path, ledger: &LedgerId, number: SegmentNumber) -> PathBuf {
+    static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+    let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
     let stream = ledger.stream.as_str().replace('/', "_");
-    dir.join("incoming").join(format!("{stream}-{}-{:09}.mp4", ledger.origin, number.0))
+    dir.join("incoming").join(format!("{stream}-{}-{:09}-{attempt}.mp4", ledger.origin, number.0))
 }
 
 /// The ledger and number of a file in `open/`; `None` for anything else.

@@ -39,7 +39,7 @@ pub use change::{Change, Done};
 pub use open_segment::OpenSegment;
 pub use query::Located;
 pub use records::LedgerRecord;
-pub use recover::{Recovered, recover};
+pub use recover::{Recovered, Remains, recover};
 
 use index::Index;
 
@@ -108,6 +108,20 @@ pub enum ArchiveError {
     /// The writer is gone.
     #[error("archive is closed")]
     Closed,
+}
+
+impl ArchiveError {
+    /// Is there no room left, rather than something broken?
+    pub fn is_out_of_space(&self) -> bool {
+        use std::io::ErrorKind;
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            Self::Index { source, .. } => source.as_ref().contains("No space left"),
+            _ => false,
+        }
+    }
 }
 
 /// A result of the archive.

@@ -19,15 +19,15 @@ impl OpenSegment {
     /// Makes the file. It must not exist: an origin never writes a segment twice.
     pub fn create(archive: &Path, ledger: &LedgerId, number: SegmentNumber) -> Result<Self> {
         let path = layout::open_segment(archive, ledger, number);
-        let create = || {
-            std::fs::create_dir_all(path.parent().unwrap_or(archive))?;
-            OpenOptions::new().create_new(true).append(true).open(&path)
-        };
-        let file = create().map_err(|source| ArchiveError::Io {
+        let folder = path.parent().unwrap_or(archive);
+        layout::make_synced(folder)?;
+        let made = OpenOptions::new().create_new(true).append(true).open(&path);
+        let file = made.map_err(|source| ArchiveError::Io {
             what: "make segment file",
             path: path.clone(),
             source,
         })?;
+        layout::sync_folder(folder)?;
         Ok(Self { path, file })
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use media::read::rebuild;
 use wire::{LedgerId, SegmentNumber, proto};
 
-use super::{Archive, ArchiveError, Change, Result, layout};
+use super::{Archive, ArchiveError, Result, layout};
 
 /// A file with complete fragments that no entry names.
 #[derive(Debug)]
@@ -26,13 +26,23 @@ pub struct Recovered {
     pub file: PathBuf,
 }
 
-/// Ends the ledgers of earlier runs and collects what they left. Files without one complete fragment are
-/// moved aside into `discarded/`, never deleted.
-pub fn recover(archive: &Archive) -> Result<Vec<Recovered>> {
+/// What earlier runs left.
+#[derive(Debug)]
+pub struct Remains {
+    /// Files to be entered into the new run's ledgers.
+    pub files: Vec<Recovered>,
+    /// Ledgers to be ended once that is done, and not before: the files of an ended ledger are not looked
+    /// for again.
+    pub ledgers: Vec<LedgerId>,
+}
+
+/// Collects what earlier runs left. Files without one complete fragment are moved aside into
+/// `discarded/`, never deleted.
+pub fn recover(archive: &Archive) -> Result<Remains> {
     let mut files = layout::files(&archive.dir().join("open"))?;
-    for ledger in archive.open_ledgers() {
-        files.extend(files_without_entry(archive, &ledger)?);
-        archive.submit_blocking(Change::End { ledger })?;
+    let ledgers = archive.open_ledgers();
+    for ledger in &ledgers {
+        files.extend(files_without_entry(archive, ledger)?);
     }
     let mut recovered: Vec<Recovered> = Vec::new();
     for file in files {
@@ -42,7 +52,7 @@ pub fn recover(archive: &Archive) -> Result<Vec<Recovered>> {
         }
     }
     recovered.sort_by_key(|found| (found.segment.start_us, found.number));
-    Ok(recovered)
+    Ok(Remains { files: recovered, ledgers })
 }
 
 /// Files that were renamed into place just before the index would have named them. They are the newest

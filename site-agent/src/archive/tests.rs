@@ -159,8 +159,10 @@ fn a_crash_leaves_whole_fragments_to_the_next_run() {
     torn.append(&parts[0]).unwrap();
     drop(torn);
 
-    let found = recover(&archive).unwrap();
-    assert!(archive.ledger(&ledger(1)).unwrap().ended);
+    let remains = recover(&archive).unwrap();
+    assert_eq!(remains.ledgers, [ledger(1)]);
+    assert!(!archive.ledger(&ledger(1)).unwrap().ended, "not before its files are entered");
+    let found = remains.files;
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].ledger, found[0].number), (&ledger(1), SegmentNumber(3)));
     assert_eq!(found[0].segment.fragments.len(), 2);
@@ -179,7 +181,7 @@ fn a_file_that_no_row_names_is_taken_in() {
     let (parts, _) = segment(&ledger(1), 1);
     let path = layout::segment(dir.path(), &site(), &ledger(1), SegmentNumber(1));
     std::fs::write(&path, parts.concat()).unwrap();
-    let found = recover(&archive).unwrap();
+    let found = recover(&archive).unwrap().files;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].segment.fragments.len(), parts.len() - 1);
 }

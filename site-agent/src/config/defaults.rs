@@ -67,7 +67,7 @@ pub const SITES_MAX_RANGE: RangeInclusive<u64> = 1..=10_000;
 pub const LEDGERS_PER_SITE_MAX: u64 = 10_000;
 /// The range of `limits.ledgers_per_site_max`
 pub const LEDGERS_PER_SITE_MAX_RANGE: RangeInclusive<u64> = 16..=1_000_000;
-/// `limits.tail_mb_per_site_max`: ten seconds of fifty streams of 4 Mbit/s.
-pub const TAIL_MB_PER_SITE_MAX: u64 = 256;
+/// `limits.tail_mb_per_site_max`: a segment of ten seconds of each of fifty streams of 4 Mbit/s, four times.
+pub const TAIL_MB_PER_SITE_MAX: u64 = 1024;
 /// The range of `limits.tail_mb_per_site_max`
 pub const TAIL_MB_PER_SITE_MAX_RANGE: RangeInclusive<u64> = 8..=65_536;

@@ -44,26 +44,25 @@ async fn carry_out(
     let Some(segment) = entry.as_ref().and_then(|entry| entry.segment()).cloned() else { return Ok(()) };
     let missing = shared.session().missing(ledger, &segment);
     let number = SegmentNumber(segment.number);
-    let (read_archive, read_ledger) = (archive, ledger.clone());
-    let read = move || read_archive.read(&read_ledger, number, 0, segment.bytes).map(|bytes| (bytes, segment));
-    let (file, segment) = match tokio::task::spawn_blocking(read).await.context("read segment")? {
-        Ok((bytes, segment)) => (Bytes::from(bytes), segment),
-        Err(error) => {
-            // One unreadable segment must not keep the others from safety.
-            tracing::error!(%ledger, %seq, %error, "send backlog");
-            return Ok(());
-        }
-    };
     for part in missing.values() {
         let part = u32::try_from(part).unwrap_or(u32::MAX);
         let Some((offset, length)) = part_span(&segment, part) else { continue };
-        let (start, end) = (offset as usize, (offset + length) as usize);
+        let (read_archive, read_ledger) = (archive.clone(), ledger.clone());
+        let read = move || read_archive.read(&read_ledger, number, offset, length);
+        let data = match tokio::task::spawn_blocking(read).await.context("read segment")? {
+            Ok(data) => Bytes::from(data),
+            Err(error) => {
+                // One unreadable segment must not keep the others from safety.
+                tracing::error!(%ledger, %seq, %error, "send backlog");
+                return Ok(());
+            }
+        };
         let message = proto::Part {
             ledger: Some(ledger.to_proto()),
             segment: segment.number,
             part,
             running_hash: Bytes::new(), // the entry, which goes ahead, has the hash of the whole
-            data: file.slice(start..end),
+            data,
             live: false,
         };
         frame::write(stream, &message).await.context("send backlog part")?;

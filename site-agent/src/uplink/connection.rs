@@ -4,6 +4,7 @@
 //! ends first ends the connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -19,6 +20,9 @@ use super::{Uplink, backlog, control, live};
 /// Streams that carry backlog side by side: a lost packet holds up one of them, and none holds more
 /// out-of-order chunks than QUIC takes.
 const BACKLOG_STREAMS: usize = 8;
+
+/// From the handshake until the hub has told all it has: a minute, also over a thin line.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// Serves a connection until it breaks (an error) or `cancel` (goodbye, and `Ok`).
 pub(super) async fn serve(
@@ -40,6 +44,7 @@ pub(super) async fn serve(
     tasks.spawn(control::write(shared.clone(), send, jobs, cancel.clone()));
     tasks.spawn(live::follow(shared.clone(), events, open, parts, new_queues));
     tasks.spawn(live::send_all(shared.clone(), ledgers));
+    tasks.spawn(watch(shared.clone()));
     let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
     for _ in 0..BACKLOG_STREAMS {
         tasks.spawn(backlog::send(shared.clone(), waiting.clone()));
@@ -64,6 +69,15 @@ pub(super) async fn serve(
         }
         (Err(error), _) => Err(error),
     }
+}
+
+/// Ends a connection on which the hub does not come to tell what it has.
+async fn watch(shared: Arc<Shared>) -> anyhow::Result<()> {
+    tokio::time::sleep(ANSWER_MAX).await;
+    if shared.running_since.get().is_none() {
+        anyhow::bail!("the hub did not tell what it has within {} s", ANSWER_MAX.as_secs());
+    }
+    std::future::pending().await
 }
 
 fn hello(uplink: &Uplink) -> proto::Hello {

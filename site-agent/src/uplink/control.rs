@@ -123,6 +123,8 @@ async fn carry_out(
             if (all && known != seqs) || (!all && !seqs.is_empty()) {
                 shared.uplink.archive.submit(Change::Acked { ledger, seqs, all }).await.context("remember acks")?;
             }
+            let unacked = shared.session().unacked();
+            shared.uplink.status.update(|state| state.unacked = unacked);
         }
         Output::TailAcked { ledger, segment, parts } => {
             shared.lag().acked(&ledger, segment, &parts, wire::clock::now());

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use wire::UnixMicros;
 
 use super::lag::{Lag, LagSummary};
@@ -56,9 +57,9 @@ impl UplinkStatus {
         self.changed.notify_waiters();
     }
 
-    /// Waits for the next change.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Waits for the next change from now on, also if it comes before this is awaited.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     pub(super) fn down(&self, why: &str) {

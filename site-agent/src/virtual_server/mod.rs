@@ -168,19 +168,22 @@ fn begin_run(
     opened: UnixMicros,
     streams: &[StreamId],
 ) -> Result<BTreeMap<StreamId, SegmentNumber>, ArchiveError> {
-    let recovered = archive::recover(archive)?;
+    let remains = archive::recover(archive)?;
     let mut numbers: BTreeMap<_, _> = streams.iter().map(|stream| (stream.clone(), SegmentNumber(0))).collect();
-    for found in &recovered {
+    for found in &remains.files {
         numbers.entry(found.ledger.stream.clone()).or_default();
     }
     for stream in numbers.keys() {
         let ledger = LedgerId { origin, stream: stream.clone() };
         archive.submit_blocking(Change::Open { ledger, site: site.clone(), opened })?;
     }
-    for found in recovered {
+    for found in remains.files {
         let number = numbers.entry(found.ledger.stream.clone()).or_default();
         enter(archive, origin, *number, opened, found)?;
         number.0 += 1;
+    }
+    for ledger in remains.ledgers {
+        archive.submit_blocking(Change::End { ledger })?;
     }
     Ok(numbers)
 }

@@ -52,13 +52,16 @@ pub(super) struct Recorder {
     closing: Option<proto::Segment>,
     covered: UnixMicros,
     cause: (GapCause, String),
+    /// What the disk said when it last refused something.
+    disk_trouble: (GapCause, String),
 }
 
 impl Recorder {
     pub(super) fn new(place: Place, config: SegmenterConfig, first: SegmentNumber, opened: UnixMicros) -> Self {
         let segmenter = Segmenter::new(place.ledger.clone(), config, TIME_ERROR_US).starting_at(first);
         let cause = (GapCause::CameraDown, "connecting".to_owned());
-        Self { place, segmenter, open: None, closing: None, covered: opened, cause }
+        let disk_trouble = (GapCause::DiskFailed, "the segment could not be written".to_owned());
+        Self { place, segmenter, open: None, closing: None, covered: opened, cause, disk_trouble }
     }
 
     /// Records until the inputs end; then closes what is open.
@@ -201,7 +204,7 @@ impl Recorder {
         self.enter_gap(start);
         self.cause = (GapCause::CameraDown, "no frames".to_owned());
         let Some(open) = self.open.take() else {
-            self.cause = (GapCause::DiskFailed, "the segment could not be written".to_owned());
+            self.cause = self.disk_trouble.clone();
             return;
         };
         let file = open.close();
@@ -219,7 +222,7 @@ impl Recorder {
             self.covered = end;
             lock(&self.place.status).segments += 1;
         } else {
-            self.cause = (GapCause::DiskFailed, "the segment could not be entered".to_owned());
+            self.cause = self.disk_trouble.clone();
         }
         self.place.live.closed(&self.place.site, &self.place.ledger, number);
     }
@@ -278,6 +281,9 @@ impl Recorder {
                 let mut status = lock(&self.place.status);
                 status.write_errors += 1;
                 status.detail = error.to_string();
+                drop(status);
+                let cause = if error.is_out_of_space() { GapCause::DiskFull } else { GapCause::DiskFailed };
+                self.disk_trouble = (cause, error.to_string());
                 None
             }
         }

@@ -10,6 +10,7 @@
 //! a cut at any moment costs what was in flight and no more.
 
 pub mod hub;
+mod ledger;
 pub mod site;
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 //! has). Live parts are only ever dropped from the queue, never waited for: what is dropped is backlog
 //! once its segment is committed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::ledger::Ledger;
 use crate::chain::Head;
 use crate::entry::part_count;
 use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
@@ -108,75 +109,6 @@ pub struct LivePart {
     pub since: Instant,
 }
 
-#[derive(Debug)]
-struct Ledger {
-    facts: LedgerFacts,
-    /// Entries the hub has, or that were sent in this connection.
-    told: u64,
-    acked: RangeSet,
-    /// Seqs whose bytes were all sent in this connection.
-    sent: RangeSet,
-    under_way: RangeSet,
-    /// Seqs under way of which more is wanted than their job knows of.
-    again: RangeSet,
-    /// Per segment not yet acked: parts the hub has, were sent, or are in line.
-    parts: BTreeMap<SegmentNumber, RangeSet>,
-    /// Segments committed here and not acked, by number: what a Resend or a dropped queue needs.
-    seqs: BTreeMap<SegmentNumber, Seq>,
-    /// Numbers of segments that a job took whole: no part of them was live in this connection.
-    whole: RangeSet,
-    /// How often the hub threw a segment's parts away in this connection.
-    resends: BTreeMap<SegmentNumber, u32>,
-    live: VecDeque<LivePart>,
-    quarantined: bool,
-}
-
-impl Ledger {
-    fn new(facts: LedgerFacts) -> Self {
-        Self {
-            facts,
-            told: 0,
-            acked: RangeSet::new(),
-            sent: RangeSet::new(),
-            under_way: RangeSet::new(),
-            again: RangeSet::new(),
-            parts: BTreeMap::new(),
-            seqs: BTreeMap::new(),
-            whole: RangeSet::new(),
-            resends: BTreeMap::new(),
-            live: VecDeque::new(),
-            quarantined: false,
-        }
-    }
-
-    /// The bytes of this entry are not all sent after all.
-    fn want_again(&mut self, seq: Seq) {
-        self.sent.remove(seq.0..seq.0 + 1);
-        if self.under_way.contains(seq.0) {
-            self.again.insert_one(seq.0);
-        }
-    }
-
-    /// The first seq whose bytes should go as backlog now.
-    fn wanted(&self) -> Option<u64> {
-        if self.quarantined {
-            return None;
-        }
-        let mut from = 0;
-        // The sets are nearly contiguous, so this walks a few ranges, not the ledger.
-        'search: while from < self.told {
-            for set in [&self.acked, &self.facts.gone, &self.sent, &self.under_way] {
-                if let Some(range) = set.iter().find(|range| range.contains(&from)) {
-                    from = range.end;
-                    continue 'search;
-                }
-            }
-            return Some(from);
-        }
-        None
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Greeting,
@@ -271,7 +203,7 @@ impl SiteSession {
         }
         // Also while nobody asks for live parts, as before the hub has answered: the line has an end.
         if view.live.front().is_some_and(|front| part.since.saturating_duration_since(front.since) > behind) {
-            Self::give_up_live(view);
+            view.give_up_live();
             return false;
         }
         parts.insert_one(u64::from(part.part));
@@ -321,7 +253,7 @@ impl SiteSession {
         let view = self.ledgers.get_mut(ledger)?;
         let late = view.live.front().is_some_and(|part| now.saturating_duration_since(part.since) > behind);
         if late {
-            Self::give_up_live(view);
+            view.give_up_live();
         }
         view.live.pop_front()
     }
@@ -330,7 +262,7 @@ impl SiteSession {
     pub fn live_unsent(&mut self, ledger: &LedgerId, part: &LivePart) {
         let Some(view) = self.ledgers.get_mut(ledger) else { return };
         view.live.push_front(*part);
-        Self::give_up_live(view);
+        view.give_up_live();
     }
 
     /// Which parts of a committed segment the hub still needs; whoever asks is going to send them.
@@ -552,22 +484,6 @@ impl SiteSession {
         self.ledgers.get_mut(&ledger)?.under_way.insert_one(seq);
         self.jobs += 1;
         Some(Output::Backlog { ledger, seq: Seq(seq) })
-    }
-
-    /// Leaves what is in line to the backlog.
-    fn give_up_live(view: &mut Ledger) {
-        let mut dropped = BTreeSet::new();
-        for part in view.live.drain(..) {
-            if let Some(parts) = view.parts.get_mut(&part.segment) {
-                parts.remove(u64::from(part.part)..u64::from(part.part) + 1);
-            }
-            dropped.insert(part.segment);
-        }
-        for number in dropped {
-            if let Some(seq) = view.seqs.get(&number).copied() {
-                view.want_again(seq);
-            }
-        }
     }
 }
 
