@@ -3,12 +3,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`init`] | certificates and configurations |
+//! | [`commands`] | what an operator asks of a running hub or site, and of an export |
 //! | [`client`] | the HTTP surfaces, as a client |
 //! | [`oracle`] | what cameras logged against what archives hold |
 //! | [`rig`] | a whole installation on one machine |
 //! | [`demo`] | the main job, shown |
 
 pub mod client;
+pub mod commands;
 pub mod demo;
 pub mod init;
 pub mod oracle;

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ops::commands::{coverage, export, status, verify};
 
+/// Keep video evidence when something breaks: the operator's tools
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -13,16 +15,28 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a CA of one's own, certificates, and configurations for a hub and its sites
+    /// Make a CA of your own, certificates, and configurations for a hub and its sites
     Init(ops::init::Args),
-    /// The main job on this machine: real cameras, two sites, a hub, a WAN that is cut
+    /// Do the main job on this machine: real cameras, two sites, a hub, a WAN that is cut
     Demo(ops::demo::Args),
+    /// Show how a hub and its sites are, or how one site is
+    Status(status::Args),
+    /// Show when a camera was recorded, and why it was not
+    Coverage(coverage::Args),
+    /// Save what a camera recorded as one MP4 that proves itself
+    Export(export::Args),
+    /// Check an exported file, without any hub or site
+    Verify(verify::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Init(arguments) => ops::init::run(arguments).map(|()| true),
         Command::Demo(arguments) => ops::demo::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

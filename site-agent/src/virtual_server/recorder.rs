@@ -74,6 +74,7 @@ impl Recorder {
         }
         self.cut();
         let now = wire::clock::wall();
+        self.cause = (GapCause::Stopped, "the recorder was stopped".to_owned());
         self.enter_gap(now);
         self.note("recorder.stopped", "text/plain", bytes::Bytes::new(), now);
     }

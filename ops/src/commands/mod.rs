@@ -1,0 +1,50 @@
+//! The operator's commands: what a person at a terminal, or a script, asks of a running hub or site, or
+//! of an exported file.
+//!
+//! Guarantees: what was asked for goes to standard output, everything else to standard error; with
+//! `--json` the last line of standard output is one JSON object with `ok`, also when the command fails;
+//! the exit status is 0 only if what the command checks holds. They speak HTTP and know nothing of the
+//! daemons' internals.
+
+mod camera;
+pub mod coverage;
+pub mod export;
+mod part_file;
+pub mod status;
+mod table;
+mod target;
+mod token;
+pub mod verify;
+mod when;
+mod words;
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Context;
+use serde_json::json;
+
+/// Writes to standard output. That nobody reads on, as after `| head`, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("write to standard output"),
+    }
+}
+
+fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    print(&format!("{value}\n"))
+}
+
+/// Ends a command: a script that asked for JSON gets JSON, also about a failure.
+fn finish(json: bool, done: anyhow::Result<bool>) -> anyhow::Result<bool> {
+    if let (true, Err(error)) = (json, &done) {
+        print_json(&json!({ "ok": false, "error": format!("{error:#}") }))?;
+    }
+    done
+}
+
+/// Should standard output have colours?
+fn colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

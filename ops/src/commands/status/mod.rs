@@ -1,0 +1,146 @@
+//! `holdfast status`: how a hub and its sites are, or how one site is, at a glance.
+
+mod hub;
+mod site;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wire::UnixMicros;
+
+use super::table::Tone;
+use super::target::{Target, TargetArgs};
+use super::{finish, print, print_json, words};
+
+/// Beats come every ten seconds at the least; a site whose last is older than three of these is not well.
+const BEAT_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Arguments of `holdfast status`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+The exit status is 0 only if all is well: sites connected, cameras recorded, archives
+writing.")]
+pub struct Args {
+    /// The last line of the output is one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// `holdfast status`. Returns whether all is well.
+pub fn run(args: &Args) -> anyhow::Result<bool> {
+    finish(args.json, show(args))
+}
+
+fn show(args: &Args) -> anyhow::Result<bool> {
+    let target = args.target.open()?;
+    let answer = target.get("/status")?;
+    let mut told = answer.value;
+    let mut status = Status::read(&told).with_context(|| target.foreign("no status"))?;
+    if let Status::Hub(hub) = &mut status {
+        hub.add_missing(&with_recordings(&target)?);
+    }
+    let problems = status.problems(answer.now);
+    let ok = problems.is_empty();
+    if args.json {
+        let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        (told["ok"], told["problems"], told["at"]) = (json!(ok), json!(problems), json!(target.base()));
+        print_json(&told)?;
+    } else {
+        print(&status.describe(&View { at: target.base(), now: answer.now, colours: super::colours() }))?;
+    }
+    Ok(ok)
+}
+
+/// The sites that a hub has recordings of.
+fn with_recordings(target: &Target) -> anyhow::Result<Vec<String>> {
+    let sites = target.get("/sites")?.value;
+    let sites = sites.as_array().with_context(|| target.foreign("no list of sites"))?;
+    Ok(sites.iter().filter_map(|site| Some(site["site"].as_str()?.to_owned())).collect())
+}
+
+/// What a daemon says of itself.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "role", rename_all = "lowercase")]
+enum Status {
+    Hub(hub::Hub),
+    Site(Box<site::Site>),
+}
+
+/// What somebody should look at.
+#[derive(Debug)]
+struct Problem {
+    what: String,
+    /// As far as is known; the tables tell it too.
+    why: String,
+}
+
+impl Problem {
+    fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if self.why.is_empty() { "" } else { ": " };
+        write!(f, "{}{colon}{}", self.what, self.why)
+    }
+}
+
+/// From where it is looked at.
+struct View<'a> {
+    at: &'a str,
+    now: UnixMicros,
+    colours: bool,
+}
+
+impl Status {
+    fn read(told: &Value) -> Result<Self, serde_json::Error> {
+        Self::deserialize(told)
+    }
+
+    fn problems(&self, now: UnixMicros) -> Vec<Problem> {
+        match self {
+            Self::Hub(hub) => hub.problems(now),
+            Self::Site(site) => site.problems(),
+        }
+    }
+
+    fn describe(&self, view: &View<'_>) -> String {
+        let text = match self {
+            Self::Hub(hub) => hub.describe(view),
+            Self::Site(site) => site.describe(view),
+        };
+        let problems = self.problems(view.now);
+        let mut text = text + "\n";
+        if problems.is_empty() {
+            text += &Tone::Good.paint("all is well", view.colours);
+            text.push('\n');
+        }
+        for problem in &problems {
+            let problem = super::table::clean(&problem.what);
+            text += &format!("{} {problem}\n", Tone::Bad.paint("!", view.colours));
+        }
+        text
+    }
+}
+
+impl View<'_> {
+    /// How long ago something was; a dash if it never was.
+    fn age(&self, at: UnixMicros) -> String {
+        if at.0 <= 0 { "–".to_owned() } else { words::duration(self.now.since(at)) }
+    }
+}
+
+/// What is to be said of a stream that is not being recorded.
+fn not_recorded(name: &str, state: &str, detail: &str) -> Option<Problem> {
+    (state != "recording")
+        .then(|| Problem::new(format!("camera {name} is not recorded, it is {state}"), detail))
+}
