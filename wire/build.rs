@@ -2,9 +2,6 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let schema = protox::compile(["proto/holdfast.proto"], ["proto"])?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .btree_map(["."])
-        .compile_fds(schema)?;
+    prost_build::Config::new().bytes(["."]).btree_map(["."]).compile_fds(schema)?;
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
-use site_agent::serve::{self, CameraInfo, Cameras, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token};
+use site_agent::serve::{
+    self, CameraInfo, Cameras, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::proto::GapCause;
@@ -100,7 +102,12 @@ fn cameras_of(site: &SiteId, state: &SiteState) -> Vec<CameraInfo> {
         site: site.clone(),
         camera: camera.clone(),
         name: name.clone(),
-        streams: state.cameras.iter().filter_map(stream_of).filter(|info| info.stream.camera() == camera).collect(),
+        streams: state
+            .cameras
+            .iter()
+            .filter_map(stream_of)
+            .filter(|info| info.stream.camera() == camera)
+            .collect(),
     };
     state.names.iter().map(info).collect()
 }
@@ -160,7 +167,11 @@ fn metrics(vault: &Vault, sites: &Sites) -> String {
     put("holdfast_vault_stopped", "1 after a failed write.", &[(String::new(), stopped)]);
     put("holdfast_site_connected", "1 while the site is connected.", &per_site(|s| s.connected.into()));
     put("holdfast_site_unacked_entries", "Entries of the site not acked.", &per_site(|s| s.unacked));
-    put("holdfast_site_live_lag_p99_ms", "Live lag, as the site measures.", &per_site(|s| s.live_lag_ms_p99.into()));
+    put(
+        "holdfast_site_live_lag_p99_ms",
+        "Live lag, as the site measures.",
+        &per_site(|s| s.live_lag_ms_p99.into()),
+    );
     put("holdfast_site_received_bytes", "Bytes taken in since the hub started.", &per_site(|s| s.bytes_in));
     text
 }

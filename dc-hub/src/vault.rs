@@ -70,7 +70,12 @@ impl Vault {
     }
 
     /// Takes a ledger of a site in, or finds that it is another's.
-    pub async fn claim(&self, site: &SiteId, ledger: &LedgerId, state: &proto::LedgerState) -> Result<(), VaultError> {
+    pub async fn claim(
+        &self,
+        site: &SiteId,
+        ledger: &LedgerId,
+        state: &proto::LedgerState,
+    ) -> Result<(), VaultError> {
         let known = self.archive.ledger(ledger);
         let opened = UnixMicros(state.opened_us);
         let change = Change::Open { ledger: ledger.clone(), site: site.clone(), opened };

@@ -28,7 +28,8 @@ impl Client {
 
     /// For the daemon at `base`, with a token.
     pub fn new(base: &str, token: &str) -> Self {
-        let config = ureq::Agent::config_builder().timeout_connect(Some(TIMEOUT)).http_status_as_error(false).build();
+        let config =
+            ureq::Agent::config_builder().timeout_connect(Some(TIMEOUT)).http_status_as_error(false).build();
         Self { base: base.trim_end_matches('/').to_owned(), token: token.to_owned(), agent: config.into() }
     }
 
@@ -66,7 +67,8 @@ impl Client {
             .config()
             .timeout_global(limit)
             .build();
-        let response = request.call().with_context(|| format!("ask {}: is the daemon running?", self.base))?;
+        let response =
+            request.call().with_context(|| format!("ask {}: is the daemon running?", self.base))?;
         let status = response.status().as_u16();
         Ok((status, Box::new(response.into_body().into_reader())))
     }

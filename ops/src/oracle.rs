@@ -70,7 +70,10 @@ pub fn read_log(file: &Path) -> anyhow::Result<Vec<Sent>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     // A camera that was killed may have left half a line.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line of {}", file.display()))).collect()
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("a line of {}", file.display())))
+        .collect()
 }
 
 /// Reads what an archive (that nobody writes) holds of a stream: every file, every frame.
@@ -99,7 +102,9 @@ fn between_runs(archive: &Archive, site: &SiteId, stream: &StreamId) -> Vec<(Uni
     let mut runs: Vec<_> = archive
         .ledgers()
         .into_iter()
-        .filter(|(ledger, record)| ledger.stream == *stream && record.site == site.as_str() && !record.salvage)
+        .filter(|(ledger, record)| {
+            ledger.stream == *stream && record.site == site.as_str() && !record.salvage
+        })
         .map(|(_, record)| (record.opened_us, record.last_us))
         .collect();
     runs.sort_unstable();
@@ -150,7 +155,8 @@ pub fn compare(log: &[Sent], seen: &Recorded, recorded: &Recorded) -> anyhow::Re
         let frames: Vec<_> = audio.iter().filter(|frame| frame.run == run).collect();
         let Some((first, last)) = bounds(&frames, &seen.audio) else { continue };
         let missing = frames[first..=last].iter().filter(|frame| {
-            !recorded.audio.contains_key(&frame.hash) && !recorded.gaps.iter().any(|gap| touches(gap, frame.wall))
+            !recorded.audio.contains_key(&frame.hash)
+                && !recorded.gaps.iter().any(|gap| touches(gap, frame.wall))
         });
         comparison.audio_wrong += missing.count() as u64;
     }
@@ -192,7 +198,9 @@ struct Frame {
 fn frames(log: &[Sent], kind: &str) -> anyhow::Result<Vec<Frame>> {
     log.iter()
         .filter(|sent| sent.t == kind)
-        .map(|sent| Ok(Frame { run: sent.run, wall: UnixMicros(sent.wall_us), hash: parse_hash(&sent.sha256)? }))
+        .map(|sent| {
+            Ok(Frame { run: sent.run, wall: UnixMicros(sent.wall_us), hash: parse_hash(&sent.sha256)? })
+        })
         .collect()
 }
 

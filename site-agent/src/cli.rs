@@ -50,7 +50,11 @@ pub fn run_verify(dir: &Path, json: bool) -> anyhow::Result<bool> {
         }
     };
     let report = verify(dir, show)?;
-    if json { println!("{}", serde_json::to_string(&report)?) } else { print_report(dir, &report) }
+    if json {
+        println!("{}", serde_json::to_string(&report)?)
+    } else {
+        print_report(dir, &report)
+    }
     Ok(report.ok)
 }
 

@@ -21,6 +21,9 @@ use crate::virtual_server::{Statuses, StreamStatus};
 /// start.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Between two attempts to listen for HTTP.
+const HTTP_RETRY: Duration = Duration::from_secs(5);
+
 /// What the HTTP surface shows.
 #[derive(Clone)]
 pub struct Surface {
@@ -39,8 +42,26 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// Listens and serves until `stop`.
-    pub async fn start(self, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+    /// Listens and serves until `stop`. Recording doesn't wait for it: an address that is taken is tried
+    /// again until it is free.
+    pub fn start(self, stop: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                match self.clone().serve(stop.clone()).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::error!(error = format!("{error:#}"), "HTTP is not served; trying again")
+                    }
+                }
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(HTTP_RETRY) => {}
+                }
+            }
+        })
+    }
+
+    async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
         let token = Token::load_or_make(self.archive.dir())?;
         let listener = serve::bind(self.config.http.listen).await?;
         let address = listener.local_addr()?;
@@ -56,12 +77,7 @@ impl Surface {
             cameras: Arc::new(self),
             role: Role::Site(site),
         };
-        let router = serve::router(served, token);
-        Ok(tokio::spawn(async move {
-            if let Err(error) = serve::serve(listener, router, stop).await {
-                tracing::error!(%error, "HTTP has stopped");
-            }
-        }))
+        serve::serve(listener, serve::router(served, token), stop).await
     }
 
     fn status(&self) -> serde_json::Value {
@@ -102,13 +118,20 @@ impl Surface {
         put("holdfast_sent_backlog_bytes", "Bytes sent as backlog.", &alone(link.backlog_bytes));
         let streams = self.statuses.snapshot();
         let each = |value: fn(&StreamStatus) -> u64| -> Vec<(String, u64)> {
-            streams.iter().map(|(stream, status)| (format!("{{stream=\"{stream}\"}}"), value(status))).collect()
+            streams
+                .iter()
+                .map(|(stream, status)| (format!("{{stream=\"{stream}\"}}"), value(status)))
+                .collect()
         };
         let recording = |status: &StreamStatus| u64::from(status.state == RecordingState::Recording);
         put("holdfast_recording", "1 while the stream is being recorded.", &each(recording));
         put("holdfast_frames", "Video frames recorded in this run.", &each(|status| status.frames));
         put("holdfast_recorded_bytes", "Bytes recorded in this run.", &each(|status| status.bytes));
-        put("holdfast_camera_connects", "Connections of the camera in this run.", &each(|status| status.connects));
+        put(
+            "holdfast_camera_connects",
+            "Connections of the camera in this run.",
+            &each(|status| status.connects),
+        );
         put("holdfast_camera_holes", "Holes in the camera's own stream.", &each(|status| status.holes));
         put("holdfast_write_errors", "Writes that failed.", &each(|status| status.write_errors));
         text

@@ -92,7 +92,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         uplink: status.clone(),
         origin: server.origin(),
     };
-    let http = surface.start(stop.clone()).await?;
+    let http = surface.start(stop.clone());
     // The uplink outlives the recorders, so that what they close at the end still reaches the hub.
     let hang_up = tokio_util::sync::CancellationToken::new();
     let uplink = identity.map(|identity| {

@@ -1,1 +1,10 @@
-//! End-to-end tests on real processes.
+//! End-to-end tests on real processes: what they stand on.
+//!
+//! [`scene`] is an installation that runs, [`account`] what it left on disk once it has stopped,
+//! [`play`] what players make of an export. None of it looks into the daemons: it starts and kills them,
+//! asks over HTTP, and reads archives once nobody writes them.
+
+pub mod account;
+pub mod play;
+pub mod scene;
+mod web;

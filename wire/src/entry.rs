@@ -163,7 +163,8 @@ mod tests {
         let refused = |change: fn(&mut proto::Segment)| {
             let mut bad = segment();
             change(&mut bad);
-            Entry::read(Entry::write(UnixMicros(0), proto::entry::Kind::Segment(bad)).bytes().clone()).is_err()
+            Entry::read(Entry::write(UnixMicros(0), proto::entry::Kind::Segment(bad)).bytes().clone())
+                .is_err()
         };
         assert!(refused(|s| s.bytes = 61));
         assert!(refused(|s| s.fragments.clear()));

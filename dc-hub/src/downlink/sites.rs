@@ -101,7 +101,9 @@ impl Sites {
     /// A connection has ended.
     pub(super) fn leave(&self, site: &SiteId, ticket: Ticket, why: &str) {
         let mut inner = self.lock();
-        let Some(state) = inner.sites.get_mut(site).filter(|state| state.connection == ticket.0) else { return };
+        let Some(state) = inner.sites.get_mut(site).filter(|state| state.connection == ticket.0) else {
+            return;
+        };
         state.connected = false;
         state.since_us = wire::clock::wall();
         why.clone_into(&mut state.detail);

@@ -124,4 +124,3 @@ fn tail(((ledger, segment), entry): (&Key, &Entry)) -> Tail {
         fragments: entry.places.iter().map(|(part, place)| (*part, place.start, place.key)).collect(),
     }
 }
-

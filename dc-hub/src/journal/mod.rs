@@ -122,7 +122,8 @@ impl Journal {
                 std::fs::remove_file(&path).map_err(|error| io("delete journal file", &path, error))?;
             }
         }
-        let inner = Arc::new(Inner { dir: dir.to_owned(), index: RwLock::new(index), poison: OnceLock::new() });
+        let inner =
+            Arc::new(Inner { dir: dir.to_owned(), index: RwLock::new(index), poison: OnceLock::new() });
         let jobs = writer::start(inner.clone(), last + 1, file_bytes)?;
         Ok(Self { inner, jobs })
     }

@@ -26,7 +26,11 @@ struct Writer {
     bytes_max: u64,
 }
 
-pub(super) fn start(inner: Arc<Inner>, number: u64, bytes_max: u64) -> Result<mpsc::Sender<Job>, JournalError> {
+pub(super) fn start(
+    inner: Arc<Inner>,
+    number: u64,
+    bytes_max: u64,
+) -> Result<mpsc::Sender<Job>, JournalError> {
     let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE);
     let mut writer = Writer { file: create(&inner, number)?, inner, number, bytes: 0, bytes_max };
     writer.inner.write().begin_file(number);

@@ -57,7 +57,8 @@ impl Account {
                 if report.without_bytes > 0 || report.orphans > 0 {
                     let (missing, orphans) = (report.without_bytes, report.orphans);
                     let archive = archive.display();
-                    self.problems.push(format!("{archive}: {missing} segments without bytes, {orphans} orphans"));
+                    self.problems
+                        .push(format!("{archive}: {missing} segments without bytes, {orphans} orphans"));
                 }
                 report.bytes
             }
@@ -145,7 +146,11 @@ pub(super) fn print(outcome: &Outcome) {
     let percent = |part: u64| 100.0 * part as f64 / outcome.frames_sent.max(1) as f64;
     println!("cameras               {}", outcome.cameras);
     println!("frames sent           {}", outcome.frames_sent);
-    println!("frames at the sites   {}  ({:.2} %)", outcome.frames_at_sites, percent(outcome.frames_at_sites));
+    println!(
+        "frames at the sites   {}  ({:.2} %)",
+        outcome.frames_at_sites,
+        percent(outcome.frames_at_sites)
+    );
     println!("frames at the hub     {}  ({:.2} %)", outcome.frames_at_hub, percent(outcome.frames_at_hub));
     println!("frames lost           {}", outcome.frames_lost);
     println!("WAN cut               {:.1} s", outcome.wan_cut_s);

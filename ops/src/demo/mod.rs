@@ -92,7 +92,8 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = runtime.block_on(async { site_agent::cli::stop_signal() })?;
     let mut rig = Rig::new(&dir, &sites()?, &Settings::default())?;
-    let mut demo = Demo { show: Show::new(), stop: Box::new(move || stop.is_cancelled()), began: wire::clock::now() };
+    let mut demo =
+        Demo { show: Show::new(), stop: Box::new(move || stop.is_cancelled()), began: wire::clock::now() };
     let outcome = demo.run(&mut rig, args.length)?;
     account::print(&outcome);
     if args.json {
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
 
 /// Two sites, two cameras each: H.264 and H.265, sound at one.
 fn sites() -> anyhow::Result<Vec<SiteSpec>> {
-    let camera = |id: &str, spec: &str, audio| CameraPlan { id: id.into(), spec: spec.into(), audio };
+    let camera = |id: &str, spec: &str, audio| CameraPlan { audio, ..CameraPlan::new(id, spec) };
     Ok(vec![
         SiteSpec {
             id: SiteId::new("shop-1")?,

@@ -16,7 +16,8 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn new() -> Self {
         let bars = MultiProgress::new();
-        let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let style = ProgressStyle::with_template("{spinner} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let lines = (0..2).map(|_| bars.add(ProgressBar::new_spinner().with_style(style.clone()))).collect();
         Self { terminal: !bars.is_hidden(), bars, lines }
     }
@@ -77,8 +78,10 @@ impl Drop for Show {
 
 fn describe(state: &Value, note: &str, elapsed: Duration) -> String {
     let streams = state["streams"].as_object();
-    let recording = streams.map_or(0, |streams| streams.values().filter(|s| s["state"] == "recording").count());
-    let frames: u64 = streams.map_or(0, |streams| streams.values().filter_map(|s| s["frames"].as_u64()).sum());
+    let recording =
+        streams.map_or(0, |streams| streams.values().filter(|s| s["state"] == "recording").count());
+    let frames: u64 =
+        streams.map_or(0, |streams| streams.values().filter_map(|s| s["frames"].as_u64()).sum());
     let link = &state["uplink"];
     format!(
         "{:>4} s  {:8} {} of {} cameras recording, {frames:>6} frames  hub {:10} unacked {:>3}  lag p99 {:>5} ms  {note}",

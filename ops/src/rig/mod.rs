@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use site_agent::config::Secret;
 use wire::SiteId;
 use wire::discover::HubAddress;
 
@@ -36,6 +37,15 @@ pub struct CameraPlan {
     pub spec: String,
     /// Is its sound recorded?
     pub audio: bool,
+    /// What the site logs in with: user and password.
+    pub credentials: Option<(String, String)>,
+}
+
+impl CameraPlan {
+    /// A camera without sound that asks for no password.
+    pub fn new(id: impl Into<String>, spec: impl Into<String>) -> Self {
+        Self { id: id.into(), spec: spec.into(), audio: false, credentials: None }
+    }
 }
 
 /// A site to be.
@@ -59,7 +69,8 @@ pub struct Site {
     pub archive: PathBuf,
     /// Where its cameras log what they send.
     pub camera_logs: PathBuf,
-    config: PathBuf,
+    /// Its configuration; certificate and key lie beside it.
+    pub config: PathBuf,
     log: PathBuf,
     camera_server: Option<Process>,
     agent: Option<Process>,
@@ -129,24 +140,25 @@ impl Rig {
         let installed = init::init(&plan)?;
         let logs = dir.join("logs");
         std::fs::create_dir_all(&logs).context("make log folder")?;
-        let site = |((spec, cable, archive), (_, config)): ((SiteSpec, Cable, PathBuf), (SiteId, PathBuf))| Site {
-            log: logs.join(format!("{}.log", spec.id)),
-            camera_logs: dir.join("cameras").join(spec.id.as_str()),
-            id: spec.id,
-            cameras: spec.cameras,
-            cable,
-            archive,
-            config,
-            camera_server: None,
-            agent: None,
-        };
+        let site =
+            |((spec, cable, archive), (_, config)): ((SiteSpec, Cable, PathBuf), (SiteId, PathBuf))| Site {
+                log: logs.join(format!("{}.log", spec.id)),
+                camera_logs: dir.join("cameras").join(spec.id.as_str()),
+                id: spec.id,
+                cameras: spec.cameras,
+                cable,
+                archive,
+                config,
+                camera_server: None,
+                agent: None,
+            };
         Ok(Self {
             sites: made.into_iter().zip(installed.sites).map(site).collect(),
             vault,
             hub_http,
             hub_config: installed.hub.context("the plan has a hub")?,
             hub: None,
-            lines: Lines::from([("hub", "listening"), ("site", "recording")]),
+            lines: Lines::from([("hub", "listening"), ("site", "serving HTTP")]),
             dir: dir.to_owned(),
         })
     }
@@ -175,7 +187,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Starts a site's agent and waits until it records.
+    /// Starts a site's agent and waits until it records and answers.
     pub fn start_agent(&mut self, site: usize) -> anyhow::Result<()> {
         let site = &mut self.sites[site];
         ensure!(site.agent.is_none(), "the agent of {} is running", site.id);
@@ -251,6 +263,11 @@ impl Rig {
         Client::open(&address, &site.archive.join("http-token"))
     }
 
+    /// Where everything lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The hub's log file.
     pub fn hub_log(&self) -> PathBuf {
         self.dir.join("logs/hub.log")
@@ -279,6 +296,8 @@ fn camera_plan(camera: &CameraPlan) -> init::Camera {
     let url = format!("rtsp://127.0.0.1:{CAMERA_PORT}/{}", camera.id);
     let mut planned = init::Camera::new(&camera.id, url);
     planned.audio = camera.audio;
+    let credentials = camera.credentials.clone().map(|(user, password)| (user, Secret::new(password)));
+    planned.streams.iter_mut().for_each(|stream| stream.credentials.clone_from(&credentials));
     planned
 }
 

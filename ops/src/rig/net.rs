@@ -51,14 +51,31 @@ impl Cable {
         };
         let (namespace, near) = (cable.namespace.as_str(), cable.near.as_str());
         let made = run("ip", &["netns", "add", namespace]);
-        made.context("make a network namespace: the demo and the end-to-end tests need root for their own networks")?;
+        made.context(
+            "make a network namespace: the demo and the end-to-end tests need root for their own networks",
+        )?;
         run("ip", &["link", "add", near, "type", "veth", "peer", "name", "wan", "netns", namespace])?;
         run("ip", &["address", "add", &format!("{}/30", cable.hub_address), "dev", near])?;
         run("ip", &["link", "set", near, "up"])?;
         run("ip", &["-n", namespace, "address", "add", &format!("{}/30", cable.site_address), "dev", "wan"])?;
         run("ip", &["-n", namespace, "link", "set", "wan", "up"])?;
         run("ip", &["-n", namespace, "link", "set", "lo", "up"])?;
+        cable.nft(
+            "table inet measured {\n\
+            counter sent { }\n\
+            chain out { type filter hook postrouting priority 0; oifname wan meta l4proto udp counter name sent; }\n}\n",
+        )?;
         Ok(cable)
+    }
+
+    /// Bytes the site has sent to the hub, packet headers and repetitions included; what a cut swallowed is
+    /// not counted.
+    pub fn sent_bytes(&self) -> anyhow::Result<u64> {
+        let counter =
+            ["netns", "exec", &self.namespace, "nft", "list", "counter", "inet", "measured", "sent"];
+        let said = run("ip", &counter)?;
+        let bytes = said.split_whitespace().skip_while(|word| *word != "bytes").nth(1);
+        bytes.and_then(|bytes| bytes.parse().ok()).with_context(|| format!("nft said {said}"))
     }
 
     /// Cuts the WAN: packets vanish without a word, as on a real one. TCP, which is how we look at the

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -61,12 +61,15 @@ impl Process {
             match self.lines.recv_timeout(left) {
                 Ok(line) if line.contains(text) => return Ok(line),
                 Ok(line) => seen.push(line),
-                Err(_) => {
+                Err(why) => {
+                    let how = match why {
+                        RecvTimeoutError::Timeout => format!("within {} s", limit.as_secs()),
+                        RecvTimeoutError::Disconnected => "before it ended".to_owned(),
+                    };
                     let last: Vec<_> = seen.iter().rev().take(10).rev().cloned().collect();
                     bail!(
-                        "{} did not say `{text}` within {} s; the last it said, from {}:\n{}",
+                        "{} did not say `{text}` {how}; the last it said, from {}:\n{}",
                         self.name,
-                        limit.as_secs(),
                         self.log.display(),
                         last.join("\n")
                     );
@@ -144,7 +147,8 @@ pub mod programs {
     /// The camera server.
     pub fn cameras(port: u16, logs: &Path, cameras: &[CameraPlan]) -> anyhow::Result<Vec<String>> {
         let script = camera_script()?;
-        let mut command: Vec<String> = ["/usr/bin/python3", &text(&script), "--address", "127.0.0.1"].map(String::from).into();
+        let mut command: Vec<String> =
+            ["/usr/bin/python3", &text(&script), "--address", "127.0.0.1"].map(String::from).into();
         command.extend(["--port".into(), port.to_string(), "--log-dir".into(), text(logs)]);
         command.push("--die-with-parent".into());
         for camera in cameras {
@@ -156,8 +160,10 @@ pub mod programs {
     /// A program that was built together with this one; tests run one folder below.
     pub fn beside_this(name: &str) -> anyhow::Result<PathBuf> {
         let own = std::env::current_exe().context("find this program")?;
-        let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
-        found.with_context(|| format!("{name} is not beside {}: build it first (ops/setup.sh)", own.display()))
+        let found =
+            own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+        found
+            .with_context(|| format!("{name} is not beside {}: build it first (ops/setup.sh)", own.display()))
     }
 
     fn camera_script() -> anyhow::Result<PathBuf> {
@@ -166,7 +172,8 @@ pub mod programs {
         let mut places = own.ancestors().map(Path::to_owned).collect::<Vec<_>>();
         places.extend(std::env::current_dir());
         let found = places.iter().map(|place| place.join(script)).find(|path| path.is_file());
-        let found = found.context("ops/camera/camera_server.py is not to be found: start from the checkout")?;
+        let found =
+            found.context("ops/camera/camera_server.py is not to be found: start from the checkout")?;
         ensure!(Path::new("/usr/bin/python3").exists(), "python3 is missing: run ops/setup.sh");
         Ok(found)
     }

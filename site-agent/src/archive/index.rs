@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use prost::Message;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
+};
 use wire::chain::Head;
 use wire::entry::Entry;
 use wire::{LedgerId, OriginId, SegmentNumber, Seq, SiteId, StreamId, UnixMicros, VaultId};

@@ -70,7 +70,8 @@ pub fn incoming(dir: &Path, ledger: &LedgerId, number: SegmentNumber) -> PathBuf
 
 /// The ledger and number of a file in `open/`; `None` for anything else.
 pub fn parse_open_segment(dir: &Path, path: &Path) -> Option<(LedgerId, SegmentNumber)> {
-    let parts: Vec<_> = path.strip_prefix(dir.join("open")).ok()?.iter().filter_map(|part| part.to_str()).collect();
+    let parts: Vec<_> =
+        path.strip_prefix(dir.join("open")).ok()?.iter().filter_map(|part| part.to_str()).collect();
     let [camera, stream, origin, file] = parts.as_slice() else { return None };
     let stream = wire::StreamId::new(camera, stream).ok()?;
     let number = file.strip_suffix(".mp4")?.parse().ok()?;
@@ -103,9 +104,11 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// Syncs a folder, so that the names in it survive a power cut.
 pub fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| ArchiveError::Io { what: "sync folder", path: folder.to_owned(), source })
+    File::open(folder).and_then(|file| file.sync_all()).map_err(|source| ArchiveError::Io {
+        what: "sync folder",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 /// Makes a folder and syncs every name that this adds.

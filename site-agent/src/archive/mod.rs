@@ -20,9 +20,9 @@ mod open_segment;
 mod query;
 mod records;
 mod recover;
-pub mod verify;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -288,7 +288,13 @@ impl Archive {
     }
 
     /// Reads `length` bytes at `offset` of a segment's file.
-    pub fn read(&self, ledger: &LedgerId, number: SegmentNumber, offset: u64, length: u64) -> Result<Vec<u8>> {
+    pub fn read(
+        &self,
+        ledger: &LedgerId,
+        number: SegmentNumber,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>> {
         use std::os::unix::fs::FileExt;
         let path = self.segment_path(ledger, number)?;
         let read = || {
@@ -301,7 +307,12 @@ impl Archive {
 
     /// Ledgers of a run that has not ended.
     pub fn open_ledgers(&self) -> Vec<LedgerId> {
-        self.inner.read_ledgers().iter().filter(|(_, record)| !record.ended).map(|(id, _)| id.clone()).collect()
+        self.inner
+            .read_ledgers()
+            .iter()
+            .filter(|(_, record)| !record.ended)
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// All seqs of a ledger that its vault has acked.

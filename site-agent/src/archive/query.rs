@@ -75,7 +75,9 @@ pub(super) fn span_of(entry: &Entry) -> Option<(UnixMicros, UnixMicros)> {
         Kind::Gap(gap) => (gap.start_us, gap.end_us),
         Kind::Gone(gone) => (gone.start_us, gone.end_us),
         Kind::Event(event) => (event.at_us, event.at_us + 1),
-        Kind::Salvage(salvage) => salvage.segment.as_ref().map(|segment| (segment.start_us, segment.end_us))?,
+        Kind::Salvage(salvage) => {
+            salvage.segment.as_ref().map(|segment| (segment.start_us, segment.end_us))?
+        }
     };
     Some((UnixMicros(start), UnixMicros(end)))
 }

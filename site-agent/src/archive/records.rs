@@ -57,7 +57,8 @@ impl LedgerRecord {
 
     /// Whose it is.
     pub fn site(&self) -> Result<SiteId> {
-        SiteId::new(self.site.clone()).map_err(|error| ArchiveError::Damaged("a ledger".into(), error.to_string()))
+        SiteId::new(self.site.clone())
+            .map_err(|error| ArchiveError::Damaged("a ledger".into(), error.to_string()))
     }
 
     /// The seq of the entry to come.

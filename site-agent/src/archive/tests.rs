@@ -38,7 +38,15 @@ fn segment(ledger: &LedgerId, number: u64) -> (Vec<Bytes>, proto::Segment) {
             pts_90k: n * 90_000,
             rtp: 0,
             key: true,
-            data: Bytes::from(vec![0, 0, 0, 3, 0x65, u8::try_from(number).unwrap(), u8::try_from(n).unwrap()]),
+            data: Bytes::from(vec![
+                0,
+                0,
+                0,
+                3,
+                0x65,
+                u8::try_from(number).unwrap(),
+                u8::try_from(n).unwrap(),
+            ]),
             arrival: Arrival { wall: UnixMicros(at * 1_000_000), boot_us: at.unsigned_abs() * 1_000_000 },
             sender_report: None,
         }));
@@ -67,7 +75,12 @@ fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Done {
     append(archive, ledger, Kind::Segment(entry), Some(open.close())).unwrap()
 }
 
-fn append(archive: &Archive, ledger: &LedgerId, kind: Kind, file: Option<std::path::PathBuf>) -> Result<Done> {
+fn append(
+    archive: &Archive,
+    ledger: &LedgerId,
+    kind: Kind,
+    file: Option<std::path::PathBuf>,
+) -> Result<Done> {
     archive.submit_blocking(Change::Append { ledger: ledger.clone(), at: UnixMicros(1), kind, file })
 }
 
@@ -198,7 +211,8 @@ fn a_vault_takes_entries_in_order_and_refuses_other_bytes() {
     record(&archive, &ledger, 1);
     let entries = archive.entries(&ledger, 0..3).unwrap();
     let take = |site: SiteId, first: u64, entries: &[Entry]| {
-        let change = Change::Entries { site, ledger: ledger.clone(), first: Seq(first), entries: entries.to_vec() };
+        let change =
+            Change::Entries { site, ledger: ledger.clone(), first: Seq(first), entries: entries.to_vec() };
         vault.submit_blocking(change)
     };
     assert!(matches!(take(site(), 1, &entries[1..]), Err(ArchiveError::OutOfOrder { .. })));

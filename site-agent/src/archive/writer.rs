@@ -60,7 +60,8 @@ fn commit(inner: &Inner, group: Vec<Job>) {
         }
         return;
     }
-    let mut pass = Pass { inner, changed: BTreeMap::new(), batch: WriteBatch::default(), folders: BTreeSet::new() };
+    let mut pass =
+        Pass { inner, changed: BTreeMap::new(), batch: WriteBatch::default(), folders: BTreeSet::new() };
     let mut prepared = Vec::new();
     for job in group {
         match pass.apply(job.change) {
@@ -136,7 +137,12 @@ impl Pass<'_> {
         }
     }
 
-    fn append(&mut self, ledger: LedgerId, entry: Entry, file: Option<PathBuf>) -> Result<(Done, Option<Event>)> {
+    fn append(
+        &mut self,
+        ledger: LedgerId,
+        entry: Entry,
+        file: Option<PathBuf>,
+    ) -> Result<(Done, Option<Event>)> {
         let mut record = self.known(&ledger)?;
         if record.ended {
             return Err(ArchiveError::Ended(ledger));

@@ -27,7 +27,8 @@ pub(super) async fn read(
         if let Some(proto::hub_message::Kind::Welcome(welcome)) = &message.kind {
             check_welcome(&shared, welcome)?;
         }
-        let head_at = |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
+        let head_at =
+            |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
         let running = {
             let mut session = shared.session();
             let was = session.is_running();
@@ -55,10 +56,17 @@ pub(super) async fn read(
 fn check_welcome(shared: &Shared, welcome: &proto::Welcome) -> anyhow::Result<()> {
     let own = shared.uplink.config.site.id.as_str();
     if welcome.site != own {
-        bail!("the hub takes this site for `{}`, the configuration says `{own}`: site.id must be the certificate's", welcome.site);
+        bail!(
+            "the hub takes this site for `{}`, the configuration says `{own}`: site.id must be the certificate's",
+            welcome.site
+        );
     }
     if welcome.protocol != wire::PROTOCOL {
-        bail!("the hub chose protocol {}, this agent speaks {}: update the older of the two", welcome.protocol, wire::PROTOCOL);
+        bail!(
+            "the hub chose protocol {}, this agent speaks {}: update the older of the two",
+            welcome.protocol,
+            wire::PROTOCOL
+        );
     }
     Ok(())
 }
@@ -70,7 +78,8 @@ pub(super) async fn write(
     jobs: mpsc::Sender<(LedgerId, Seq)>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
-    let every = shared.uplink.config.hub.as_ref().map_or(std::time::Duration::from_millis(500), |hub| hub.beat);
+    let every =
+        shared.uplink.config.hub.as_ref().map_or(std::time::Duration::from_millis(500), |hub| hub.beat);
     let mut beats = tokio::time::interval(every);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut number = 0;
@@ -117,11 +126,18 @@ async fn carry_out(
             }
         }
         // The session never has more jobs out than the channel has places.
-        Output::Backlog { ledger, seq } => jobs.send((ledger, seq)).await.context("backlog senders are gone")?,
+        Output::Backlog { ledger, seq } => {
+            jobs.send((ledger, seq)).await.context("backlog senders are gone")?
+        }
         Output::Acked { ledger, seqs, all } => {
             let known = shared.uplink.archive.acked(&ledger);
             if (all && known != seqs) || (!all && !seqs.is_empty()) {
-                shared.uplink.archive.submit(Change::Acked { ledger, seqs, all }).await.context("remember acks")?;
+                shared
+                    .uplink
+                    .archive
+                    .submit(Change::Acked { ledger, seqs, all })
+                    .await
+                    .context("remember acks")?;
             }
             let unacked = shared.session().unacked();
             shared.uplink.status.update(|state| state.unacked = unacked);
@@ -167,7 +183,11 @@ fn entries(
     Ok(messages)
 }
 
-fn entries_message(ledger: &LedgerId, first: u64, batch: proto::EntryBatch) -> anyhow::Result<proto::Entries> {
+fn entries_message(
+    ledger: &LedgerId,
+    first: u64,
+    batch: proto::EntryBatch,
+) -> anyhow::Result<proto::Entries> {
     let count = u32::try_from(batch.entries.len()).context("count entries")?;
     let plain = batch.encode_to_vec();
     let batch_bytes = u32::try_from(plain.len()).context("measure entries")?;

@@ -50,7 +50,13 @@ impl Lag {
         self.waiting.insert((ledger.clone(), segment, part), since);
     }
 
-    pub(super) fn acked(&mut self, ledger: &LedgerId, segment: SegmentNumber, parts: &RangeSet, now: Instant) {
+    pub(super) fn acked(
+        &mut self,
+        ledger: &LedgerId,
+        segment: SegmentNumber,
+        parts: &RangeSet,
+        now: Instant,
+    ) {
         for part in parts.values() {
             let key = (ledger.clone(), segment, u32::try_from(part).unwrap_or(u32::MAX));
             // Headers wait for nothing and would flatter the figure.

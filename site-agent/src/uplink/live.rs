@@ -83,7 +83,10 @@ fn happened(shared: &Shared, event: Event) {
 }
 
 /// Runs a sender for each ledger that has live parts.
-pub(super) async fn send_all(shared: Arc<Shared>, mut ledgers: mpsc::Receiver<LedgerId>) -> anyhow::Result<()> {
+pub(super) async fn send_all(
+    shared: Arc<Shared>,
+    mut ledgers: mpsc::Receiver<LedgerId>,
+) -> anyhow::Result<()> {
     let mut senders = JoinSet::new();
     loop {
         tokio::select! {

@@ -46,4 +46,3 @@ impl Queue {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-

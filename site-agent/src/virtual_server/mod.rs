@@ -111,7 +111,11 @@ impl VirtualServer {
         let thread = std::thread::Builder::new()
             .name(format!("rec-{}", stream.id.camera()))
             .spawn(move || recorder.run(queue))
-            .map_err(|source| ArchiveError::Io { what: "start recorder", path: stream.id.as_str().into(), source })?;
+            .map_err(|source| ArchiveError::Io {
+                what: "start recorder",
+                path: stream.id.as_str().into(),
+                source,
+            })?;
         self.recorders.push(thread);
         let task = CameraTask {
             stream: stream.clone(),
@@ -169,7 +173,8 @@ fn begin_run(
     streams: &[StreamId],
 ) -> Result<BTreeMap<StreamId, SegmentNumber>, ArchiveError> {
     let remains = archive::recover(archive)?;
-    let mut numbers: BTreeMap<_, _> = streams.iter().map(|stream| (stream.clone(), SegmentNumber(0))).collect();
+    let mut numbers: BTreeMap<_, _> =
+        streams.iter().map(|stream| (stream.clone(), SegmentNumber(0))).collect();
     for found in &remains.files {
         numbers.entry(found.ledger.stream.clone()).or_default();
     }

@@ -57,7 +57,12 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(place: Place, config: SegmenterConfig, first: SegmentNumber, opened: UnixMicros) -> Self {
+    pub(super) fn new(
+        place: Place,
+        config: SegmenterConfig,
+        first: SegmentNumber,
+        opened: UnixMicros,
+    ) -> Self {
         let segmenter = Segmenter::new(place.ledger.clone(), config, TIME_ERROR_US).starting_at(first);
         let cause = (GapCause::CameraDown, "connecting".to_owned());
         let disk_trouble = (GapCause::DiskFailed, "the segment could not be written".to_owned());
@@ -72,9 +77,13 @@ impl Recorder {
                 Input::Tick(now) => self.tick(now),
             }
         }
+        let covered = self.covered;
         self.cut();
         let now = wire::clock::wall();
-        self.cause = (GapCause::Stopped, "the recorder was stopped".to_owned());
+        // A camera that was down or refused us to the last is not explained away by the stop.
+        if self.covered != covered {
+            self.cause = (GapCause::Stopped, "the recorder was stopped".to_owned());
+        }
         self.enter_gap(now);
         self.note("recorder.stopped", "text/plain", bytes::Bytes::new(), now);
     }

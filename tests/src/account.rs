@@ -1,0 +1,224 @@
+//! What an installation left on disk once it has stopped: archives verified by the daemons' own command,
+//! both sides compared entry by entry, and every frame compared with what the cameras logged.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use ops::oracle::{self, Comparison, Recorded, Sent};
+use ops::rig::{Rig, programs, wait_until};
+use serde_json::Value;
+use site_agent::archive::{Archive, ArchiveError};
+use site_agent::coverage::{GapCause, Span, What, totals};
+use site_agent::serve::{NoTails, Present, timeline};
+use wire::entry::Entry;
+use wire::proto::Segment;
+use wire::{LedgerId, Seq, SiteId, StreamId, UnixMicros};
+
+use crate::scene::{EntryName, PATIENCE, Scene};
+
+/// One camera's account.
+pub struct CameraAccount {
+    /// Which.
+    pub camera: String,
+    /// What it sent.
+    pub log: Vec<Sent>,
+    /// What the site has.
+    pub at_site: Recorded,
+    /// What the hub has.
+    pub at_hub: Recorded,
+    /// The log and the site.
+    pub site: Comparison,
+    /// The log and the hub.
+    pub hub: Comparison,
+    /// The timeline, from the beginning of the first run to the end of the last; the same on both sides.
+    pub spans: Vec<Span>,
+    /// The segments' entries at the site.
+    pub segments: Vec<(EntryName, Segment)>,
+}
+
+/// Stops everything, and checks what must hold whatever happened: archives verify and are equal, no frame
+/// is missing without an explanation or altered, no instant is unexplained.
+pub fn settle(scene: &mut Scene) -> anyhow::Result<Vec<CameraAccount>> {
+    scene.rig.stop()?;
+    verify(&scene.rig)?;
+    let rig = &scene.rig;
+    let vault = open(&rig.vault)?;
+    let mut accounts = Vec::new();
+    for site in &rig.sites {
+        let archive = open(&site.archive)?;
+        equal(&archive, &vault)?;
+        for camera in &site.cameras {
+            let log = oracle::read_log(&site.camera_logs.join(format!("{}.log", camera.id)))?;
+            let account = CameraAccount::take(&camera.id, log, &site.id, &archive, &vault)?;
+            account.check().with_context(|| format!("camera {} of {}", camera.id, site.id))?;
+            accounts.push(account);
+        }
+    }
+    Ok(accounts)
+}
+
+/// Both daemons re-read their archives and find everything there.
+fn verify(rig: &Rig) -> anyhow::Result<()> {
+    let sites = rig.sites.iter().map(|site| ("site-agent", &site.archive));
+    for (daemon, archive) in sites.chain([("dc-hub", &rig.vault)]) {
+        let mut command = Command::new(programs::beside_this(daemon)?);
+        let output = command.args(["verify", "--json"]).arg(archive).output().context("start verify")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let last = text.lines().last().context("verify says something")?;
+        let report: Value = serde_json::from_str(last).context("what verify says")?;
+        let clean = ["without_bytes", "orphans", "open"].iter().all(|key| report[key] == 0);
+        let whole = output.status.success() && report["ok"] == true && clean;
+        ensure!(whole, "{daemon} verify {}: {last}", archive.display());
+    }
+    Ok(())
+}
+
+/// Opens an archive that somebody just had open.
+pub fn open(dir: &Path) -> anyhow::Result<Archive> {
+    let mut opened = None;
+    wait_until("the archive can be opened", PATIENCE, || match Archive::open(dir) {
+        Ok(archive) => {
+            opened = Some(archive);
+            Ok(true)
+        }
+        Err(ArchiveError::Locked(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    })?;
+    opened.context("it was opened")
+}
+
+/// Every ledger of the site is at the hub, entry by entry, with all its bytes; and every entry is acked.
+fn equal(site: &Archive, vault: &Archive) -> anyhow::Result<()> {
+    for (ledger, ours) in site.ledgers() {
+        let theirs =
+            vault.ledger(&ledger).with_context(|| format!("the hub doesn't know ledger {ledger}"))?;
+        ensure!(
+            (ours.next(), ours.head()) == (theirs.next(), theirs.head()),
+            "ledger {ledger}: the site is at {}, the hub at {}",
+            ours.next,
+            theirs.next
+        );
+        ensure!(
+            ours.held() == theirs.held(),
+            "{ledger}: held {:?}, at the hub {:?}",
+            ours.held(),
+            theirs.held()
+        );
+    }
+    Ok(())
+}
+
+/// Entries that were acked once are at the hub, and are what the site wrote.
+pub fn still_held(rig: &Rig, site: usize, acked: &BTreeSet<EntryName>) -> anyhow::Result<()> {
+    ensure!(!acked.is_empty(), "nothing had been acked");
+    let (ours, vault) = (open(&rig.sites[site].archive)?, open(&rig.vault)?);
+    for name in acked {
+        let ledger = LedgerId { origin: name.origin, stream: name.stream.clone() };
+        ensure!(vault.holds(&ledger, name.seq), "{ledger} entry {} was acked and is not held", name.seq);
+        let bytes = |archive: &Archive| {
+            archive.entry(&ledger, name.seq).map(|entry| entry.map(|one| one.bytes().clone()))
+        };
+        ensure!(bytes(&ours)? == bytes(&vault)?, "{ledger} entry {} was altered", name.seq);
+    }
+    Ok(())
+}
+
+impl CameraAccount {
+    fn take(
+        camera: &str,
+        log: Vec<Sent>,
+        site: &SiteId,
+        archive: &Archive,
+        vault: &Archive,
+    ) -> anyhow::Result<Self> {
+        let stream = StreamId::new(camera, "main")?;
+        let at_site = oracle::read_open_archive(archive, site, &stream)?;
+        let at_hub = oracle::read_open_archive(vault, site, &stream)?;
+        let spans = timeline_of(archive, site, &stream)?;
+        ensure!(spans == timeline_of(vault, site, &stream)?, "the sides tell different timelines");
+        Ok(Self {
+            camera: camera.to_owned(),
+            site: oracle::compare(&log, &at_site, &at_site)?,
+            hub: oracle::compare(&log, &at_site, &at_hub)?,
+            segments: segments(archive, site, &stream)?,
+            log,
+            at_site,
+            at_hub,
+            spans,
+        })
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        for (side, found) in [("site", &self.site), ("hub", &self.hub)] {
+            let wrong = found.lost + found.foreign + found.audio_wrong;
+            ensure!(wrong == 0, "at the {side}: {found:?}");
+        }
+        ensure!(self.at_site.video == self.at_hub.video, "the sides have different frames");
+        let unexplained = totals(&self.spans).unexplained;
+        ensure!(unexplained.is_zero(), "{unexplained:?} are unexplained: {:#?}", self.gaps());
+        Ok(())
+    }
+
+    /// Something was recorded, and from its first to its last frame nothing is missing.
+    pub fn without_gap(&self) -> anyhow::Result<()> {
+        ensure!(self.site.sent > 0, "{}: nothing was recorded", self.camera);
+        let missing = self.site.explained + self.hub.explained;
+        ensure!(missing == 0, "{}: at the site {:?}, at the hub {:?}", self.camera, self.site, self.hub);
+        ensure!(self.inner_gaps().is_empty(), "{}: {:#?}", self.camera, self.inner_gaps());
+        Ok(())
+    }
+
+    /// Times without a recording, with their causes.
+    pub fn gaps(&self) -> Vec<(UnixMicros, UnixMicros, GapCause)> {
+        gaps(&self.spans)
+    }
+
+    /// Those between the first and the last recording.
+    pub fn inner_gaps(&self) -> Vec<(UnixMicros, UnixMicros, GapCause)> {
+        let recorded = |span: &Span| matches!(span.what, What::Recorded { .. });
+        let first = self.spans.iter().position(recorded).unwrap_or(0);
+        let last = self.spans.iter().rposition(recorded).unwrap_or(0);
+        gaps(&self.spans[first..=last])
+    }
+}
+
+fn gaps(spans: &[Span]) -> Vec<(UnixMicros, UnixMicros, GapCause)> {
+    let gap = |span: &Span| match &span.what {
+        What::Recorded { .. } => None,
+        What::Gap { cause, .. } => Some((span.start, span.end, *cause)),
+        _ => Some((span.start, span.end, GapCause::Unspecified)),
+    };
+    spans.iter().filter_map(gap).collect()
+}
+
+/// The whole timeline of a stream; who has acked what is left out, since only a site knows.
+fn timeline_of(archive: &Archive, site: &SiteId, stream: &StreamId) -> anyhow::Result<Vec<Span>> {
+    let ledgers = archive.ledgers();
+    let own = || ledgers.iter().filter(|(ledger, _)| ledger.stream == *stream).map(|(_, record)| record);
+    let from = own().map(|record| record.opened()).min().context("the stream has a ledger")?;
+    let to = own().map(|record| UnixMicros(record.last_us)).max().context("the stream has a ledger")?;
+    let present = Present { now: wire::clock::wall(), ..Present::default() };
+    let mut spans = timeline(archive, &NoTails, (site, stream), (from, to), present)?.spans;
+    for span in &mut spans {
+        if let What::Recorded { acked, .. } = &mut span.what {
+            *acked = false;
+        }
+    }
+    Ok(spans)
+}
+
+fn segments(
+    archive: &Archive,
+    site: &SiteId,
+    stream: &StreamId,
+) -> anyhow::Result<Vec<(EntryName, Segment)>> {
+    let located = archive.query(site, stream, UnixMicros(0), UnixMicros::MAX)?;
+    let segment = |entry: &Entry| entry.segment().cloned();
+    let named = |origin, seq: Seq| EntryName { origin, stream: stream.clone(), seq };
+    Ok(located
+        .iter()
+        .filter_map(|one| Some((named(one.ledger.origin, one.seq), segment(&one.entry)?)))
+        .collect())
+}

@@ -1,0 +1,13 @@
+//! Holdfast end to end: real daemons, real cameras, networks that are cut, processes that are killed. At the
+//! end of each test everything is stopped and accounted for, frame by frame.
+//!
+//! Run with `ops/test.sh`; needs root, for networks of its own.
+
+mod agent_crash;
+mod cameras;
+mod export;
+mod http;
+mod hub_crash;
+mod intruders;
+mod long;
+mod wan;
