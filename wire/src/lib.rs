@@ -8,7 +8,6 @@
 
 pub mod chain;
 pub mod clock;
-pub mod congestion;
 pub mod discover;
 pub mod entry;
 pub mod frame;
