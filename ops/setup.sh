@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 packages=(
     g++ libclang-14-dev # RocksDB and its bindings
-    iproute2 nftables util-linux # network namespaces, cutting WANs, tying processes to their parent
+    iproute2 nftables util-linux procps # network namespaces, cutting WANs, processes that end with us
     python3 python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0 # cameras
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     gstreamer1.0-libav
