@@ -5,15 +5,24 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::archive::verify::{Progress, Report, verify};
 
 /// Logs to standard error; `HOLDFAST_LOG` sets what, `info` if it is not there.
 pub fn log() {
-    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let info = || Targets::new().with_default(tracing::Level::INFO);
+    let asked = std::env::var("HOLDFAST_LOG").ok();
+    let filter = asked.as_deref().map(str::parse::<Targets>);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let unread = matches!(filter, Some(Err(_)));
+    let filter = filter.and_then(Result::ok).unwrap_or_else(info);
     // A second initialisation (in tests) leaves the first in place.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    if unread {
+        tracing::warn!("HOLDFAST_LOG makes no sense; write for example info, or info,wire=debug");
+    }
 }
 
 /// Cancelled at SIGTERM and SIGINT; a second signal ends the process at once.
