@@ -6,7 +6,6 @@
 use std::io::Write;
 use std::path::Path;
 
-use site_agent::archive::verify::hash_file;
 use site_agent::archive::{self, Archive, ArchiveError, Change, layout};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
@@ -162,6 +161,7 @@ impl Vault {
         let before = recovered_from(segment);
         let io = |what| move |source| ArchiveError::Io { what, path: path.to_owned(), source };
         let mut file = std::fs::File::create(path).map_err(io("make file"))?;
+        let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
         for part in 0..part_count(segment) {
             let mut data = self.journal.read(ledger, number, part)?;
             if let (None, Some((ledger, number))) = (&data, &before) {
@@ -169,9 +169,10 @@ impl Vault {
             }
             let Some(data) = data else { return Ok(false) };
             file.write_all(&data).map_err(io("write file"))?;
+            hasher.update(&data);
+            bytes += data.len() as u64;
         }
-        let (hash, bytes) = hash_file(path).map_err(io("read back"))?;
-        Ok(hash.as_bytes().as_slice() == segment.hash && bytes == segment.bytes)
+        Ok(hasher.finalize().as_bytes().as_slice() == segment.hash && bytes == segment.bytes)
     }
 
     fn forget(&self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {

@@ -251,17 +251,6 @@ impl fmt::Display for LedgerId {
     }
 }
 
-/// One part of one segment: part 0 is the file's header, part n its fragment n.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartKey {
-    /// Whose segment.
-    pub ledger: LedgerId,
-    /// Which segment of the ledger.
-    pub segment: SegmentNumber,
-    /// Which part of the segment.
-    pub part: u32,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

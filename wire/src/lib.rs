@@ -23,7 +23,7 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/holdfast.v1.rs"));
 }
 
-pub use id::{LedgerId, NameError, OriginId, PartKey, SegmentNumber, Seq, SiteId, StreamId, VaultId};
+pub use id::{LedgerId, NameError, OriginId, SegmentNumber, Seq, SiteId, StreamId, VaultId};
 pub use range::RangeSet;
 pub use time::UnixMicros;
 

@@ -127,8 +127,7 @@ fn refusal(downlink: &Downlink, site: &SiteId, hello: &proto::Hello) -> Option<p
     if let Some(why) = downlink.vault.poisoned() {
         return refuse(proto::RefuseCode::Vault, why.to_owned());
     }
-    let others = downlink.sites.snapshot();
-    let connected = others.iter().filter(|(other, state)| state.connected && *other != site).count();
+    let connected = downlink.sites.connected_besides(site);
     if connected >= downlink.limits.sites_max {
         let detail = format!("{connected} sites are connected, limits.sites_max allows no more");
         return refuse(proto::RefuseCode::Limit, detail);

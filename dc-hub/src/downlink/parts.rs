@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use media::read::parse_fragment;
+use media::read::fragment_info;
 use site_agent::live::LivePart;
 use tokio::task::JoinSet;
 use wire::{LedgerId, SegmentNumber, UnixMicros, frame, proto};
@@ -91,9 +91,9 @@ async fn check(peer: &Peer, message: proto::Part) -> anyhow::Result<Checked> {
 /// its segment's hash will tell.
 fn times(part: &proto::Part) -> (UnixMicros, UnixMicros, bool) {
     if part.part > 0
-        && let Ok(parsed) = parse_fragment(&part.data)
+        && let Ok(info) = fragment_info(&part.data)
     {
-        return (UnixMicros(parsed.info.first_arrival_us), UnixMicros(parsed.info.end_us), parsed.info.key);
+        return (UnixMicros(info.first_arrival_us), UnixMicros(info.end_us), info.key);
     }
     (UnixMicros::MAX, UnixMicros::MIN, false)
 }

@@ -72,9 +72,9 @@ impl Sites {
         self.lock().sites.clone()
     }
 
-    /// How many are connected.
-    pub fn connected(&self) -> usize {
-        self.lock().connections.len()
+    /// How many others are connected.
+    pub(super) fn connected_besides(&self, site: &SiteId) -> usize {
+        self.lock().connections.keys().filter(|other| *other != site).count()
     }
 
     /// A connection begins; returns the one it replaces.

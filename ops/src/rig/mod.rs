@@ -8,7 +8,6 @@
 mod net;
 mod process;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +24,9 @@ pub use process::{Process, programs};
 
 /// How long a daemon may take to say that it is there.
 const START: Duration = Duration::from_secs(20);
+/// What a hub logs when sites can connect, and an agent when it records and answers.
+const HUB_IS_THERE: &str = "listening";
+const AGENT_IS_THERE: &str = "serving HTTP";
 const CAMERA_PORT: u16 = 8554;
 const SITE_HTTP_PORT: u16 = 8081;
 
@@ -87,7 +89,6 @@ pub struct Rig {
     pub hub_http: String,
     hub_config: PathBuf,
     hub: Option<Process>,
-    lines: Lines,
 }
 
 /// Settings that differ from those of an installation's.
@@ -104,8 +105,6 @@ impl Default for Settings {
         Self { segment_s: 10, fragment_ms: 1000 }
     }
 }
-
-type Lines = BTreeMap<&'static str, &'static str>;
 
 impl Rig {
     /// Makes everything in `dir` (which must not have an installation yet) and starts nothing.
@@ -158,7 +157,6 @@ impl Rig {
             hub_http,
             hub_config: installed.hub.context("the plan has a hub")?,
             hub: None,
-            lines: Lines::from([("hub", "listening"), ("site", "serving HTTP")]),
             dir: dir.to_owned(),
         })
     }
@@ -169,7 +167,7 @@ impl Rig {
         let log = self.dir.join("logs/hub.log");
         let command = programs::daemon("dc-hub", &self.hub_config)?;
         let mut hub = Process::start("dc-hub", &command, None, &log)?;
-        hub.await_line(self.lines["hub"], START)?;
+        hub.await_line(HUB_IS_THERE, START)?;
         self.hub = Some(hub);
         Ok(())
     }
@@ -193,7 +191,7 @@ impl Rig {
         ensure!(site.agent.is_none(), "the agent of {} is running", site.id);
         let command = programs::daemon("site-agent", &site.config)?;
         let mut agent = Process::start("site-agent", &command, Some(&site.cable.namespace), &site.log)?;
-        agent.await_line(self.lines["site"], START)?;
+        agent.await_line(AGENT_IS_THERE, START)?;
         site.agent = Some(agent);
         Ok(())
     }

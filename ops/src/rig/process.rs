@@ -85,22 +85,27 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, and waits for a good end.
+    /// SIGTERM, and waits for a good end: both its outputs closed, and the status it left.
     pub fn stop(mut self) -> anyhow::Result<()> {
         self.signal("TERM")?;
-        let began = wire::clock::now();
+        let deadline = wire::clock::now() + STOP;
         loop {
-            if let Some(status) = self.child.try_wait().with_context(|| format!("wait for {}", self.name))? {
-                let good = status.success() || status.code().is_none();
-                ensure!(good, "{} ended with {status}; see {}", self.name, self.log.display());
-                return Ok(());
+            let left = deadline.saturating_duration_since(wire::clock::now());
+            match self.lines.recv_timeout(left) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "{} did not stop within {} s; see {}",
+                    self.name,
+                    STOP.as_secs(),
+                    self.log.display()
+                ),
             }
-            if began.elapsed() > STOP {
-                let _ = self.child.kill();
-                bail!("{} did not stop within {} s; see {}", self.name, STOP.as_secs(), self.log.display());
-            }
-            std::thread::sleep(Duration::from_millis(20));
         }
+        let status = self.child.wait().with_context(|| format!("wait for {}", self.name))?;
+        let good = status.success() || status.code().is_none();
+        ensure!(good, "{} ended with {status}; see {}", self.name, self.log.display());
+        Ok(())
     }
 
     /// Sends a signal by name.

@@ -148,8 +148,9 @@ pub enum Event {
 /// An open archive. Clones share it.
 #[derive(Clone)]
 pub struct Archive {
+    // Dropped in this order: the writer ends before what it works on, and the lock with it, goes.
+    writer: Arc<writer::Writer>,
     inner: Arc<Inner>,
-    jobs: tokio::sync::mpsc::Sender<writer::Job>,
 }
 
 /// What readers and the writer share.
@@ -183,8 +184,8 @@ impl Archive {
             events,
             _lock: lock,
         });
-        let jobs = writer::start(inner.clone());
-        Ok(Self { inner, jobs })
+        let writer = Arc::new(writer::start(inner.clone())?);
+        Ok(Self { writer, inner })
     }
 
     /// Where it is.
@@ -200,14 +201,14 @@ impl Archive {
     /// Makes a change durable. Changes submitted together are synced together.
     pub async fn submit(&self, change: Change) -> Result<Done> {
         let (reply, done) = oneshot::channel();
-        self.jobs.send(writer::Job { change, reply }).await.map_err(|_| ArchiveError::Closed)?;
+        self.writer.jobs()?.send(writer::Job { change, reply }).await.map_err(|_| ArchiveError::Closed)?;
         done.await.map_err(|_| ArchiveError::Closed)?
     }
 
     /// [`Archive::submit`] for threads that are not async.
     pub fn submit_blocking(&self, change: Change) -> Result<Done> {
         let (reply, done) = oneshot::channel();
-        self.jobs.blocking_send(writer::Job { change, reply }).map_err(|_| ArchiveError::Closed)?;
+        self.writer.jobs()?.blocking_send(writer::Job { change, reply }).map_err(|_| ArchiveError::Closed)?;
         done.blocking_recv().map_err(|_| ArchiveError::Closed)?
     }
 

@@ -146,7 +146,7 @@ impl Pass<'_> {
 }
 
 /// BLAKE3 and length of a file.
-pub fn hash_file(path: &Path) -> std::io::Result<(blake3::Hash, u64)> {
+fn hash_file(path: &Path) -> std::io::Result<(blake3::Hash, u64)> {
     let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 256 << 10];

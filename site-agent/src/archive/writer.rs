@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
@@ -26,8 +27,32 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<Done>>,
 }
 
-/// Starts the thread; it ends when all senders are gone.
-pub(super) fn start(inner: Arc<Inner>) -> mpsc::Sender<Job> {
+/// The thread, from its users' side. It ends with its last user, who waits for that: the archive is then
+/// free for the next.
+pub(super) struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Where jobs go.
+    pub(super) fn jobs(&self) -> Result<&mpsc::Sender<Job>> {
+        self.jobs.as_ref().ok_or(ArchiveError::Closed)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // one that panicked has let go as well
+        }
+    }
+}
+
+/// Starts the thread.
+pub(super) fn start(inner: Arc<Inner>) -> Result<Writer> {
+    let dir = inner.dir.clone();
     let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE);
     let run = move || {
         while let Some(first) = waiting.blocking_recv() {
@@ -40,10 +65,10 @@ pub(super) fn start(inner: Arc<Inner>) -> mpsc::Sender<Job> {
             commit(&inner, group);
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("archive-writer".into()).spawn(run) {
-        tracing::error!(%error, "start archive writer"); // every submit will answer Closed
-    }
-    jobs
+    let spawned = std::thread::Builder::new().name("archive-writer".into()).spawn(run);
+    let thread =
+        spawned.map_err(|source| ArchiveError::Io { what: "start the writer of archive", path: dir, source })?;
+    Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
 }
 
 /// A change whose rows are in the batch, waiting for the sync.

@@ -305,12 +305,6 @@ impl SiteSession {
         }
     }
 
-    /// The bytes of a backlog job can't be read any more (expired since): it will not be asked again in
-    /// this session.
-    pub fn backlog_unreadable(&mut self, ledger: &LedgerId, seq: Seq) {
-        self.backlog_sent(ledger, seq);
-    }
-
     fn control(&mut self, kind: proto::site_message::Kind) {
         self.out.push_back(Output::Control(proto::SiteMessage { kind: Some(kind) }));
     }

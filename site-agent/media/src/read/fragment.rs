@@ -34,6 +34,16 @@ pub fn parse_fragment(bytes: &Bytes) -> Result<ParsedFragment, ReadError> {
     }
 }
 
+/// Reads the index of the fragment that `bytes` begins with, and nothing behind it: no checksum is
+/// checked, no sample looked at. For whoever only wants to know when it was recorded.
+pub fn fragment_info(bytes: &[u8]) -> Result<FragmentBox, ReadError> {
+    let mut boxes = Boxes::new(bytes);
+    boxes.expect(b"prft").ok_or(ReadError::Fragment("`prft` is missing"))?;
+    let uuid = boxes.expect(b"uuid").ok_or(ReadError::Fragment("its index is missing"))?;
+    let payload = uuid.body.strip_prefix(&FRAGMENT_BOX).ok_or(ReadError::Fragment("its index is foreign"))?;
+    Ok(FragmentBox::decode(payload)?)
+}
+
 fn agrees(ParsedFragment { info, video, audio }: &ParsedFragment) -> bool {
     let counts = |count: u32, samples: &[Sample]| usize::try_from(count) == Ok(samples.len());
     let lasts: u64 = video.iter().map(|sample| u64::from(sample.duration)).sum();

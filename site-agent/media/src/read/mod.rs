@@ -10,7 +10,7 @@ use wire::id::NameError;
 
 pub use crate::sample::Sample;
 pub(crate) use fragment::movie_fragment;
-pub use fragment::{ParsedFragment, frames_hash, parse_fragment};
+pub use fragment::{ParsedFragment, fragment_info, frames_hash, parse_fragment};
 pub use header::Header;
 pub(crate) use header::aac_config;
 pub use scan::{Rebuilt, Scan, ScannedFragment, rebuild, scan};

@@ -103,11 +103,6 @@ impl Segmenter {
         self
     }
 
-    /// The bound on the wall clock's error has changed.
-    pub fn set_time_error_us(&mut self, time_error_us: u32) {
-        self.identity.time_error_us = time_error_us;
-    }
-
     /// A connection was made: its frames count from a new zero. Closes the open segment; the next
     /// keyframe begins another, placed on the timeline by its arrival.
     ///
