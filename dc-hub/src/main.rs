@@ -31,13 +31,7 @@ enum Command {
         json: bool,
     },
     /// Re-read a vault and check every hash; nobody may have it open
-    Verify {
-        /// The vault's folder (vault.dir)
-        dir: PathBuf,
-        /// One JSON object instead of text
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(cli::VerifyArgs),
 }
 
 #[derive(clap::Args)]
@@ -51,7 +45,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments.config).map(|()| true),
         Command::Check { config, json } => Ok(config::report(&config::load_hub(&config.config), json)),
-        Command::Verify { dir, json } => cli::run_verify(&dir, json),
+        Command::Verify(arguments) => cli::run_verify(&arguments),
     };
     cli::finish("dc-hub", done)
 }

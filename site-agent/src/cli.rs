@@ -1,6 +1,6 @@
 //! What both daemons' command lines share: logging, signals, `check` and `verify`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -48,9 +48,19 @@ pub fn stop_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// Arguments of `verify`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// The archive's folder: archive.dir of a site, vault.dir of a hub
+    dir: PathBuf,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
 /// Runs `verify DIR`: progress on standard error, the result on standard output. Returns whether the
 /// archive is what it claims to be.
-pub fn run_verify(dir: &Path, json: bool) -> anyhow::Result<bool> {
+pub fn run_verify(VerifyArgs { dir, json }: &VerifyArgs) -> anyhow::Result<bool> {
     let mut shown = 0;
     let show = |progress: Progress| {
         if progress.done - shown >= 1000 {
@@ -59,7 +69,7 @@ pub fn run_verify(dir: &Path, json: bool) -> anyhow::Result<bool> {
         }
     };
     let report = verify(dir, show)?;
-    if json {
+    if *json {
         println!("{}", serde_json::to_string(&report)?)
     } else {
         print_report(dir, &report)

@@ -35,13 +35,7 @@ enum Command {
     /// Take in what a crash left, without recording
     Recover(Config),
     /// Re-read an archive and check every hash; nobody may have it open
-    Verify {
-        /// The archive's folder (archive.dir)
-        dir: PathBuf,
-        /// One JSON object instead of text
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(cli::VerifyArgs),
 }
 
 #[derive(clap::Args)]
@@ -56,7 +50,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments.config).map(|()| true),
         Command::Check { config, json } => Ok(config::report(&config::load_site(&config.config), json)),
         Command::Recover(arguments) => recover(&arguments.config).map(|()| true),
-        Command::Verify { dir, json } => cli::run_verify(&dir, json),
+        Command::Verify(arguments) => cli::run_verify(&arguments),
     };
     cli::finish("site-agent", done)
 }

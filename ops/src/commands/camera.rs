@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::target::Target;
+use crate::client::Client;
 
 /// Names listed at most.
 const LISTED_MAX: usize = 20;
@@ -56,8 +56,8 @@ struct ListedStream {
 
 impl CameraArgs {
     /// Asks the daemon which it is.
-    pub(super) fn choose(&self, target: &Target) -> anyhow::Result<Chosen> {
-        let listed = target.get("/cameras")?.value;
+    pub(super) fn choose(&self, target: &Client) -> anyhow::Result<Chosen> {
+        let listed = target.ask("/cameras")?.value;
         let listed: Vec<Listed> =
             serde_json::from_value(listed).with_context(|| target.foreign("no list of cameras"))?;
         self.pick(&listed)

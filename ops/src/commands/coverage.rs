@@ -44,7 +44,7 @@ fn show(args: &Args) -> anyhow::Result<bool> {
     let target = args.target.open()?;
     let camera = args.camera.choose(&target)?;
     let path = camera.path(&format!("coverage?from={}&to={}&summary=1", from.0, to.0));
-    let mut answer = target.get(&path)?.value;
+    let mut answer = target.ask(&path)?.value;
     let coverage = Coverage::read(&answer).with_context(|| target.foreign("no timeline"))?;
     let ok = coverage.unexplained_s == 0.0;
     if args.json {

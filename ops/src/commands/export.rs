@@ -11,10 +11,10 @@ use wire::UnixMicros;
 use super::camera::{CameraArgs, Chosen};
 use super::coverage::Coverage;
 use super::part_file::PartFile;
-use super::table::clean;
-use super::target::{self, Refused, Target, TargetArgs};
+use super::target::{self, TargetArgs};
 use super::when::{Clock, FORMS, rfc3339};
 use super::{finish, print, print_json, verify};
+use crate::client::{Client, Refused, clean};
 
 /// Read at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -89,7 +89,7 @@ fn export(args: &Args) -> anyhow::Result<bool> {
 }
 
 fn download(
-    target: &Target,
+    target: &Client,
     camera: &Chosen,
     (from, to): (UnixMicros, UnixMicros),
     part: &mut PartFile,

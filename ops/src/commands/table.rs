@@ -1,5 +1,7 @@
 //! Aligned columns for terminals.
 
+use crate::client::clean;
+
 /// How a cell is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -50,11 +52,6 @@ impl Cell {
     pub(super) fn tone(self, tone: Tone) -> Self {
         Self { tone, ..self }
     }
-}
-
-/// What daemons and cameras tell may hold anything; a terminal gets no control characters of theirs.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 pub(super) struct Table {

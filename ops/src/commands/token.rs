@@ -3,15 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
 use site_agent::config::defaults;
 
-const TOKEN: &str = "HOLDFAST_TOKEN";
+use crate::client::{Found, Token, WHERE_IT_LIES};
 
-/// For people who have none, or the wrong one.
-pub(super) const WHERE_IT_LIES: &str = "The token is on the daemon's machine: by default in /var/lib/holdfast/hub/http-token at a hub, in \
-     /var/lib/holdfast/site/http-token at a site (the folder is vault.dir, archive.dir). Give it with --token-file, \
-     --token or HOLDFAST_TOKEN.";
+const TOKEN: &str = "HOLDFAST_TOKEN";
 
 /// How a token may be given.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -23,31 +19,6 @@ pub(super) struct TokenArgs {
     /// The token itself; others on this machine see it [env: HOLDFAST_TOKEN]
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
     token: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token {
-    pub(super) text: String,
-    /// Where it is from, for people.
-    pub(super) from: String,
-}
-
-/// A token; or, where none was given and none found, what to say when one is asked for.
-pub(super) type Found = Result<Token, String>;
-
-impl Token {
-    fn new(text: &str, from: String) -> anyhow::Result<Self> {
-        let text = text.trim();
-        let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        ensure!(good, "the token from {from} is empty or has spaces in it");
-        Ok(Self { text: text.to_owned(), from })
-    }
-
-    fn read(file: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read_to_string(file).with_context(|| format!("read the token {}", file.display()))?;
-        Self::new(&text, file.display().to_string())
-    }
 }
 
 impl TokenArgs {

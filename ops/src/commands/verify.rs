@@ -13,9 +13,10 @@ use site_agent::serve::{Report, verify_export};
 use wire::UnixMicros;
 
 use super::coverage::what;
-use super::table::{Table, cell, clean, number};
+use super::table::{Table, cell, number};
 use super::when::{Clock, rfc3339};
 use super::{finish, print, print_json, words};
+use crate::client::clean;
 
 /// Arguments of `holdfast verify`.
 #[derive(clap::Args, Clone, Debug)]

@@ -92,7 +92,7 @@ impl Account {
         let (from, to) = (from - Duration::from_secs(3), to + Duration::from_secs(3));
         let path = format!("/sites/{}/cameras/{}/export.mp4?from={}&to={}", site.id, camera.id, from.0, to.0);
         let mut file = Vec::new();
-        rig.hub()?.download(&path)?.read_to_end(&mut file).context("download the export")?;
+        rig.hub()?.download(&path)?.1.read_to_end(&mut file).context("download the export")?;
         let report = verify_export(file.as_slice());
         ensure!(report.ok && report.frames > 0, "the export across the cut: {:?}", report.problems);
         ensure!(report.gaps.is_empty(), "the export across the cut has gaps: {:?}", report.gaps);

@@ -22,6 +22,8 @@ use crate::init::{self, HubPlan, Plan, SitePlan};
 pub use net::Cable;
 pub use process::{Process, programs};
 
+/// A daemon on this machine that says nothing for so long is not well.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long a daemon may take to say that it is there.
 const START: Duration = Duration::from_secs(20);
 /// What a hub logs when sites can connect, and an agent when it records and answers.
@@ -251,14 +253,14 @@ impl Rig {
 
     /// Speaks to the hub.
     pub fn hub(&self) -> anyhow::Result<Client> {
-        Client::open(&format!("http://{}", self.hub_http), &self.vault.join("http-token"))
+        Client::open(&format!("http://{}", self.hub_http), &self.vault.join("http-token"), SILENCE)
     }
 
     /// Speaks to a site.
     pub fn site(&self, site: usize) -> anyhow::Result<Client> {
         let site = &self.sites[site];
         let address = format!("http://{}:{SITE_HTTP_PORT}", site.cable.site_address);
-        Client::open(&address, &site.archive.join("http-token"))
+        Client::open(&address, &site.archive.join("http-token"), SILENCE)
     }
 
     /// Where everything lies.

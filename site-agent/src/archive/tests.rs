@@ -259,7 +259,11 @@ fn a_failed_sync_stops_the_archive_for_good() {
     assert!(archive.poisoned().is_some());
     assert!(matches!(append(&archive, &ledger, gap(0, 1), None), Err(ArchiveError::Poisoned(_))));
     drop(archive);
-    assert_eq!(Archive::open(dir.path()).unwrap().ledger(&ledger).unwrap().next(), Seq(0), "nothing half done");
+    assert_eq!(
+        Archive::open(dir.path()).unwrap().ledger(&ledger).unwrap().next(),
+        Seq(0),
+        "nothing half done"
+    );
 }
 
 #[test]

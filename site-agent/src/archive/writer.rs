@@ -66,8 +66,11 @@ pub(super) fn start(inner: Arc<Inner>) -> Result<Writer> {
         }
     };
     let spawned = std::thread::Builder::new().name("archive-writer".into()).spawn(run);
-    let thread =
-        spawned.map_err(|source| ArchiveError::Io { what: "start the writer of archive", path: dir, source })?;
+    let thread = spawned.map_err(|source| ArchiveError::Io {
+        what: "start the writer of archive",
+        path: dir,
+        source,
+    })?;
     Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
 }
 

@@ -128,7 +128,7 @@ fn changes_once(account: &CameraAccount) -> anyhow::Result<()> {
 /// Exports from the hub; returns how many frames there are.
 fn export(scene: &Scene, (from, to): (UnixMicros, UnixMicros), into: &Path) -> anyhow::Result<u64> {
     let path = format!("{}/export.mp4?from={}&to={}", scene.camera_path(0, "till-1"), from.0, to.0);
-    std::io::copy(&mut scene.rig.hub()?.download(&path)?, &mut std::fs::File::create(into)?)?;
+    std::io::copy(&mut scene.rig.hub()?.download(&path)?.1, &mut std::fs::File::create(into)?)?;
     let report = verify_export(std::fs::File::open(into)?);
     ensure!(report.ok && report.frames > 0, "the export: {:?}", report.problems);
     Ok(report.frames as u64)

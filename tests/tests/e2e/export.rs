@@ -49,7 +49,7 @@ fn an_export_across_a_cut_is_what_the_camera_sent_and_plays() {
 
 fn download(scene: &Scene, (from, to): (UnixMicros, UnixMicros), into: &Path) -> anyhow::Result<()> {
     let path = format!("{}/export.mp4?from={}&to={}", scene.camera_path(0, "till-1"), from.0, to.0);
-    std::io::copy(&mut scene.rig.hub()?.download(&path)?, &mut std::fs::File::create(into)?)?;
+    std::io::copy(&mut scene.rig.hub()?.download(&path)?.1, &mut std::fs::File::create(into)?)?;
     Ok(())
 }
 

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use wire::UnixMicros;
 
 use super::table::Tone;
-use super::target::{Target, TargetArgs};
+use super::target::TargetArgs;
 use super::{finish, print, print_json, words};
+use crate::client::Client;
 
 /// Beats come every ten seconds at the least; a site whose last is older than three of these is not well.
 const BEAT_AGE_MAX: Duration = Duration::from_secs(30);
@@ -40,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
 
 fn show(args: &Args) -> anyhow::Result<bool> {
     let target = args.target.open()?;
-    let answer = target.get("/status")?;
+    let answer = target.ask("/status")?;
     let mut told = answer.value;
     let mut status = Status::read(&told).with_context(|| target.foreign("no status"))?;
     if let Status::Hub(hub) = &mut status {
@@ -59,8 +60,8 @@ fn show(args: &Args) -> anyhow::Result<bool> {
 }
 
 /// The sites that a hub has recordings of.
-fn with_recordings(target: &Target) -> anyhow::Result<Vec<String>> {
-    let sites = target.get("/sites")?.value;
+fn with_recordings(target: &Client) -> anyhow::Result<Vec<String>> {
+    let sites = target.ask("/sites")?.value;
     let sites = sites.as_array().with_context(|| target.foreign("no list of sites"))?;
     Ok(sites.iter().filter_map(|site| Some(site["site"].as_str()?.to_owned())).collect())
 }
@@ -125,7 +126,7 @@ impl Status {
             text.push('\n');
         }
         for problem in &problems {
-            let problem = super::table::clean(&problem.what);
+            let problem = crate::client::clean(&problem.what);
             text += &format!("{} {problem}\n", Tone::Bad.paint("!", view.colours));
         }
         text
