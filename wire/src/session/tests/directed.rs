@@ -232,11 +232,7 @@ fn a_refused_ledger_is_let_be_and_the_others_go_on() {
 fn a_recovered_segment_that_is_all_here_by_its_old_name_is_put_together_after_a_cut() {
     let mut world = World::new(5, NO_FAULTS);
     world.connect();
-    for _ in 0..3 {
-        let recorded = world.site.record(0);
-        world.tell(Some(recorded));
-    }
-    world.settle();
+    world.record_and_settle(3);
     world.cut();
     world.site.restart();
     world.connect();

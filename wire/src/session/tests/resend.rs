@@ -40,11 +40,7 @@ fn what_does_not_hash_is_asked_for_again_and_comes() {
 fn a_recovered_segment_is_asked_for_again_whole_though_parts_came_by_its_old_name() {
     let mut world = World::new(12, NO_FAULTS);
     world.connect();
-    for _ in 0..3 {
-        let recorded = world.site.record(0);
-        world.tell(Some(recorded));
-    }
-    world.settle();
+    world.record_and_settle(3);
     world.cut();
     // One part more that the hub has not got, so that a part comes by the new name and can rot.
     let _ = world.site.record(0);

@@ -167,6 +167,15 @@ impl World {
         true
     }
 
+    /// Records parts of the first stream, and lets them arrive.
+    pub(super) fn record_and_settle(&mut self, parts: usize) {
+        for _ in 0..parts {
+            let recorded = self.site.record(0);
+            self.tell(Some(recorded));
+        }
+        self.settle();
+    }
+
     /// Lets everything that is under way arrive; fails if it never ends.
     pub(super) fn settle(&mut self) {
         let mut idle = 0;
