@@ -8,6 +8,7 @@
 
 pub mod chain;
 pub mod clock;
+pub mod congestion;
 pub mod discover;
 pub mod entry;
 pub mod frame;

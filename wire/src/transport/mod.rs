@@ -24,5 +24,5 @@ pub use endpoint::{ConnectError, EndpointError, connect, hub_endpoint, site_endp
 pub use identity::{Holder, Identity, IdentityError};
 pub use names::{HUB_NAME, NamesError, hub_dns_names, peer_site, site_dns_name, site_of};
 pub use refusal::explain;
-pub use settings::Settings;
+pub use settings::{Congestion, Settings};
 pub use tls::{ALPN, TlsError};

@@ -3,11 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::congestion::CubicConfig;
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use crate::congestion::HoldfastConfig;
+
+/// Which congestion controller paces a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// quinn's own CUBIC, for lines that lose nothing.
+    #[default]
+    Cubic,
+    /// Our delivery-rate model; see `docs/design/congestion.md`.
+    Holdfast {
+        /// Bytes a second (of UDP payload) that are never exceeded over a round trip: a contracted rate.
+        ceiling: Option<u64>,
+    },
+}
 
 /// How a connection behaves. Both sides use the same; [`Settings::default`] is what is measured and shipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// Who decides how much may be in flight.
+    pub congestion: Congestion,
     /// A packet at least this often. It keeps NAT bindings open (some forget UDP after 30 s, the worst
     /// after 10 s) and lets a lost one or two of them not look like the end: idle timeout ÷ 3.
     pub keep_alive: Duration,
@@ -46,6 +64,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            congestion: Congestion::default(),
             keep_alive: Duration::from_secs(4),
             idle_timeout: Duration::from_secs(12),
             stream_receive_window: 1 << 20,
@@ -79,9 +98,12 @@ impl Settings {
             .mtu_discovery_config(Some(mtu))
             // Nothing we say may be lost, so nothing goes into datagrams.
             .datagram_receive_buffer_size(None);
-        // The congestion controller is quinn's default, CUBIC, until our own takes its place right here
-        // (`congestion_controller_factory`). Neither of quinn's serves a site's uplink: at 0.1 % loss,
-        // 100 ms and 100 Mbit/s, CUBIC was measured at 4.5 Mbit/s, and BBR keeps the queue full.
+        match self.congestion {
+            Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
+            Congestion::Holdfast { ceiling } => {
+                config.congestion_controller_factory(Arc::new(HoldfastConfig { ceiling }))
+            }
+        };
         Arc::new(config)
     }
 }

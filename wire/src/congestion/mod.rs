@@ -1,0 +1,23 @@
+//! How fast to send: a delivery-rate model behind quinn's congestion controller.
+//!
+//! [`Model`] decides, and is pure: no clock, no socket, no quinn. [`HoldfastConfig`] is what the transport's
+//! settings hand to quinn, [`metrics`] what status asks for. The tests run the model over a path in virtual
+//! time; `docs/design/congestion.md` has goals, arithmetic and results.
+//!
+//! Start reading at `model`, then `phases`; `filters` and `losses` are what it remembers, `compete` is the
+//! mode beside somebody who keeps the queue full.
+//!
+//! It never knows what is sent, nor to whom.
+
+mod compete;
+pub mod controller;
+mod filters;
+mod losses;
+pub mod model;
+mod phases;
+mod round;
+#[cfg(test)]
+mod tests;
+
+pub use controller::{Holdfast, HoldfastConfig, Metrics, metrics};
+pub use model::{Estimate, Model, Phase};
