@@ -8,10 +8,11 @@ use super::round::{Batch, Round};
 /// What the window is doing, with what it needs for it.
 #[derive(Clone, Debug)]
 pub(super) enum State {
-    /// The rate to grow beyond, and rounds in which it did not.
+    /// The rate to grow beyond, rounds in which it did not, and since when a queue is suspected.
     Startup {
         base: f64,
         flat: u32,
+        held: Option<f64>,
     },
     /// Since when the window is reached, the shortest round trip since, of how many samples, and what to go
     /// back to if the queue stays.
@@ -46,6 +47,8 @@ pub(super) const DRAIN_GAIN: f64 = 0.9;
 /// Above the path's content while cruising: so much of it, and at most so many seconds of queue.
 const CRUISE: (f64, f64) = (0.08, 0.008);
 const PROBE: (f64, f64) = (0.25, 0.030);
+/// Start-up holds its window for so long before it believes in a queue.
+const DOUBT: f64 = 0.060;
 const CRUISE_ROUNDS_MAX: u32 = 24;
 /// Above this share nothing is sent beyond what arrives, whoever's fault it is.
 const LOSS_HIGH: f64 = 0.2;
@@ -91,15 +94,18 @@ impl Model {
         let least = self.least();
         let (in_flight, window, share) = (self.in_flight, self.window, self.losses.share());
         match &mut self.state {
-            State::Startup { .. } => {
-                if full {
-                    self.window += batch.bytes;
-                }
-                if queued && full {
+            State::Startup { held, .. } => match *held {
+                None if queued && full => *held = Some(now),
+                None if full => self.window += batch.bytes,
+                None => {}
+                // Waiting a little tells a queue from a path that is uneven by itself.
+                Some(_) if rtt <= floor + tolerance / 2.0 + least => *held = None,
+                Some(since) if now >= since + DOUBT => {
                     self.losses.forget(now);
                     self.drain(None);
                 }
-            }
+                Some(_) => {}
+            },
             State::Probe { .. } if queued => {
                 self.losses.probed(now);
                 self.drain(None);
@@ -195,7 +201,7 @@ impl Model {
             return;
         }
         let fade = match &self.state {
-            State::Compete(compete) if compete.flooding() => 0.97,
+            State::Compete(compete) if compete.flooding() => 0.9,
             State::Compete(_) => 1.0,
             _ => (1.0 - elapsed / 60.0).max(0.0),
         };
@@ -205,7 +211,7 @@ impl Model {
         let loss = round.lost / (round.lost + round.acked);
         let span = self.span();
         match &mut self.state {
-            State::Startup { base, flat } => {
+            State::Startup { base, flat, .. } => {
                 if rate >= *base * 1.25 {
                     (*base, *flat) = (rate, 0);
                 } else {
@@ -220,7 +226,7 @@ impl Model {
                 *rounds += 1;
                 // Above the content and yet no queue: there is more than we know of.
                 let room = (CRUISE.0 * span).min(CRUISE.1);
-                let idle = round.min_rtt < self.min_rtt.get() + 0.25 * room && self.limit.is_none();
+                let idle = round.min_rtt < self.min_rtt.get() + 0.25 * room + self.noise.get() && self.limit.is_none();
                 let due = *rounds >= self.patience || (idle && *rounds >= 4);
                 if shrunk {
                     // The path has become narrower, or we share it now.
@@ -241,7 +247,7 @@ impl Model {
                     self.losses.probed(now);
                     if grown {
                         (self.limit, self.harmed, self.patience) = (None, 0, CRUISE_ROUNDS);
-                        self.state = State::Startup { base: rate, flat: 0 };
+                        self.state = State::Startup { base: rate, flat: 0, held: None };
                     } else {
                         self.drain(None);
                     }
