@@ -73,6 +73,8 @@ pub struct Model {
     pub(super) patience: u32,
     /// Probes in a row that lost more than usual.
     pub(super) harmed: u32,
+    /// Probes in a row that did not.
+    pub(super) harmless: u32,
     /// Much is lost whatever we send: the limit is what keeps the rate, not what lowers the loss.
     pub(super) sustain: bool,
     /// Drains lately in which the queue stayed, less a third of those in which it went.
@@ -117,6 +119,7 @@ impl Model {
             limit: None,
             patience: CRUISE_ROUNDS,
             harmed: 0,
+            harmless: 0,
             sustain: false,
             stuck: 0.0,
             capacity: 0.0,
