@@ -259,12 +259,14 @@ impl Model {
         let span = self.span();
         match &mut self.state {
             State::Startup { base, flat, .. } => {
-                if rate >= *base * 1.25 {
+                let grown = rate >= *base * 1.25;
+                if grown {
                     (*base, *flat) = (rate, 0);
                 } else {
                     *flat += 1;
                 }
-                if *flat >= 3 || (loss > 0.2 && round.lost > 8.0 * self.packet) {
+                let spilled = loss > LOSS_HIGH && round.lost > 8.0 * self.packet && !grown;
+                if *flat >= 3 || spilled {
                     self.losses.forget(now);
                     self.drain(None);
                 }
