@@ -96,7 +96,7 @@ impl Model {
         }
         self.harmless = 0;
         self.harmed += 1;
-        if self.harmed < 2 {
+        if self.harmed < 2 && share < LOSS_HIGH {
             return;
         }
         let fits = match harm {
@@ -277,7 +277,8 @@ impl Model {
                 let room = (CRUISE.0 * span).min(CRUISE.1);
                 let idle = round.min_rtt < self.min_rtt.get() + 0.25 * room + self.noise.get()
                     && self.limit.is_none();
-                let due = *rounds >= self.patience || (idle && *rounds >= 4);
+                let harmful = loss > LOSS_HIGH && !self.sustain && *rounds >= 2;
+                let due = *rounds >= self.patience || (idle && *rounds >= 4) || harmful;
                 if shrunk {
                     // The path has become narrower, or we share it now.
                     self.rates.keep(1);
@@ -292,7 +293,9 @@ impl Model {
             }
             State::Probe { rounds, base } => {
                 *rounds += 1;
-                let grown = rate >= *base * (1.0 + PROBE.0.min(PROBE.1 / span) / 2.0);
+                // A policer lets the first probe after a rest pass.
+                let believable = self.limit.is_none() || self.harmless >= 2;
+                let grown = believable && rate >= *base * (1.0 + PROBE.0.min(PROBE.1 / span) / 2.0);
                 if *rounds >= 2 {
                     self.losses.probed(now);
                     if grown {
