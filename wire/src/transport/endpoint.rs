@@ -12,6 +12,7 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig,
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::Identity;
+use super::memory;
 use super::names::HUB_NAME;
 use super::refusal::explain;
 use super::settings::Settings;
@@ -84,7 +85,7 @@ pub fn hub_endpoint(
     settings: &Settings,
 ) -> Result<Endpoint, EndpointError> {
     let config = hub_config(identity, settings)?;
-    endpoint(socket(listen, settings)?, Some(config))
+    endpoint(socket(listen, settings)?, memory::endpoint_config(identity, settings), Some(config))
 }
 
 /// An endpoint that dials hubs. Without `bind` the kernel chooses the port, and IPv4 and IPv6 are both
@@ -101,7 +102,7 @@ pub fn site_endpoint(
         None => socket((Ipv6Addr::UNSPECIFIED, 0).into(), settings)
             .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), settings))?,
     };
-    let mut endpoint = endpoint(socket, None)?;
+    let mut endpoint = endpoint(socket, EndpointConfig::default(), None)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }
@@ -143,11 +144,14 @@ pub async fn connect(
     }
 }
 
-fn endpoint(socket: UdpSocket, config: Option<ServerConfig>) -> Result<Endpoint, EndpointError> {
+fn endpoint(
+    socket: UdpSocket,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+) -> Result<Endpoint, EndpointError> {
     let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
     let runtime = quinn::default_runtime().ok_or(EndpointError::NoRuntime)?;
-    Endpoint::new(EndpointConfig::default(), config, socket, runtime)
-        .map_err(|source| EndpointError::Socket { address, source })
+    Endpoint::new(config, server, socket, runtime).map_err(|source| EndpointError::Socket { address, source })
 }
 
 fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, EndpointError> {

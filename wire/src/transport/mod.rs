@@ -2,8 +2,8 @@
 //!
 //! One private certificate authority signs everybody. [`identity`] loads and checks what a party has,
 //! [`names`] tells a site's certificate from a hub's, [`tls`] makes both sides' rustls configuration,
-//! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, and
-//! [`refusal`] turns a failed handshake into advice.
+//! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, `memory`
+//! lets a restarted hub tell its sites so, and [`refusal`] turns a failed handshake into advice.
 //!
 //! Guarantees: TLS 1.3 and `holdfast/1` or nothing; a hub's connection always has exactly one site's name;
 //! a site talks to nobody but a hub of its own authority, whatever address it dialled.
@@ -12,6 +12,7 @@
 
 pub mod endpoint;
 pub mod identity;
+mod memory;
 pub mod names;
 pub mod refusal;
 pub mod settings;

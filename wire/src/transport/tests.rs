@@ -1,5 +1,7 @@
 //! Real handshakes over loopback with certificates made on the spot, and the files they come in.
 
+mod restart;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
