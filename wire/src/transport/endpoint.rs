@@ -1,7 +1,6 @@
 //! Sockets, endpoints and the one way to dial.
 //!
-//! The endpoint's task runs on the runtime that makes it: keep that one away from disks and hashing, for a
-//! starved driver drops packets.
+//! quinn's tasks run where a [`QuicHandle`] says, whoever dials or accepts.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -15,6 +14,7 @@ use super::identity::Identity;
 use super::memory;
 use super::names::HUB_NAME;
 use super::refusal::explain;
+use super::runtime::QuicHandle;
 use super::settings::Settings;
 use super::tls::{self, TlsError};
 
@@ -32,9 +32,6 @@ pub enum EndpointError {
     /// Certificate, key or authority are of no use.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Called outside a tokio runtime.
-    #[error("a QUIC endpoint needs a tokio runtime: make it inside one")]
-    NoRuntime,
 }
 
 /// Why the hub at an address could not be reached.
@@ -83,9 +80,11 @@ pub fn hub_endpoint(
     listen: SocketAddr,
     identity: &Identity,
     settings: &Settings,
+    quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let config = hub_config(identity, settings)?;
-    endpoint(socket(listen, settings)?, memory::endpoint_config(identity, settings), Some(config))
+    let remembering = memory::endpoint_config(identity, settings);
+    endpoint(socket(listen, settings)?, remembering, Some(config), quic)
 }
 
 /// An endpoint that dials hubs. Without `bind` the kernel chooses the port, and IPv4 and IPv6 are both
@@ -94,6 +93,7 @@ pub fn site_endpoint(
     bind: Option<SocketAddr>,
     identity: &Identity,
     settings: &Settings,
+    quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let config = site_config(identity, settings)?;
     let socket = match bind {
@@ -102,7 +102,7 @@ pub fn site_endpoint(
         None => socket((Ipv6Addr::UNSPECIFIED, 0).into(), settings)
             .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), settings))?,
     };
-    let mut endpoint = endpoint(socket, EndpointConfig::default(), None)?;
+    let mut endpoint = endpoint(socket, EndpointConfig::default(), None, quic)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }
@@ -148,10 +148,11 @@ fn endpoint(
     socket: UdpSocket,
     config: EndpointConfig,
     server: Option<ServerConfig>,
+    quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
-    let runtime = quinn::default_runtime().ok_or(EndpointError::NoRuntime)?;
-    Endpoint::new(config, server, socket, runtime).map_err(|source| EndpointError::Socket { address, source })
+    Endpoint::new(config, server, socket, Arc::new(quic.clone()))
+        .map_err(|source| EndpointError::Socket { address, source })
 }
 
 fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, EndpointError> {

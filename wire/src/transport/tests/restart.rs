@@ -14,9 +14,8 @@ struct Mortal {
 impl Mortal {
     fn start(listen: SocketAddr, identity: &Identity) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let within = runtime.enter();
-        let endpoint = hub_endpoint(listen, identity, &Settings::default()).unwrap();
-        drop(within);
+        let threads = runtime.handle().clone().into();
+        let endpoint = hub_endpoint(listen, identity, &Settings::default(), &threads).unwrap();
         Self { runtime, endpoint, near: None }
     }
 
@@ -26,10 +25,8 @@ impl Mortal {
 
     /// Has a connection with `site`.
     async fn meet(&mut self, site: &Endpoint) -> Connection {
-        let endpoint = self.endpoint.clone();
-        let accepted = self.runtime.spawn(async move { endpoint.accept().await.unwrap().await.unwrap() });
-        let far = connect(site, self.address(), SOON).await.unwrap();
-        self.near = Some(accepted.await.unwrap());
+        let (near, far) = pair(&self.endpoint, site, self.address()).await;
+        self.near = Some(near);
         far
     }
 
