@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use dc_hub::config;
 use dc_hub::downlink::{Downlink, Sites};
 use dc_hub::vault::Vault;
 use site_agent::cli;
-use wire::transport::Identity;
+use wire::transport::{Identity, QuicThreads};
+
+/// One that empties the socket, and one for the connections of the sites, which share both.
+const QUIC_THREADS: usize = 2;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -67,7 +71,8 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         sites: Arc::new(Sites::default()),
         limits: config.limits.clone(),
     };
-    let endpoint = Downlink::bind(&config, &identity)?;
+    let threads = QuicThreads::start(QUIC_THREADS).context("start QUIC's threads")?;
+    let endpoint = Downlink::bind(&config, &identity, &threads.handle())?;
     let http = dc_hub::api::start(&config, &downlink, stop.clone()).await?;
     tracing::info!(hub = config.hub.name, sites = %config.hub.listen, "listening");
     downlink.run(endpoint, stop).await;

@@ -11,7 +11,10 @@ use site_agent::config::{self, SiteConfig};
 use site_agent::uplink::{Uplink, UplinkStatus};
 use site_agent::virtual_server::{self, VirtualServer};
 use site_agent::{cli, daemon};
-use wire::transport::Identity;
+use wire::transport::{Identity, QuicThreads};
+
+/// One connection, one task: more threads would have nothing to do.
+const QUIC_THREADS: usize = 1;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -69,8 +72,10 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     cli::log();
     let config = Arc::new(cli::usable(file, config::load_site(file))?);
     let stop = cli::stop_signal()?;
-    let identity = match &config.hub {
-        Some(_) => Some(identity(&config)?),
+    let hub = match &config.hub {
+        Some(_) => {
+            Some((identity(&config)?, QuicThreads::start(QUIC_THREADS).context("start QUIC's threads")?))
+        }
         None => None,
     };
     let archive = Archive::open(&config.archive.dir)?;
@@ -89,10 +94,11 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let http = surface.start(stop.clone());
     // The uplink outlives the recorders, so that what they close at the end still reaches the hub.
     let hang_up = tokio_util::sync::CancellationToken::new();
-    let uplink = identity.map(|identity| {
+    let uplink = hub.as_ref().map(|(identity, threads)| {
         let uplink = Uplink {
             config: config.clone(),
-            identity,
+            identity: identity.clone(),
+            quic: threads.handle(),
             archive: archive.clone(),
             live,
             statuses: server.statuses(),

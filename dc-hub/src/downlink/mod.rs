@@ -17,7 +17,7 @@ use anyhow::Context;
 use site_agent::live::Live;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wire::transport::{self, Identity, Settings};
+use wire::transport::{self, Identity, QuicHandle, Settings};
 
 use crate::config::{HubConfig, Limits};
 use crate::vault::Vault;
@@ -39,9 +39,13 @@ pub struct Downlink {
 
 impl Downlink {
     /// Opens the socket.
-    pub fn bind(config: &HubConfig, identity: &Identity) -> anyhow::Result<quinn::Endpoint> {
+    pub fn bind(
+        config: &HubConfig,
+        identity: &Identity,
+        quic: &QuicHandle,
+    ) -> anyhow::Result<quinn::Endpoint> {
         let listen: SocketAddr = config.hub.listen;
-        transport::hub_endpoint(listen, identity, &Settings::default())
+        transport::hub_endpoint(listen, identity, &Settings::default(), quic)
             .with_context(|| format!("listen for sites on {listen} (hub.listen)"))
     }
 

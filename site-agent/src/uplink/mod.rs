@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
 use wire::discover::{Discovery, Source};
-use wire::transport::{self, Identity, Settings};
+use wire::transport::{self, Identity, QuicHandle, Settings};
 
 use crate::archive::Archive;
 use crate::config::SiteConfig;
@@ -44,6 +44,8 @@ pub struct Uplink {
     pub config: Arc<SiteConfig>,
     /// Where the site's certificate and key are.
     pub identity: Identity,
+    /// Where QUIC runs.
+    pub quic: QuicHandle,
     /// What to send from.
     pub archive: Archive,
     /// What is being recorded.
@@ -95,7 +97,7 @@ impl Uplink {
         let mut failure = None;
         for address in resolved.addresses {
             // A socket per dial: after an address change of the site's own the old one may be stuck.
-            let endpoint = transport::site_endpoint(None, &self.identity, &settings)?;
+            let endpoint = transport::site_endpoint(None, &self.identity, &settings, &self.quic)?;
             match transport::connect(&endpoint, address, CONNECT_TIMEOUT).await {
                 Ok(connection) => {
                     let served = connection::serve(self, connection, cancel).await;

@@ -1,9 +1,15 @@
 //! The hub dies in mid-stream.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use anyhow::ensure;
 use holdfast_tests::account::{settle, still_held};
-use holdfast_tests::scene::{QUICK, Side, camera, play, site};
+use holdfast_tests::scene::{PATIENCE, QUICK, Side, camera, number, play, site};
+use ops::rig::wait_until;
+
+/// A beat, a round trip, a moment's wait and a handshake; the idle timeout would take twice as long.
+const NOTICED: Duration = Duration::from_secs(4);
 
 #[test]
 fn what_was_acked_survives_a_killed_hub() {
@@ -21,7 +27,12 @@ fn what_was_acked_survives_a_killed_hub() {
             scene.rig.kill_hub()?;
             let killed = wire::clock::wall();
             scene.await_recorded(Side::Site, 0, killed, 3.0)?;
+            let connects = number(&scene.uplink(0)?["connects"])?;
             scene.rig.start_hub()?;
+            // The new hub knows its former connections: nobody waits out an idle timeout.
+            let again = || Ok(number(&scene.uplink(0)?["connects"])? > connects);
+            let after = wait_until("the site dials the restarted hub", PATIENCE, again)?;
+            ensure!(after < NOTICED, "the restart was noticed after {after:?}");
             let mut held = scene.held_at_hub(0, "till-1", began)?;
             held.append(&mut scene.held_at_hub(0, "door-1", began)?);
             let missing: Vec<_> = acked.difference(&held).collect();

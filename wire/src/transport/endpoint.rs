@@ -1,7 +1,6 @@
 //! Sockets, endpoints and the one way to dial.
 //!
-//! The endpoint's task runs on the runtime that makes it: keep that one away from disks and hashing, for a
-//! starved driver drops packets.
+//! quinn's tasks run where a [`QuicHandle`] says, whoever dials or accepts.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -12,8 +11,10 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig,
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::Identity;
+use super::memory;
 use super::names::HUB_NAME;
 use super::refusal::explain;
+use super::runtime::QuicHandle;
 use super::settings::Settings;
 use super::tls::{self, TlsError};
 
@@ -31,9 +32,6 @@ pub enum EndpointError {
     /// Certificate, key or authority are of no use.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Called outside a tokio runtime.
-    #[error("a QUIC endpoint needs a tokio runtime: make it inside one")]
-    NoRuntime,
 }
 
 /// Why the hub at an address could not be reached.
@@ -82,9 +80,11 @@ pub fn hub_endpoint(
     listen: SocketAddr,
     identity: &Identity,
     settings: &Settings,
+    quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let config = hub_config(identity, settings)?;
-    endpoint(socket(listen, settings)?, Some(config))
+    let remembering = memory::endpoint_config(identity, settings);
+    endpoint(socket(listen, settings)?, remembering, Some(config), quic)
 }
 
 /// An endpoint that dials hubs. Without `bind` the kernel chooses the port, and IPv4 and IPv6 are both
@@ -93,6 +93,7 @@ pub fn site_endpoint(
     bind: Option<SocketAddr>,
     identity: &Identity,
     settings: &Settings,
+    quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let config = site_config(identity, settings)?;
     let socket = match bind {
@@ -101,7 +102,7 @@ pub fn site_endpoint(
         None => socket((Ipv6Addr::UNSPECIFIED, 0).into(), settings)
             .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), settings))?,
     };
-    let mut endpoint = endpoint(socket, None)?;
+    let mut endpoint = endpoint(socket, EndpointConfig::default(), None, quic)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }
@@ -143,10 +144,14 @@ pub async fn connect(
     }
 }
 
-fn endpoint(socket: UdpSocket, config: Option<ServerConfig>) -> Result<Endpoint, EndpointError> {
+fn endpoint(
+    socket: UdpSocket,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+    quic: &QuicHandle,
+) -> Result<Endpoint, EndpointError> {
     let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
-    let runtime = quinn::default_runtime().ok_or(EndpointError::NoRuntime)?;
-    Endpoint::new(EndpointConfig::default(), config, socket, runtime)
+    Endpoint::new(config, server, socket, Arc::new(quic.clone()))
         .map_err(|source| EndpointError::Socket { address, source })
 }
 

@@ -23,6 +23,8 @@ use super::tls::provider;
 use crate::id::SiteId;
 use crate::time::UnixMicros;
 
+const SEED_CONTEXT: &str = "holdfast 2026-11 secrets beside a private key v1";
+
 /// What is wrong with the files.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -102,6 +104,8 @@ pub enum IdentityError {
 pub struct Identity {
     roots: Arc<RootCertStore>,
     certified: Arc<CertifiedKey>,
+    /// What [`Self::derive`] derives from: derived itself, so that no second copy of the key stays in memory.
+    seed: [u8; 32],
     holder: Holder,
     cert_path: PathBuf,
     roots_path: PathBuf,
@@ -127,6 +131,7 @@ impl Identity {
         let holder = holder.map_err(|source| IdentityError::Names { path: cert.to_owned(), source })?;
         let private =
             PrivateKeyDer::from_pem_file(key).map_err(|error| file("key", key, pem_advice(error)))?;
+        let seed = blake3::derive_key(SEED_CONTEXT, private.secret_der());
         let certified = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 IdentityError::KeyMismatch { cert: cert.to_owned(), key: key.to_owned() }
@@ -136,6 +141,7 @@ impl Identity {
         Ok(Self {
             roots: Arc::new(store),
             certified: Arc::new(certified),
+            seed,
             holder,
             cert_path: cert.to_owned(),
             roots_path: roots.to_owned(),
@@ -199,6 +205,11 @@ impl Identity {
     /// Certificate and key as rustls wants them.
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
+    }
+
+    /// A key for something else, the same at each start. `context` says for what, and for that only.
+    pub(super) fn derive(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.seed)
     }
 
     fn chain(&self) -> &[CertificateDer<'static>] {

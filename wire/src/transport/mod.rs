@@ -2,8 +2,9 @@
 //!
 //! One private certificate authority signs everybody. [`identity`] loads and checks what a party has,
 //! [`names`] tells a site's certificate from a hub's, [`tls`] makes both sides' rustls configuration,
-//! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, and
-//! [`refusal`] turns a failed handshake into advice.
+//! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, [`runtime`]
+//! has the threads they run on, `memory` lets a restarted hub tell its sites so, and [`refusal`] turns a
+//! failed handshake into advice.
 //!
 //! Guarantees: TLS 1.3 and `holdfast/1` or nothing; a hub's connection always has exactly one site's name;
 //! a site talks to nobody but a hub of its own authority, whatever address it dialled.
@@ -12,8 +13,10 @@
 
 pub mod endpoint;
 pub mod identity;
+mod memory;
 pub mod names;
 pub mod refusal;
+pub mod runtime;
 pub mod settings;
 pub mod tls;
 
@@ -24,5 +27,6 @@ pub use endpoint::{ConnectError, EndpointError, connect, hub_endpoint, site_endp
 pub use identity::{Holder, Identity, IdentityError};
 pub use names::{HUB_NAME, NamesError, hub_dns_names, peer_site, site_dns_name, site_of};
 pub use refusal::explain;
+pub use runtime::{QuicHandle, QuicThreads};
 pub use settings::{Congestion, Settings};
 pub use tls::{ALPN, TlsError};

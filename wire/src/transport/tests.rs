@@ -1,5 +1,8 @@
 //! Real handshakes over loopback with certificates made on the spot, and the files they come in.
 
+mod restart;
+mod runtime;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,19 +96,24 @@ impl Authority {
     }
 }
 
+/// QUIC on the test's own threads.
+fn here() -> QuicHandle {
+    tokio::runtime::Handle::current().into()
+}
+
 fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 fn hub(authority: &Authority) -> (Endpoint, SocketAddr) {
     let identity = authority.identity(for_hub("node-1"));
-    let hub = hub_endpoint(loopback(), &identity, &Settings::default()).unwrap();
+    let hub = hub_endpoint(loopback(), &identity, &Settings::default(), &here()).unwrap();
     let address = hub.local_addr().unwrap();
     (hub, address)
 }
 
 fn site(identity: &Identity) -> Endpoint {
-    site_endpoint(None, identity, &Settings::default()).unwrap()
+    site_endpoint(None, identity, &Settings::default(), &here()).unwrap()
 }
 
 /// What comes of one dial: the hub's end, and how the site's ended where it didn't stay up.
@@ -126,6 +134,13 @@ async fn meet(
     let accept = async { hub.accept().await.unwrap().await };
     let (accepted, dialled) = tokio::join!(accept, dial);
     (accepted, dialled)
+}
+
+/// Both ends of a connection: the hub's and the site's.
+async fn pair(hub: &Endpoint, site: &Endpoint, address: SocketAddr) -> (Connection, Connection) {
+    let accept = async { hub.accept().await.unwrap().await.unwrap() };
+    let (near, far) = tokio::join!(accept, connect(site, address, SOON));
+    (near, far.unwrap())
 }
 
 /// A dial that the hub must refuse, and what the site is then told.
@@ -171,7 +186,7 @@ async fn a_hub_on_every_address_is_reached_over_both_families() {
     let identity = authority.identity(for_hub("node-1"));
     let site = site(&authority.identity(for_site("shop-7")));
     let every = (Ipv6Addr::UNSPECIFIED, 0).into();
-    let Ok(hub) = hub_endpoint(every, &identity, &Settings::default()) else {
+    let Ok(hub) = hub_endpoint(every, &identity, &Settings::default(), &here()) else {
         // A kernel without IPv6 has no dual stack to test.
         return;
     };
@@ -248,7 +263,7 @@ async fn a_hub_certificate_opens_no_sites_connection_and_a_sites_no_hub() {
 
     // One authority signs everybody: a stolen recorder must not pass for the hub.
     let thief = authority.identity(for_site("shop-8"));
-    let thief = hub_endpoint(loopback(), &thief, &Settings::default()).unwrap();
+    let thief = hub_endpoint(loopback(), &thief, &Settings::default(), &here()).unwrap();
     let site = site(&authority.identity(for_site("shop-7")));
     let told = refused(&thief, &site, thief.local_addr().unwrap()).await;
     assert!(told.contains("we refused") && told.contains("name"), "{told}");
@@ -299,7 +314,8 @@ async fn a_taken_port_is_named() {
     let authority = Authority::new();
     let taken = std::net::UdpSocket::bind(loopback()).unwrap();
     let identity = authority.identity(for_hub("node-1"));
-    let error = hub_endpoint(taken.local_addr().unwrap(), &identity, &Settings::default()).unwrap_err();
+    let error =
+        hub_endpoint(taken.local_addr().unwrap(), &identity, &Settings::default(), &here()).unwrap_err();
     assert!(error.to_string().contains("is a second copy running?"), "{error}");
 }
 
