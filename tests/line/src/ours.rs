@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use quinn::congestion::BbrConfig;
 use quinn::{Connection, RecvStream, TransportConfig};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use wire::transport::endpoint::site_config;
 use wire::transport::{self, Settings, hub_endpoint, site_endpoint};
@@ -78,7 +79,8 @@ fn sending(options: &Options) -> Result<Arc<TransportConfig>> {
 /// The site's end, on a thread in its namespace.
 pub(crate) async fn send(stage: Arc<Stage>, hub: SocketAddr) -> Result<()> {
     let bind = SocketAddr::from((stage.lab.a.address, 0));
-    let mut endpoint = site_endpoint(Some(bind), &stage.keys.site, &settings(&stage.options))?;
+    let mut endpoint =
+        site_endpoint(Some(bind), &stage.keys.site, &settings(&stage.options), &Handle::current().into())?;
     let mut config = site_config(&stage.keys.site, &settings(&stage.options))?;
     config.transport_config(sending(&stage.options)?);
     endpoint.set_default_client_config(config);
@@ -119,7 +121,8 @@ async fn bulk(connection: Connection, stage: Arc<Stage>, first: bool) -> Result<
 
 /// The hub's end, on a thread in its namespace. Says when it can be dialled.
 pub(crate) async fn receive(stage: Arc<Stage>, listen: SocketAddr, ready: SyncSender<()>) -> Result<()> {
-    let endpoint = hub_endpoint(listen, &stage.keys.hub, &settings(&stage.options))?;
+    let endpoint =
+        hub_endpoint(listen, &stage.keys.hub, &settings(&stage.options), &Handle::current().into())?;
     let _ = ready.send(());
     let accept = async {
         let dialled = endpoint.accept().await.context("accept a connection")?;
