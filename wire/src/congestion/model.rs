@@ -142,9 +142,11 @@ impl Model {
             // After a pause silence is counted from here.
             self.last_ack = now;
         }
-        // What is sent includes bare acknowledgements, which never are in flight: the sum may not run away.
+        let sum = self.in_flight + bytes as f64;
+        // What is sent includes bare acknowledgements, which never are in flight: the sum may not run away. In
+        // silence nothing is there to be acknowledged.
         let most = self.in_flight_acked + self.window + INITIAL_PACKETS * self.packet;
-        self.in_flight = (self.in_flight + bytes as f64).min(most);
+        self.in_flight = if self.silent(now) { sum } else { sum.min(most) };
     }
 
     /// `bytes` sent at `sent` have arrived.
