@@ -114,11 +114,12 @@ impl Compete {
         (self.window * packet).max(held).min(limit)
     }
 
-    /// A round is over. True if so much has been lost for so long that what we hold on to can't be our share:
-    /// BBR believes for ten rounds in a rate it no longer gets, so giving way earlier would be for good.
-    pub(super) fn in_vain(&mut self) -> bool {
+    /// A round is over: what part of the rate once known is still to be held on to. Less than all if far too much
+    /// has been lost for long: BBR believes for ten rounds in a rate it no longer gets, so giving way earlier
+    /// would be for good.
+    pub(super) fn hope_after_round(&mut self) -> f64 {
         self.flooded = if self.loss > FLOODING { self.flooded + 1 } else { 0 };
-        self.flooded > PATIENCE
+        if self.flooded > PATIENCE { 0.9 } else { 1.0 }
     }
 
     /// The other side does not answer to losses, so neither do we, in moderation.
