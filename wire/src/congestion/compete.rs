@@ -35,7 +35,7 @@ const INSIST: f64 = 0.05;
 /// Above this share lost, the rate that is held on to is forgotten bit by bit.
 const FLOODING: f64 = 0.12;
 /// For so many rounds it is held on to all the same.
-const PATIENCE: u32 = 15;
+const PATIENCE: u32 = 40;
 /// Cuts in vain after which the other side is taken not to answer to losses.
 const IN_VAIN: u32 = 3;
 
@@ -119,7 +119,7 @@ impl Compete {
     /// would be for good.
     pub(super) fn hope_after_round(&mut self) -> f64 {
         self.flooded = if self.loss > FLOODING { self.flooded + 1 } else { 0 };
-        if self.flooded > PATIENCE { 0.9 } else { 1.0 }
+        if self.flooded > PATIENCE { 0.95 } else { 1.0 }
     }
 
     /// The other side does not answer to losses, so neither do we, in moderation.

@@ -163,7 +163,7 @@ impl Model {
         }
         let rtt = (now - batch.newest).max(1e-5);
         self.take_rtt(now, rtt);
-        self.trains.take(now, batch.newest, batch.bytes, 6.0 * self.packet);
+        self.trains.take(now, batch.newest, batch.bytes, 4.0 * self.packet);
         self.round.take(&batch, rtt, batch.newest <= self.app_limited_at);
         self.round.broken |= now - self.last_ack > (4.0 * self.srtt).max(0.2);
         self.last_ack = now;

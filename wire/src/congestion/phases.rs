@@ -160,7 +160,7 @@ impl Model {
     }
 
     /// We get much less than we once did: either the path has become narrower, or somebody takes the rest.
-    fn disputed(&self) -> bool {
+    pub(super) fn disputed(&self) -> bool {
         self.rates.max() < DISPUTED * self.capacity
     }
 

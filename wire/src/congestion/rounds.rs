@@ -122,6 +122,8 @@ impl Model {
             self.losses.forget(now);
             self.limit.clear();
             self.drain(None);
+        } else if self.disputed() && !finding.calm && rounds >= 3 {
+            self.drain(None);
         } else if idle || self.limit.probe_due(rounds, finding.loss) {
             self.state = State::Probe { rounds: 0, base: self.rates.max() };
             self.losses.probing(now);
