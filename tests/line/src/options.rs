@@ -32,6 +32,9 @@ pub struct Options {
     /// Streams the bulk is spread over
     #[arg(long, default_value_t = 8)]
     pub streams: usize,
+    /// Bytes in flight on one stream at most, if not the transport's
+    #[arg(long)]
+    pub stream_window_kib: Option<u32>,
     /// When our connection begins
     #[arg(long, default_value_t = 0.0)]
     pub ours_at: f64,

@@ -62,7 +62,10 @@ fn settings(options: &Options) -> Settings {
         // For bbr the sending end gets another one below.
         Congestion::Cubic | Congestion::Bbr => transport::Congestion::Cubic,
     };
-    Settings { congestion, ..Settings::default() }
+    let standard = Settings::default();
+    let stream_receive_window =
+        options.stream_window_kib.map_or(standard.stream_receive_window, |kib| kib * 1024);
+    Settings { congestion, stream_receive_window, ..standard }
 }
 
 /// As the transport has it, but for what only measurements want.

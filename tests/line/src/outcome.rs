@@ -33,7 +33,7 @@ pub struct Outcome {
     pub queue_ms: Spread,
     /// Bytes we thought lost, of those sent.
     pub retransmitted_share: f64,
-    /// Our datagrams that were lost, of those sent.
+    /// Our datagrams that did not arrive, of those sent; but for what was on its way at the interval's ends.
     pub lost_share: f64,
     /// Packets of all flows that the line dropped, of those that came to it.
     pub path_loss: f64,
@@ -103,6 +103,8 @@ pub struct Resumed {
 pub struct LiveLatency {
     /// Pieces made in the steady interval that arrived.
     pub pieces: usize,
+    /// Those that did not; one may have been on its way.
+    pub missing: usize,
     /// How long they took.
     pub ms: Spread,
 }
@@ -135,9 +137,6 @@ pub(crate) fn judge(stage: &Stage, line: &Line, seen: &Seen) -> Result<Outcome> 
     let (path_drops, packets) = drops(&before.wan.a_to_b, &after.wan.a_to_b);
     let cpu = |name: &String| before.threads.get(name).copied().unwrap_or(0.0);
     let threads = after.threads.iter().map(|(name, cpu_s)| (name.clone(), (cpu_s - cpu(name)) / (to - from)));
-    let live = locked(&stage.ours.live);
-    let live = live.iter().filter(|(made, _)| made.as_secs_f64() >= from);
-    let live: Vec<f64> = live.map(|(_, took)| took.as_secs_f64() * 1e3).collect();
     Ok(Outcome {
         share: goodput_mbit / line_mbit,
         cold_share: cold.map(|first| ours.mbit(first, to) / line.mbit(first, to)),
@@ -152,7 +151,7 @@ pub(crate) fn judge(stage: &Stage, line: &Line, seen: &Seen) -> Result<Outcome> 
         beside_mbit,
         steps: line.steps(options).into_iter().map(|step| settled(stage, seen, step)).collect(),
         outages: line.outages().iter().map(|(_, healed)| resumed(stage, line, *healed)).collect(),
-        live: options.live_kbit.map(|_| LiveLatency { pieces: live.len(), ms: Spread::of(live) }),
+        live: options.live_kbit.map(|_| live(stage)),
         cores: (after.cpu - before.cpu) / (to - from),
         threads: threads.filter(|(_, cores)| *cores >= 0.001).collect(),
         late_us_p99: after.wan.a_to_b.late_us_p99.max(after.wan.b_to_a.late_us_p99),
@@ -207,6 +206,16 @@ fn drops(before: &WayReport, after: &WayReport) -> (Drops, u64) {
 fn queue(seen: &Seen, from: f64, to: f64) -> impl Iterator<Item = f64> {
     let looks = seen.queue.iter().filter(move |(at, _)| (from..to).contains(at));
     looks.filter_map(|(_, queue)| Some(queue.as_ref()?.as_secs_f64() * 1e3))
+}
+
+fn live(stage: &Stage) -> LiveLatency {
+    let (from, to) = (stage.options.from_s, stage.options.for_s);
+    let delivered = locked(&stage.ours.live);
+    let begun = delivered.first().map_or(from, |(made, _)| made.as_secs_f64()).max(from);
+    let delivered = delivered.iter().filter(|(made, _)| made.as_secs_f64() >= from);
+    let took: Vec<f64> = delivered.map(|(_, took)| took.as_secs_f64() * 1e3).collect();
+    let made = ((to - begun) * 1e3 / stage.options.live_chunk_ms) as usize;
+    LiveLatency { pieces: took.len(), missing: made.saturating_sub(took.len()), ms: Spread::of(took) }
 }
 
 fn settled(stage: &Stage, seen: &Seen, (at, end, mbit): (f64, f64, f64)) -> Settled {
