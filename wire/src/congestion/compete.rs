@@ -22,6 +22,8 @@ pub(super) struct Compete {
     loss: f64,
     /// Cuts that did not make the queue shorter, less those that did.
     ignored: u32,
+    /// Rounds in a row in which far too much was lost.
+    flooded: u32,
     /// No drain test before this.
     pub(super) test_at: f64,
 }
@@ -32,6 +34,8 @@ const BETA: f64 = 0.7;
 const INSIST: f64 = 0.05;
 /// Above this share lost, the rate that is held on to is forgotten bit by bit.
 const FLOODING: f64 = 0.12;
+/// For so many rounds it is held on to all the same.
+const PATIENCE: u32 = 15;
 /// Cuts in vain after which the other side is taken not to answer to losses.
 const IN_VAIN: u32 = 3;
 
@@ -49,6 +53,7 @@ impl Compete {
             queue_max: 0.0,
             loss: 0.0,
             ignored: 0,
+            flooded: 0,
             test_at,
         }
     }
@@ -109,9 +114,11 @@ impl Compete {
         (self.window * packet).max(held).min(limit)
     }
 
-    /// So much is lost that what we hold on to can't be our share.
-    pub(super) fn flooding(&self) -> bool {
-        self.loss > FLOODING
+    /// A round is over. True if so much has been lost for so long that what we hold on to can't be our share:
+    /// BBR believes for ten rounds in a rate it no longer gets, so giving way earlier would be for good.
+    pub(super) fn in_vain(&mut self) -> bool {
+        self.flooded = if self.loss > FLOODING { self.flooded + 1 } else { 0 };
+        self.flooded > PATIENCE
     }
 
     /// The other side does not answer to losses, so neither do we, in moderation.

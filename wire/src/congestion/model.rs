@@ -73,6 +73,8 @@ pub struct Model {
     pub(super) patience: u32,
     /// Probes in a row that lost more than usual.
     pub(super) harmed: u32,
+    /// Probes in a row that did not.
+    pub(super) harmless: u32,
     /// Much is lost whatever we send: the limit is what keeps the rate, not what lowers the loss.
     pub(super) sustain: bool,
     /// Drains lately in which the queue stayed, less a third of those in which it went.
@@ -101,7 +103,7 @@ impl Model {
             packet,
             ceiling: ceiling.map(|rate| rate as f64),
             window: INITIAL_PACKETS * packet,
-            state: State::Startup { base: 0.0, flat: 0 },
+            state: State::Startup { base: 0.0, flat: 0, held: None },
             rates: Rates::default(),
             min_rtt: MinRtt::default(),
             losses: Losses::default(),
@@ -117,6 +119,7 @@ impl Model {
             limit: None,
             patience: CRUISE_ROUNDS,
             harmed: 0,
+            harmless: 0,
             sustain: false,
             stuck: 0.0,
             capacity: 0.0,
@@ -196,7 +199,7 @@ impl Model {
             self.round.broken = true;
             self.limit = None;
             self.window = (0.5 * self.content()).max(INITIAL_PACKETS * packet);
-            self.state = State::Startup { base: 0.0, flat: 0 };
+            self.state = State::Startup { base: 0.0, flat: 0, held: None };
             return;
         }
         self.losses.settle(sent, bytes, true, self.horizon());
@@ -283,14 +286,16 @@ impl Model {
         (self.min_rtt.get() / 10.0).clamp(0.004, 0.012) + self.noise.get()
     }
 
-    /// What even the smallest window queues on a slow line.
+    /// What a line adds to the round trip by being slow now: the queue even the smallest window makes, and the
+    /// two packets of an acknowledgement, which passed faster when the shortest round trip was seen.
     pub(super) fn least(&self) -> f64 {
         let rate = self.rates.recent(3);
-        if rate > 0.0 {
-            (MIN_PACKETS * self.packet - DRAIN_GAIN * self.content()).max(0.0) / rate
-        } else {
-            0.0
+        if rate <= 0.0 {
+            return 0.0;
         }
+        let smallest = (MIN_PACKETS * self.packet - DRAIN_GAIN * self.content()).max(0.0) / rate;
+        let slower = 2.0 * self.packet * (1.0 / rate - 1.0 / self.capacity.max(rate));
+        smallest + slower
     }
 
     fn take_rtt(&mut self, now: f64, rtt: f64) {

@@ -8,17 +8,18 @@ use super::round::{Batch, Round};
 /// What the window is doing, with what it needs for it.
 #[derive(Clone, Debug)]
 pub(super) enum State {
-    /// The rate to grow beyond, and rounds in which it did not.
+    /// The rate to grow beyond, rounds in which it did not, and since when a queue is suspected.
     Startup {
         base: f64,
         flat: u32,
+        held: Option<f64>,
     },
-    /// Since when the window is reached, the shortest round trip since, of how many samples, and what to go
-    /// back to if the queue stays.
+    /// Since when the window is reached, the round trips since, whether it was lowered in between, and what to
+    /// go back to if the queue stays.
     Drain {
         low_since: Option<f64>,
-        seen: f64,
-        samples: u32,
+        seen: Seen,
+        lowered: bool,
         resume: Option<Box<Compete>>,
     },
     Cruise {
@@ -30,6 +31,28 @@ pub(super) enum State {
         base: f64,
     },
     Compete(Box<Compete>),
+}
+
+/// Round trips: the shortest, the sum, and how many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    min: f64,
+    sum: f64,
+    count: u32,
+}
+
+impl Seen {
+    const NOTHING: Self = Self { min: f64::INFINITY, sum: 0.0, count: 0 };
+
+    fn take(&mut self, rtt: f64) {
+        self.min = self.min.min(rtt);
+        self.sum += rtt;
+        self.count += 1;
+    }
+
+    fn mean(self) -> f64 {
+        self.sum / f64::from(self.count)
+    }
 }
 
 /// Rounds between probes, when they do no harm.
@@ -46,11 +69,15 @@ pub(super) const DRAIN_GAIN: f64 = 0.9;
 /// Above the path's content while cruising: so much of it, and at most so many seconds of queue.
 const CRUISE: (f64, f64) = (0.08, 0.008);
 const PROBE: (f64, f64) = (0.25, 0.030);
+/// Start-up holds its window for so long before it believes in a queue.
+const DOUBT: f64 = 0.060;
 const CRUISE_ROUNDS_MAX: u32 = 24;
 /// Above this share nothing is sent beyond what arrives, whoever's fault it is.
 const LOSS_HIGH: f64 = 0.2;
 /// Above this share the drain lasts a whole round trip, to see whether sending less loses less.
 const LOSS_NOTED: f64 = 0.02;
+/// Below this share of the best rate known, a drain also has to tell whether we are alone.
+const DISPUTED: f64 = 0.6;
 /// Beside somebody who keeps the queue full: the share of the best rate known that is not given up.
 const HELD: f64 = 0.35;
 
@@ -60,14 +87,16 @@ impl Model {
         self.sustain = harm == Harm::None && share >= LOSS_HIGH;
         if harm == Harm::None && !self.sustain {
             self.patience = CRUISE_ROUNDS;
-            self.limit = self.limit.map(|limit| 1.1 * limit).filter(|&limit| limit < 1.3 * self.content());
-            if self.limit.is_none() {
-                self.harmed = 0;
-            }
+            // Whatever set the limit may be gone: what does no harm grows faster each time.
+            self.harmed = 0;
+            self.harmless += 1;
+            let raise = 1.0 + 0.1 * f64::from(1 << self.harmless.min(4));
+            self.limit = self.limit.map(|limit| raise * limit).filter(|&limit| limit < 1.3 * self.content());
             return;
         }
+        self.harmless = 0;
         self.harmed += 1;
-        if self.harmed < 2 {
+        if self.harmed < 2 && share < LOSS_HIGH {
             return;
         }
         let fits = match harm {
@@ -89,43 +118,41 @@ impl Model {
         let queued = self.round.samples >= 8 && self.round.min_rtt > floor + tolerance + self.least();
         let (srtt, queue, packet) = (self.srtt, self.queue(), self.packet);
         let least = self.least();
+        let disputed = self.disputed();
         let (in_flight, window, share) = (self.in_flight, self.window, self.losses.share());
         match &mut self.state {
-            State::Startup { .. } => {
-                if full {
-                    self.window += batch.bytes;
-                }
-                if queued && full {
+            State::Startup { held, .. } => match *held {
+                None if queued && full => *held = Some(now),
+                None if full => self.window += batch.bytes,
+                None => {}
+                // Waiting a little tells a queue from a path that is uneven by itself.
+                Some(_) if rtt <= floor + tolerance / 2.0 + least => *held = None,
+                Some(since) if now >= since + DOUBT => {
                     self.losses.forget(now);
                     self.drain(None);
                 }
-            }
+                Some(_) => {}
+            },
             State::Probe { .. } if queued => {
                 self.losses.probed(now);
                 self.drain(None);
             }
-            State::Drain { low_since, seen, samples, .. } => {
+            State::Drain { low_since, seen, .. } => {
                 if low_since.is_none() && in_flight <= window {
                     *low_since = Some(now);
                     self.losses.lowered(now);
                 }
                 let settled = low_since.is_some_and(|low| batch.newest >= low);
-                if rtt <= floor + tolerance / 2.0 + least && (settled || share < LOSS_NOTED) {
+                let gone = rtt <= floor + tolerance / 2.0 + least && (settled || share < LOSS_NOTED);
+                if settled {
+                    seen.take(rtt);
+                }
+                let long = if disputed { srtt } else { srtt / 2.0 };
+                if gone && !disputed {
                     self.on_drained(now);
-                } else if let Some(low) = *low_since
-                    && settled
-                {
-                    *seen = seen.min(rtt);
-                    *samples += 1;
-                    let long = batch.newest >= low + srtt / 2.0;
+                } else if low_since.is_some_and(|low| batch.newest >= low + long) && seen.count >= 4 {
                     let seen = *seen;
-                    if long && *samples >= 4 {
-                        if seen <= floor + tolerance + least {
-                            self.on_drained(now)
-                        } else {
-                            self.on_stuck(now)
-                        }
-                    }
+                    self.on_settled(now, seen, disputed);
                 }
             }
             State::Compete(compete) => {
@@ -142,7 +169,27 @@ impl Model {
     }
 
     pub(super) fn drain(&mut self, resume: Option<Box<Compete>>) {
-        self.state = State::Drain { low_since: None, seen: f64::INFINITY, samples: 0, resume };
+        self.state = State::Drain { low_since: None, seen: Seen::NOTHING, lowered: false, resume };
+    }
+
+    /// We get much less than we once did: either the path has become narrower, or somebody takes the rest.
+    fn disputed(&self) -> bool {
+        self.rates.max() < DISPUTED * self.capacity
+    }
+
+    /// Some of a round trip has been seen at the lower window.
+    fn on_settled(&mut self, now: f64, seen: Seen, disputed: bool) {
+        let burst = 4.0 * self.packet / self.rates.recent(3).max(self.packet);
+        let near = self.min_rtt.get() + self.tolerance() / 2.0 + self.least();
+        if disputed && seen.mean() <= near + burst {
+            // Nobody else fills the path, so this is all there is.
+            self.capacity = self.rates.max();
+            self.on_drained(now);
+        } else if !disputed && seen.min <= near + self.tolerance() / 2.0 {
+            self.on_drained(now);
+        } else {
+            self.on_stuck(now);
+        }
     }
 
     /// The queue is gone, so it was ours.
@@ -164,13 +211,13 @@ impl Model {
             self.state = State::Compete(compete);
             return;
         }
-        self.stuck += 1.0;
+        self.stuck += if self.disputed() { 2.0 } else { 1.0 };
         if self.stuck < 2.0 {
             self.state = State::Cruise { rounds: CRUISE_ROUNDS - 2 };
             return;
         }
         let window = self.rates.recent(2).max(0.4 * self.capacity) * self.srtt / self.packet;
-        self.stuck = 0.0;
+        (self.stuck, self.limit, self.harmed) = (0.0, None, 0);
         let fair = 0.5 * self.capacity * self.srtt / self.packet;
         self.state =
             State::Compete(Box::new(Compete::new(now, window.max(MIN_PACKETS), fair, now + interval)));
@@ -194,24 +241,32 @@ impl Model {
         if round.app_limited {
             return;
         }
-        let fade = match &self.state {
-            State::Compete(compete) if compete.flooding() => 0.97,
-            State::Compete(_) => 1.0,
+        let fade = match &mut self.state {
+            State::Compete(compete) => {
+                if compete.in_vain() {
+                    0.9
+                } else {
+                    1.0
+                }
+            }
             _ => (1.0 - elapsed / 60.0).max(0.0),
         };
         self.capacity = self.rates.max().max(self.capacity * fade);
         let queued = round.min_rtt > self.min_rtt.get() * 1.25 + 0.005;
         let shrunk = queued && rate < 0.8 * best;
+        let calm = round.waited / round.acked < self.min_rtt.get() + self.tolerance() / 2.0 + self.least();
         let loss = round.lost / (round.lost + round.acked);
         let span = self.span();
         match &mut self.state {
-            State::Startup { base, flat } => {
-                if rate >= *base * 1.25 {
+            State::Startup { base, flat, .. } => {
+                let grown = rate >= *base * 1.25;
+                if grown {
                     (*base, *flat) = (rate, 0);
                 } else {
                     *flat += 1;
                 }
-                if *flat >= 3 || (loss > 0.2 && round.lost > 8.0 * self.packet) {
+                let spilled = loss > LOSS_HIGH && round.lost > 8.0 * self.packet && !grown;
+                if *flat >= 3 || spilled {
                     self.losses.forget(now);
                     self.drain(None);
                 }
@@ -220,8 +275,10 @@ impl Model {
                 *rounds += 1;
                 // Above the content and yet no queue: there is more than we know of.
                 let room = (CRUISE.0 * span).min(CRUISE.1);
-                let idle = round.min_rtt < self.min_rtt.get() + 0.25 * room && self.limit.is_none();
-                let due = *rounds >= self.patience || (idle && *rounds >= 4);
+                let idle = round.min_rtt < self.min_rtt.get() + 0.25 * room + self.noise.get()
+                    && self.limit.is_none();
+                let harmful = loss > LOSS_HIGH && !self.sustain && *rounds >= 2;
+                let due = *rounds >= self.patience || (idle && *rounds >= 4) || harmful;
                 if shrunk {
                     // The path has become narrower, or we share it now.
                     self.rates.keep(1);
@@ -236,22 +293,31 @@ impl Model {
             }
             State::Probe { rounds, base } => {
                 *rounds += 1;
-                let grown = rate >= *base * (1.0 + PROBE.0.min(PROBE.1 / span) / 2.0);
+                // A policer lets the first probe after a rest pass.
+                let believable = self.limit.is_none() || self.harmless >= 2;
+                let grown = believable && rate >= *base * (1.0 + PROBE.0.min(PROBE.1 / span) / 2.0);
                 if *rounds >= 2 {
                     self.losses.probed(now);
                     if grown {
                         (self.limit, self.harmed, self.patience) = (None, 0, CRUISE_ROUNDS);
-                        self.state = State::Startup { base: rate, flat: 0 };
+                        self.state = State::Startup { base: rate, flat: 0, held: None };
                     } else {
                         self.drain(None);
                     }
                 }
             }
-            State::Drain { .. } => {
-                if shrunk {
-                    self.rates.keep(1);
-                    self.losses.forget(now);
-                }
+            State::Drain { low_since, seen, lowered, resume: None } if shrunk && !*lowered => {
+                // The window was not low enough to tell anything. Once: beside somebody who fills the queue
+                // the rate follows the window all the way down.
+                (*low_since, *seen, *lowered) = (None, Seen::NOTHING, true);
+                self.rates.keep(1);
+                self.losses.forget(now);
+            }
+            State::Drain { .. } => {}
+            State::Compete(_) if calm => {
+                // Whoever kept the queue full has gone.
+                self.losses.forget(now);
+                self.state = State::Startup { base: rate, flat: 0, held: None };
             }
             State::Compete(_) => {}
         }

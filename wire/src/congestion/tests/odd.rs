@@ -28,7 +28,7 @@ fn a_policer_is_not_hammered() {
             let got = alone(spec, 5.0, 30.0);
             println!("| {mbit} Mbit/s, {rtt_ms} ms | policed to half, {} kB | {got} |", burst / 1e3);
             assert!(got.goodput >= 0.36, "{got}");
-            assert!(got.retransmitted <= if mbit > 50.0 { 0.08 } else { 0.33 }, "{got}");
+            assert!(got.retransmitted <= 0.08, "{got}");
         }
     }
 }
@@ -41,7 +41,9 @@ fn a_short_queue_is_found_out() {
                 let got = alone(Spec::new(mbit, rtt_ms, queue_ms).loss(loss), 5.0, 30.0);
                 println!("| {mbit} Mbit/s, {rtt_ms} ms | queue {queue_ms} ms, {loss} % | {got} |");
                 assert!(got.goodput >= 0.75, "{got}");
-                assert!(got.retransmitted <= if mbit > 50.0 { 0.08 } else { 0.30 }, "{got}");
+                // quinn sends ten packets, or what fits into 2 ms, in one go: shorter queues lose some of them.
+                let bursts = mbit < 50.0 && queue_ms < 10.0;
+                assert!(got.retransmitted <= if bursts { 0.30 } else { 0.10 }, "{got}");
             }
         }
     }
@@ -49,7 +51,7 @@ fn a_short_queue_is_found_out() {
 
 #[test]
 fn much_loss_is_survived() {
-    for (loss, least) in [(10.0, 0.70), (15.0, 0.60), (25.0, 0.0)] {
+    for (loss, least) in [(10.0, 0.70), (15.0, 0.60), (25.0, 0.45)] {
         let got = alone(Spec::new(100.0, 100.0, 100.0).loss(loss), 5.0, 30.0);
         println!("| 100 Mbit/s, 100 ms | {loss} % | {got} |");
         assert!(got.goodput >= least, "{got}");
