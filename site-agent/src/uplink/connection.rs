@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use quinn::ConnectionError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::frame;
 use wire::session::site::{LedgerFacts, SiteLimits, SiteSession};
+use wire::transport::{Settings, explain, probe_silence};
 use wire::{LedgerId, Seq, proto};
 
 use super::shared::{Shared, facts_of, priority};
@@ -24,14 +26,28 @@ const BACKLOG_STREAMS: usize = 8;
 /// From the handshake until the hub has told all it has: a minute, also over a thin line.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// What a hub closes a connection with when a newer one of the same site took over.
+const REPLACED: u32 = 2;
+
+/// How a connection was lost.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// For people.
+    pub(super) why: String,
+    /// Would the hub do so again?
+    pub(super) refused: bool,
+}
+
 /// Serves a connection until it breaks (an error) or `cancel` (goodbye, and `Ok`).
 pub(super) async fn serve(
     uplink: &Uplink,
     connection: quinn::Connection,
+    settings: &Settings,
     cancel: &CancellationToken,
-) -> anyhow::Result<()> {
-    let (send, receive) = connection.open_bi().await.context("open control stream")?;
-    send.set_priority(priority::CONTROL).context("set priority")?;
+) -> Result<(), Lost> {
+    let lost = |error: anyhow::Error| Lost { why: format!("{error:#}"), refused: false };
+    let (send, receive) = connection.open_bi().await.context("open control stream").map_err(lost)?;
+    send.set_priority(priority::CONTROL).context("set priority").map_err(lost)?;
     // Follow first, then list: what is committed in between is told twice, which is harmless.
     let events = uplink.archive.events();
     let (open, parts) = uplink.live.tap();
@@ -55,20 +71,27 @@ pub(super) async fn serve(
             Some(Err(panic)) => Err(anyhow::Error::new(panic).context("uplink task")),
             None => Ok(()),
         },
-        error = connection.closed() => Err(anyhow::anyhow!(wire::transport::explain(&error))),
+        error = connection.closed() => Err(anyhow::anyhow!(explain(&error))),
+        () = probe_silence(&connection, settings) => Err(anyhow::anyhow!("it is closed")),
     };
+    let reason = connection.close_reason();
     shared.lag().forget_waiting();
     connection.close(0u32.into(), b"");
     tasks.shutdown().await;
-    // The hub's reason says more than "stream closed".
-    match (ended, connection.close_reason()) {
-        (Ok(()), _) if cancel.is_cancelled() => Ok(()),
-        (Ok(()), _) => Err(anyhow::anyhow!("the hub closed the connection")),
-        (Err(error), Some(reason)) if !matches!(reason, quinn::ConnectionError::LocallyClosed) => {
-            Err(error.context(wire::transport::explain(&reason)))
-        }
-        (Err(error), _) => Err(error),
-    }
+    let error = match (ended, &reason) {
+        (Ok(()), _) if cancel.is_cancelled() => return Ok(()),
+        (Ok(()), _) => anyhow::anyhow!("the hub closed the connection"),
+        // The hub's reason says more than "stream closed".
+        (Err(error), Some(reason)) => error.context(explain(reason)),
+        (Err(error), None) => error,
+    };
+    let refused = shared.running_since.get().is_none() || reason.as_ref().is_some_and(is_replaced);
+    Err(Lost { why: format!("{error:#}"), refused })
+}
+
+/// Another agent with our certificate is there, and would be replaced by us in turn.
+fn is_replaced(reason: &ConnectionError) -> bool {
+    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code == REPLACED.into())
 }
 
 /// Ends a connection on which the hub does not come to tell what it has.

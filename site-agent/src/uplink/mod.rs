@@ -7,35 +7,34 @@
 mod backlog;
 mod connection;
 mod control;
+mod dial;
 mod lag;
 mod live;
 mod queue;
+mod redial;
 mod shared;
 mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
-use wire::discover::{Discovery, Source};
-use wire::transport::{self, Identity, QuicHandle, Settings};
+use wire::discover::Discovery;
+use wire::transport::{Identity, QuicHandle, Settings};
 
 use crate::archive::Archive;
 use crate::config::SiteConfig;
 use crate::live::Live;
 use crate::virtual_server::Statuses;
+use dial::{AddressBook, Failure};
+use redial::Redial;
 
 pub use state::{LinkState, UplinkStatus};
 
-/// Redialling begins at this…
-const REDIAL_FIRST: Duration = Duration::from_millis(250);
-/// …and doubles up to this: a healed link is used within seconds, and a dead hub is not hammered by
-/// thousands of sites.
-const REDIAL_MAX: Duration = Duration::from_secs(5);
-/// A handshake that takes longer than this is given up and dialled again.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that went on for this long was a good one: the outage after it is a new one.
+const GOOD: Duration = Duration::from_secs(10);
 
 /// What an uplink works with.
 #[derive(Clone)]
@@ -63,50 +62,46 @@ impl Uplink {
     pub async fn run(self, cancel: CancellationToken) {
         let Some(hub) = self.config.hub.clone() else { return };
         let cache = self.archive.dir().join("hub-addresses");
-        let mut discovery =
-            Discovery::new(hub.address.clone(), hub.dns.clone(), wire::clock::seed()).with_cache(cache);
+        let discovery = Discovery::new(hub.address, hub.dns, wire::clock::seed()).with_cache(cache);
+        let book = AddressBook::default();
+        tokio::select! {
+            () = self.keep_connected(&book, &cancel) => {}
+            never = book.keep(discovery) => match never {},
+        }
+    }
+
+    async fn keep_connected(&self, book: &AddressBook, cancel: &CancellationToken) {
         let mut random = SmallRng::seed_from_u64(wire::clock::seed());
-        let mut wait = REDIAL_FIRST;
-        while !cancel.is_cancelled() {
+        let mut redial = Redial::new(wire::clock::now());
+        let settings = Settings::default();
+        loop {
+            let attempt = |addresses| dial::attempt(addresses, &self.identity, &settings, &self.quic);
+            let failed = |failure: Failure| self.is_down(&failure.why);
+            let dialled =
+                dial::until_answered(&mut redial, &mut random, || book.addresses(), attempt, failed);
+            let (endpoint, connection) = tokio::select! {
+                answered = dialled => answered,
+                () = cancel.cancelled() => return,
+            };
             let began = wire::clock::now();
-            match self.once(&mut discovery, &cancel).await {
-                Ok(()) => return,
-                Err(error) => {
-                    let why = format!("{error:#}");
-                    tracing::warn!(hub = %hub.address, why, "hub link is down");
-                    self.status.down(&why);
-                }
-            }
-            // A connection that lasted was a good one: begin with short waits again.
-            wait = if began.elapsed() > 2 * REDIAL_MAX { REDIAL_FIRST } else { (wait * 2).min(REDIAL_MAX) };
-            let jittered = wait.mul_f64(random.random_range(0.5..1.0));
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = tokio::time::sleep(jittered) => {}
+            let Err(lost) = connection::serve(self, connection, &settings, cancel).await else {
+                // The goodbye is under way.
+                endpoint.wait_idle().await;
+                return;
+            };
+            self.is_down(&lost.why);
+            if began.elapsed() >= GOOD && !lost.refused {
+                redial = Redial::new(wire::clock::now());
+            } else if lost.refused {
+                redial.refused();
             }
         }
     }
 
-    /// Resolves, dials every address in order, and serves the first connection that comes about.
-    async fn once(&self, discovery: &mut Discovery, cancel: &CancellationToken) -> anyhow::Result<()> {
-        let resolved = discovery.resolve(wire::clock::wall()).await?;
-        if let Source::LastGood { why, .. } = &resolved.from {
-            tracing::warn!(why, "name service does not answer; using the last good addresses");
+    /// Says so in the status, and in the log what is new.
+    fn is_down(&self, why: &str) {
+        if self.status.down(why) {
+            tracing::warn!(why, "hub link is down");
         }
-        let settings = Settings::default();
-        let mut failure = None;
-        for address in resolved.addresses {
-            // A socket per dial: after an address change of the site's own the old one may be stuck.
-            let endpoint = transport::site_endpoint(None, &self.identity, &settings, &self.quic)?;
-            match transport::connect(&endpoint, address, CONNECT_TIMEOUT).await {
-                Ok(connection) => {
-                    let served = connection::serve(self, connection, cancel).await;
-                    endpoint.wait_idle().await;
-                    return served;
-                }
-                Err(error) => failure = Some(anyhow::Error::new(error).context(format!("dial {address}"))),
-            }
-        }
-        Err(failure.unwrap_or_else(|| anyhow::anyhow!("the hub's name has no address")))
     }
 }

@@ -62,14 +62,18 @@ impl UplinkStatus {
         self.changed.notified()
     }
 
-    pub(super) fn down(&self, why: &str) {
+    /// The link is down, or still down; `true` if that, or the reason, is news.
+    pub(super) fn down(&self, why: &str) -> bool {
+        let mut news = false;
         self.update(|state| {
+            news = state.connected || state.detail != why;
             if state.connected {
                 state.since_us = wire::clock::wall();
             }
             state.connected = false;
             why.clone_into(&mut state.detail);
         });
+        news
     }
 
     /// Lag over the whole run, whatever became of its connections.

@@ -3,8 +3,8 @@
 //! One private certificate authority signs everybody. [`identity`] loads and checks what a party has,
 //! [`names`] tells a site's certificate from a hub's, [`tls`] makes both sides' rustls configuration,
 //! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, [`runtime`]
-//! has the threads they run on, `memory` lets a restarted hub tell its sites so, and [`refusal`] turns a
-//! failed handshake into advice.
+//! has the threads they run on, `memory` lets a restarted hub tell its sites so, `silence` finds out
+//! when a path is back, and [`refusal`] turns a failed handshake into advice.
 //!
 //! Guarantees: TLS 1.3 and `holdfast/1` or nothing; a hub's connection always has exactly one site's name;
 //! a site talks to nobody but a hub of its own authority, whatever address it dialled.
@@ -18,6 +18,7 @@ pub mod names;
 pub mod refusal;
 pub mod runtime;
 pub mod settings;
+mod silence;
 pub mod tls;
 
 #[cfg(test)]
@@ -29,4 +30,5 @@ pub use names::{HUB_NAME, NamesError, hub_dns_names, peer_site, site_dns_name, s
 pub use refusal::explain;
 pub use runtime::{QuicHandle, QuicThreads};
 pub use settings::{Congestion, Settings};
+pub use silence::probe_silence;
 pub use tls::{ALPN, TlsError};

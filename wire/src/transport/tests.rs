@@ -1,7 +1,9 @@
 //! Real handshakes over loopback with certificates made on the spot, and the files they come in.
 
+mod relay;
 mod restart;
 mod runtime;
+mod silence;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
