@@ -37,7 +37,7 @@ pub fn cases<'a>(text: &'a str, also: &'a [String]) -> Result<Vec<Case<'a>>> {
 
 /// The table's head.
 pub const HEAD: &str = "| case | share % | cold % | Mbit/s | queue ms mean/p95/p99 | again % | lost % (path) | of both % | beside Mbit/s \
-| steps: settle/held/queue s | outage: first/full s | live ms p50/p99/missing | cores | late ms | |\n\
+| steps: settle/held/queue s | outage: first/full s | live ms p50/p99/missing | cores (stolen) | late ms | |\n\
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|";
 
 /// Runs the cases, each with `lock` held if there is one; each row is written when it is there.
@@ -93,7 +93,7 @@ pub fn row(name: &str, outcome: &Outcome) -> String {
         join(steps.collect()),
         join(outages.collect()),
         live.unwrap_or_default(),
-        format!("{:.2}", outcome.cores),
+        format!("{:.2} ({:.2})", outcome.cores, outcome.stolen_cores),
         format!("{:.1}", outcome.late_us_p99 as f64 / 1000.0),
         if outcome.void.is_empty() { String::new() } else { format!("VOID: {}", outcome.void.join("; ")) },
     ];
