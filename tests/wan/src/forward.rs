@@ -35,6 +35,7 @@ enum Order {
     Change(Box<PathSettings>),
     Cut(bool),
     Report(SyncSender<WayReport>),
+    Queue(SyncSender<Option<Duration>>),
     Stop,
 }
 
@@ -85,9 +86,18 @@ impl Forwarder {
 
     /// None if the thread is gone.
     pub(crate) fn report(&self) -> Option<WayReport> {
-        let (answer, report) = std::sync::mpsc::sync_channel(1);
-        self.order(Order::Report(answer));
-        report.recv().ok()
+        self.ask(Order::Report)
+    }
+
+    /// None if the thread is gone, or nothing passes.
+    pub(crate) fn queue(&self) -> Option<Duration> {
+        self.ask(Order::Queue).flatten()
+    }
+
+    fn ask<T>(&self, order: impl FnOnce(SyncSender<T>) -> Order) -> Option<T> {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        self.order(order(answer));
+        answered.recv().ok()
     }
 
     fn order(&self, order: Order) {
@@ -218,6 +228,10 @@ impl Direction {
                 Ok(Order::Cut(false)) => self.path.heal(),
                 Ok(Order::Report(answer)) => {
                     let _ = answer.send(self.report());
+                }
+                Ok(Order::Queue(answer)) => {
+                    let now = self.now();
+                    let _ = answer.send(self.path.queue(now));
                 }
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,

@@ -60,6 +60,13 @@ impl<P> Link<P> {
         self.waiting_bytes
     }
 
+    /// How long what waits will take at the rate in force; none if nothing passes.
+    pub(crate) fn waiting_nanos(&self) -> Option<u64> {
+        let work = u128::from(self.waiting_bytes) * u128::from(BYTE);
+        let nanos = work.checked_div(u128::from(self.rate_after(self.past)))?;
+        Some(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// Packets inside.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + usize::from(self.sending.is_some())

@@ -174,6 +174,14 @@ impl<P> Path<P> {
         self.link.as_ref().map_or(0, Link::waiting_bytes)
     }
 
+    /// How long a packet that came now would wait for those before it, at the rate in force; none if nothing
+    /// passes. The packet being sent is not counted.
+    pub fn queue(&mut self, now: Duration) -> Option<Duration> {
+        self.advance(nanos(now));
+        let waiting = self.link.as_ref().map_or(Some(0), Link::waiting_nanos);
+        waiting.map(Duration::from_nanos)
+    }
+
     /// Sends what the rate allows up to `now`.
     fn advance(&mut self, now: u64) {
         let Some(link) = &mut self.link else { return };

@@ -152,6 +152,12 @@ impl Wan {
         })
     }
 
+    /// How long a packet that came into a direction now would wait in its queue, at the rate in force; none
+    /// if nothing passes.
+    pub fn queue(&self, way: Way) -> Option<Duration> {
+        self.forwarder(way).queue()
+    }
+
     /// Time of the paths.
     pub fn running_for(&self) -> Duration {
         clock::now().saturating_duration_since(self.began)
