@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn usage_is_what_came_on_top() {
         let before = Snapshot { ticks: 100, threads: BTreeMap::from([(1, ("main".into(), 60))]) };
-        let threads = BTreeMap::from([(1, ("main".into(), 110)), (2, ("io".into(), 150)), (3, ("io".into(), 50))]);
+        let threads =
+            BTreeMap::from([(1, ("main".into(), 110)), (2, ("io".into(), 150)), (3, ("io".into(), 50))]);
         let after = Snapshot { ticks: 350, threads };
         let usage = after.since(&before, Duration::from_secs(10));
         assert_eq!((usage.cores, usage.busiest), (0.25, 0.15));

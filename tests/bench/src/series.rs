@@ -94,7 +94,10 @@ mod tests {
     #[test]
     fn quantiles() {
         let mut values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        assert_eq!([0.5, 0.95, 0.99, 1.0].map(|share| quantile(&mut values, share)), [50.0, 95.0, 99.0, 100.0]);
+        assert_eq!(
+            [0.5, 0.95, 0.99, 1.0].map(|share| quantile(&mut values, share)),
+            [50.0, 95.0, 99.0, 100.0]
+        );
         assert_eq!((quantile(&mut [], 0.5), mean(&[]), mean(&[1.0, 2.0])), (0.0, 0.0, 1.5));
     }
 }

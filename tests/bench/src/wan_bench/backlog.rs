@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use media::{Arrival, Output, Segmenter, SegmenterConfig, VIDEO_TIMESCALE, VideoCodec, VideoFrame, VideoTrack};
+use media::{
+    Arrival, Output, Segmenter, SegmenterConfig, VIDEO_TIMESCALE, VideoCodec, VideoFrame, VideoTrack,
+};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use site_agent::archive::{self, Archive, Change};
@@ -68,8 +70,7 @@ fn record_run(
     let ledger = LedgerId { origin: archive::new_origin(), stream: StreamId::new("gone", "main")? };
     archive.submit_blocking(Change::Open { ledger: ledger.clone(), site: site.clone(), opened: began })?;
     let seconds = |seconds| Duration::from_secs(seconds);
-    let config =
-        SegmenterConfig { segment: seconds(10), fragment: seconds(1), first_segment: seconds(10) };
+    let config = SegmenterConfig { segment: seconds(10), fragment: seconds(1), first_segment: seconds(10) };
     let mut segmenter = Segmenter::new(ledger.clone(), config, 0);
     let mut outputs = segmenter.connected(track(), None);
     let mut file = Vec::new();

@@ -25,13 +25,13 @@ pub(crate) const LOSSES: [f64; 4] = [0.0, 0.1, 1.0, 5.0];
 pub(crate) fn matrix() -> Vec<Case> {
     let lines = [5, 100, 500].into_iter().flat_map(|mbit| [20, 100, 200].map(|rtt_ms| (rtt_ms, mbit)));
     let lines = lines.chain([(600, 50)]);
-    lines
-        .flat_map(|(rtt_ms, mbit)| LOSSES.map(|loss_percent| Case { rtt_ms, loss_percent, mbit }))
-        .collect()
+    lines.flat_map(|(rtt_ms, mbit)| LOSSES.map(|loss_percent| Case { rtt_ms, loss_percent, mbit })).collect()
 }
 
 /// Who sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
     /// An agent with a backlog, and cameras that are recorded meanwhile.
@@ -52,7 +52,7 @@ impl Contender {
         [Self::Ours, Self::RsyncCubic, Self::RsyncBbr, Self::RcloneCubic, Self::RcloneBbr];
 
     /// As people call it.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ours => "Holdfast",
             Self::RsyncCubic => "rsync, CUBIC",

@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn what_ss_says() {
-        let line = "ESTAB 0 36864 198.19.0.1:40000 198.19.0.2:2222 bbr wscale:9,9 rto:300 rtt:100.3/0.1 cwnd:10";
+        let line =
+            "ESTAB 0 36864 198.19.0.1:40000 198.19.0.2:2222 bbr wscale:9,9 rto:300 rtt:100.3/0.1 cwnd:10";
         assert_eq!(congestion_of(line).as_deref(), Some("bbr"));
         assert_eq!(congestion_of(&line.replace("ESTAB", "SYN-SENT")), None);
         assert_eq!(congestion_of(""), None);

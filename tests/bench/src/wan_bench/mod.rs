@@ -81,7 +81,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let due = bench.due(&cases)?;
     let mut failed = Vec::new();
     if !due.is_empty() {
-        let scratch = tempfile::Builder::new().prefix("holdfast-bench-").tempdir().context("make a folder")?;
+        let scratch =
+            tempfile::Builder::new().prefix("holdfast-bench-").tempdir().context("make a folder")?;
         let parts = Parts::make(scratch.path(), args, &due)?;
         for (case, contender) in &due {
             if let Err(error) = bench.measure(&parts, *case, *contender) {
@@ -166,9 +167,8 @@ impl<'a> Bench<'a> {
     }
 
     fn is_done(&self, case: &Case, contender: Contender, records: &[Record]) -> bool {
-        let same = |record: &&Record| {
-            contender != Contender::Ours || record.congestion == self.args.congestion()
-        };
+        let same =
+            |record: &&Record| contender != Contender::Ours || record.congestion == self.args.congestion();
         let of_case = |record: &&Record| record.case == *case && record.contender == contender;
         records.iter().filter(of_case).filter(same).any(|record| record.void.is_none())
     }

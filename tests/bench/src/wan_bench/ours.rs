@@ -96,8 +96,7 @@ impl Installation {
         };
         let scratch = self.scratch()?;
         let daemons = self.start_daemons(line, archive, scratch.path())?;
-        let running =
-            [("hub", daemons.hub.id()), ("agent", daemons.agent.id()), ("cameras", cameras.id())];
+        let running = [("hub", daemons.hub.id()), ("agent", daemons.agent.id()), ("cameras", cameras.id())];
         let watched = watch(line, times, &running, || daemons.durable_bytes())?;
         let uplink = daemons.uplink()?;
         Ok(Seen { watched, idle_lag, lag: lag(&uplink)?, uplink })
@@ -129,8 +128,7 @@ impl Installation {
         settings = vec![format!("HOLDFAST__ARCHIVE__DIR={}", archive.display())];
         settings.extend(self.congestion.iter().map(|name| format!("HOLDFAST__UPLINK__CONGESTION={name}")));
         let command = with_settings(&settings, programs::daemon("site-agent", &self.site_config)?);
-        let mut agent =
-            Process::start("site-agent", &command, Some(&line::name(&line.site)), &log("agent"))?;
+        let mut agent = Process::start("site-agent", &command, Some(&line::name(&line.site)), &log("agent"))?;
         agent.await_line("serving HTTP", START)?;
         let open = |address: &str, dir: &Path| {
             Client::open(&format!("http://{address}"), &dir.join("http-token"), SILENCE)

@@ -83,7 +83,8 @@ impl Ssh {
             ("--sftp-known-hosts-file", &hosts),
         ];
         let mut command = vec!["rclone".to_owned(), "copy".to_owned(), from, to];
-        command.extend(options.iter().flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()]));
+        command
+            .extend(options.iter().flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()]));
         command.push("--sftp-disable-hashcheck".to_owned());
         command
     }
@@ -96,7 +97,8 @@ impl Ssh {
         times: &Times,
         files: &Path,
     ) -> anyhow::Result<Watched> {
-        let target = tempfile::Builder::new().prefix("copy-").tempdir_in(&self.dir).context("make a folder")?;
+        let target =
+            tempfile::Builder::new().prefix("copy-").tempdir_in(&self.dir).context("make a folder")?;
         let (command, tcp) = match contender {
             Contender::RsyncCubic => (self.rsync(files, target.path()), "cubic"),
             Contender::RsyncBbr => (self.rsync(files, target.path()), "bbr"),

@@ -115,7 +115,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_good_peer_is_equalled_and_a_bad_one_beaten() {
-        let beside = |ours, peer| problems(&[record(Contender::Ours, ours), record(Contender::RsyncBbr, peer)]).len();
+        let beside =
+            |ours, peer| problems(&[record(Contender::Ours, ours), record(Contender::RsyncBbr, peer)]).len();
         assert_eq!([beside(0.93, 0.949), beside(0.93, 0.951)], [0, 1]);
         let case = Case { loss_percent: 5.0, ..CASE };
         let on_five = |ours, peer| {

@@ -117,9 +117,8 @@ impl Account {
 
     fn usage_since(&self, before: &Self, length: Duration) -> BTreeMap<String, Usage> {
         let pairs = self.programs.iter().zip(&before.programs);
-        let mut usage: BTreeMap<_, _> = pairs
-            .map(|((name, after), (_, before))| (name.clone(), after.since(before, length)))
-            .collect();
+        let mut usage: BTreeMap<_, _> =
+            pairs.map(|((name, after), (_, before))| (name.clone(), after.since(before, length))).collect();
         let cores = |after: &WayReport, before: &WayReport| {
             (after.cpu_ms - before.cpu_ms) as f64 / 1000.0 / length.as_secs_f64()
         };
