@@ -161,8 +161,8 @@ mod tests {
     #[test]
     fn niced_work_gives_way() {
         let before = MachineTicks::parse("cpu  100 0 0 0 0 0 0 0 0 0\ncpu0 1 2 3");
-        let after = MachineTicks::parse("cpu  150 600 40 300 0 5 5 0 0 0\n");
-        assert_eq!(after.busy_since(&before), 0.1);
+        let after = MachineTicks::parse("cpu  150 600 190 150 0 5 5 0 0 0\n");
+        assert_eq!(after.busy_since(&before), 0.25);
     }
 
     #[test]
