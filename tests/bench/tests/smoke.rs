@@ -25,17 +25,15 @@ fn a_line_is_measured_and_reported() {
     let summary: Value = serde_json::from_str(said.lines().last().unwrap_or_default())
         .unwrap_or_else(|_| panic!("no summary; it said:\n{errors}"));
     assert_eq!(summary["failed"], serde_json::json!([]), "{errors}");
-    for share in ["ours_share", "rsync_cubic_share"] {
-        let share =
-            summary[share].as_f64().unwrap_or_else(|| panic!("{share} is missing: {summary}\n{errors}"));
-        assert!((0.3..1.1).contains(&share), "{summary}\n{errors}");
-    }
-    assert!(summary["live_lag_ms"]["count"].as_u64().unwrap() > 0, "{summary}");
-    assert!(summary["ours_queue_ms"].as_f64().unwrap() <= 101.0, "{summary}");
-
     let records = std::fs::read_to_string(&results).unwrap();
     let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(records.len(), 2);
+    // Also of what is void: a busy machine may make it so.
+    for record in &records {
+        assert!((0.3..1.1).contains(&record["share"].as_f64().unwrap()), "{record}");
+        assert!(record["queue_ms"]["max"].as_f64().unwrap() <= 101.0, "{record}");
+    }
+    assert!(records[0]["live_lag_ms"]["count"].as_u64().unwrap() > 0, "{}", records[0]);
     assert!(records.iter().all(|record| record["uplink"]["packets"].as_u64().unwrap() > 1000), "{records:?}");
     assert!(records[0]["cpu"]["agent"]["cores"].as_f64().unwrap() > 0.0, "{records:?}");
 

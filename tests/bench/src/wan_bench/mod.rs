@@ -7,6 +7,7 @@ mod line;
 mod ours;
 mod peers;
 pub(crate) mod record;
+mod summary;
 pub(crate) mod verdict;
 mod watch;
 
@@ -14,7 +15,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde_json::{Map, Value, json};
 use wire::SiteId;
 
 use crate::default_results;
@@ -25,6 +25,7 @@ use line::Line;
 use ours::Installation;
 use peers::Ssh;
 use record::{Circumstances, Record};
+use summary::{Summary, say};
 use verdict::{judge, newest};
 
 /// Where results go, below the build's folder.
@@ -213,7 +214,8 @@ impl<'a> Bench<'a> {
         }
         let ok = held == cases.len() && failed.is_empty() && self.measured_counts(cases, &records);
         if self.args.json {
-            println!("{}", self.summary(cases, &records, held, failed));
+            let summary = Summary { cases, records: &records, held, failed, file: self.results.file() };
+            println!("{}", summary.json());
         }
         Ok(ok)
     }
@@ -222,56 +224,4 @@ impl<'a> Bench<'a> {
     fn measured_counts(&self, cases: &[Case], records: &[Record]) -> bool {
         cases.iter().all(|case| self.args.contenders().iter().all(|who| self.is_done(case, *who, records)))
     }
-
-    fn summary(&self, cases: &[Case], records: &[Record], held: usize, failed: &[String]) -> Value {
-        let mut summary = Map::new();
-        if let [case] = cases {
-            for record in newest(case, records) {
-                add_figures(&mut summary, record);
-            }
-            summary.insert("problems".into(), json!(judge(case, records).problems));
-        }
-        summary.insert("cases".into(), json!(cases.len()));
-        summary.insert("held".into(), json!(held));
-        summary.insert("failed".into(), json!(failed));
-        summary.insert("results".into(), json!(self.results.file()));
-        Value::Object(summary)
-    }
-}
-
-fn add_figures(summary: &mut Map<String, Value>, record: &Record) {
-    let mut put = |key: &str, value: Value| {
-        summary.insert(format!("{}_{key}", record.contender.key()), value);
-    };
-    put("share", rounded(record.share));
-    put("queue_ms", rounded(record.queue_ms.mean));
-    put("cold_share", rounded(record.cold_share));
-    put("cpu_bound", json!(record.cpu_bound));
-    if record.contender == Contender::Ours {
-        summary.insert("congestion".into(), json!(record.congestion));
-        summary.insert("live_lag_added_ms_p99".into(), json!(record.live_lag_added_ms_p99()));
-        summary.insert("live_lag_idle_ms".into(), json!(record.live_lag_idle_ms));
-        summary.insert("live_lag_ms".into(), json!(record.live_lag_ms));
-    }
-}
-
-fn rounded(value: f64) -> Value {
-    json!((value * 10_000.0).round() / 10_000.0)
-}
-
-fn say(record: &Record) {
-    let cpu: Vec<_> = record.cpu.iter().map(|(name, usage)| format!("{name} {:.2}", usage.cores)).collect();
-    let lag = record.live_lag_added_ms_p99().map(|added| format!(", live lag +{added} ms"));
-    eprintln!(
-        "  {:.1} % of the link ({:.1} % cold), queue {:.1} ms (95 %: {:.1}){}; cores: {}, machine {:.0} % busy{}{}",
-        100.0 * record.share,
-        100.0 * record.cold_share,
-        record.queue_ms.mean,
-        record.queue_ms.p95,
-        lag.unwrap_or_default(),
-        cpu.join(", "),
-        100.0 * record.machine_busy,
-        if record.cpu_bound { ", processor-bound" } else { "" },
-        record.void.as_ref().map(|why| format!(", VOID: {why}")).unwrap_or_default(),
-    );
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wan::WayReport;
 
 use super::case::{Case, Contender, Times};
 use super::ours::{Lag, Seen};
@@ -49,7 +50,7 @@ pub(crate) struct Record {
     pub(crate) cpu_bound: bool,
     /// Why it does not count.
     pub(crate) void: Option<String>,
-    pub(crate) uplink: wan_report::WayFigures,
+    pub(crate) uplink: Uplink,
     /// What the agent said of its link.
     pub(crate) agent: Value,
 }
@@ -63,32 +64,26 @@ pub(crate) struct Queue {
     pub(crate) max: f64,
 }
 
-/// What of the line's own report is kept.
-pub(crate) mod wan_report {
-    use serde::{Deserialize, Serialize};
-    use wan::WayReport;
+/// What of the line's own report is kept; of the uplink, from its laying.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Uplink {
+    pub(crate) packets: u64,
+    pub(crate) lost: u64,
+    pub(crate) overflowed: u64,
+    pub(crate) unread: u64,
+    pub(crate) late_us_p99: u64,
+    pub(crate) late_us_max: u64,
+}
 
-    /// Of the uplink, from its laying.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-    pub(crate) struct WayFigures {
-        pub(crate) packets: u64,
-        pub(crate) lost: u64,
-        pub(crate) overflowed: u64,
-        pub(crate) unread: u64,
-        pub(crate) late_us_p99: u64,
-        pub(crate) late_us_max: u64,
-    }
-
-    impl From<&WayReport> for WayFigures {
-        fn from(report: &WayReport) -> Self {
-            Self {
-                packets: report.packets_in,
-                lost: report.dropped.loss,
-                overflowed: report.dropped.queue,
-                unread: report.unread,
-                late_us_p99: report.late_us_p99,
-                late_us_max: report.late_us_max,
-            }
+impl From<&WayReport> for Uplink {
+    fn from(report: &WayReport) -> Self {
+        Self {
+            packets: report.packets_in,
+            lost: report.dropped.loss,
+            overflowed: report.dropped.queue,
+            unread: report.unread,
+            late_us_p99: report.late_us_p99,
+            late_us_max: report.late_us_max,
         }
     }
 }

@@ -80,7 +80,7 @@ pub(crate) mod tests {
             "machine": crate::results::Machine::default(), "queue_limit_ms": 100, "steady_s": 10.0, "share": share,
             "cold_share": share, "cold_s": 14.0, "sent_share": 1.0, "cpu": {}, "machine_busy": 0.5, "cpu_bound": false,
             "queue_ms": {"mean": 10.0, "p50": 9.0, "p95": 20.0, "max": 30.0}, "void": null, "agent": null,
-            "uplink": crate::wan_bench::record::wan_report::WayFigures::default(),
+            "uplink": crate::wan_bench::record::Uplink::default(),
             "live_lag_idle_ms": Lag { p99: 1100, ..Lag::default() }, "live_lag_ms": Lag { p99: 1200, ..Lag::default() },
         });
         serde_json::from_value(figures).unwrap()
