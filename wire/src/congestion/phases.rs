@@ -61,6 +61,8 @@ const DOUBT: f64 = 0.060;
 const LOSS_NOTED: f64 = 0.02;
 /// Below this share of the best rate known, a drain also has to tell whether we are alone.
 const DISPUTED: f64 = 0.6;
+/// What at least remains of the best rate known when a drain on a disputed path finds us alone.
+const GIVEN_UP: f64 = 0.5;
 /// Samples without which nothing is said about a queue: of a round, and of a drain.
 const SAMPLES: (u32, u32) = (8, 4);
 
@@ -169,8 +171,9 @@ impl Model {
         let burst = 4.0 * self.packet / self.rates.recent(3).max(self.packet);
         let near = self.min_rtt.get() + self.tolerance() / 2.0 + self.least();
         if disputed && seen.mean() <= near + burst {
-            // Nobody else fills the path, so this is all there is.
-            self.capacity = self.rates.max();
+            // Nobody else fills the path, so this is all there is. Not believed at once: BBR empties the
+            // queue for a moment every ten seconds.
+            self.capacity = self.rates.max().max(GIVEN_UP * self.capacity);
             self.on_drained(now);
         } else if !disputed && seen.min <= near + self.tolerance() / 2.0 {
             self.on_drained(now);
