@@ -87,9 +87,11 @@ impl Machine {
     }
 }
 
+/// Of the checkout this was built from, wherever it is called.
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok()?;
+        let checkout = ["-C", env!("CARGO_MANIFEST_DIR")];
+        let output = Command::new("git").args(checkout).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
