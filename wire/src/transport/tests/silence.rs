@@ -8,7 +8,7 @@ use super::*;
 /// The outage that the product promises to recover from within a second.
 const OUTAGE: Duration = Duration::from_secs(10);
 /// One after which quinn's own next probe is 2 s away.
-const SHORT_OUTAGE: Duration = Duration::from_secs(4);
+const OUTAGE: Duration = Duration::from_secs(4);
 
 /// What the site has to send.
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ async fn heard_again(work: Work, outage: Duration) -> Duration {
 
 #[tokio::test]
 async fn backlog_flows_again_within_a_second_of_the_heal() {
-    let after = heard_again(Work::Endless, SHORT_OUTAGE).await;
+    let after = heard_again(Work::Endless, OUTAGE).await;
     assert!(after < Duration::from_secs(1), "after {after:?}");
 }
 
