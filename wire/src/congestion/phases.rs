@@ -111,7 +111,8 @@ impl Model {
     fn on_startup_ack(&mut self, now: f64, sign: &Sign) {
         let State::Startup { held, .. } = &mut self.state else { return };
         match *held {
-            None if sign.queued && sign.full => *held = Some(now),
+            // Even if there is too little to send: a queue is a queue.
+            None if sign.queued => *held = Some(now),
             None if sign.full => self.window += sign.batch.bytes,
             None => {}
             // Waiting a little tells a queue from a path that is uneven by itself.

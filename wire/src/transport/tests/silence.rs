@@ -7,8 +7,6 @@ use super::*;
 
 /// The outage that the product promises to recover from within a second.
 const OUTAGE: Duration = Duration::from_secs(10);
-/// One after which quinn's own next probe is 2 s away.
-const OUTAGE: Duration = Duration::from_secs(4);
 
 /// What the site has to send.
 #[derive(Clone, Copy)]
