@@ -19,6 +19,8 @@ pub struct Beat {
     pub number: u64,
     /// The highest epoch the run was told.
     pub epoch: Epoch,
+    /// The last entry of the control log its host has applied; 0 at a host that doesn't follow the log.
+    pub log: u64,
     /// Each camera, always in the same order while the run lasts.
     pub cameras: Vec<CameraBeat>,
 }

@@ -181,6 +181,8 @@ pub enum Command {
     },
     /// The freeze is over.
     Thaw {
+        /// For these sites.
+        sites: BTreeSet<SiteId>,
         /// The person who said so; `None` when the sites came back.
         by: Option<Person>,
     },

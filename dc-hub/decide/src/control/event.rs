@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::why::Why;
+use crate::beat::Arrival;
 use crate::epoch::{Epoch, Round};
+use crate::evidence::Answers;
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
 use crate::standby::Stage;
 
@@ -20,6 +22,8 @@ pub enum Event {
         round: Round,
         /// Where the recorder in question runs.
         holder: HostId,
+        /// What the candidate host saw of the cameras, for voters it can't reach.
+        answers: Option<Box<Answers>>,
     },
     /// Nobody is asked any more.
     RoundClosed {
@@ -95,6 +99,25 @@ pub enum Event {
     CallPerson(Call),
 }
 
+impl Event {
+    /// The site it is about, if it is about one.
+    pub fn site(&self) -> Option<&SiteId> {
+        match self {
+            Self::RoundOpened { site, .. }
+            | Self::RoundClosed { site, .. }
+            | Self::Stage { site, .. }
+            | Self::Authority { site, .. }
+            | Self::Armed { site, .. }
+            | Self::EpochRaised { site, .. }
+            | Self::Assisting { site, .. }
+            | Self::Placed { site, .. }
+            | Self::SiteRevoked(site)
+            | Self::CallPerson(Call::Unprotected { site } | Call::ForeignEpoch { site, .. }) => Some(site),
+            Self::HostRevoked(_) | Self::Deletion { .. } | Self::CallPerson(_) => None,
+        }
+    }
+}
+
 /// Why a round ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Closed {
@@ -102,6 +125,8 @@ pub enum Closed {
     Heard {
         /// Who.
         by: NodeId,
+        /// On which way.
+        arrival: Arrival,
     },
     /// Authority moved.
     Moved,

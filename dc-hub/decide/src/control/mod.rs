@@ -25,5 +25,5 @@ pub use refusal::{Ineligible, Refusal};
 pub use spec::{
     BitsPerSecond, CameraSpec, FailbackPolicy, Hold, HoldId, HostKind, HostSpec, Load, SiteSpec, Tier,
 };
-pub use state::{Host, Node, OpenRound, Site, Stamp, State};
+pub use state::{GivingBack, Host, Node, OpenRound, Site, Stamp, State};
 pub use why::{Ground, Silence, Why};

@@ -28,6 +28,14 @@ impl Load {
     pub fn fits(self, capacity: Self) -> bool {
         self.streams <= capacity.streams && self.rate <= capacity.rate
     }
+
+    /// What is left of `self` beside `other`.
+    pub fn less(self, other: Self) -> Self {
+        Self {
+            streams: self.streams.saturating_sub(other.streams),
+            rate: BitsPerSecond(self.rate.0.saturating_sub(other.rate.0)),
+        }
+    }
 }
 
 impl Add for Load {

@@ -8,7 +8,7 @@ use wire::UnixMicros;
 use super::command::{Person, Plan};
 use super::membership::{Membership, Role};
 use super::spec::{CameraSpec, Hold, HoldId, HostSpec, Load, SiteSpec, full_load};
-use super::why::Why;
+use super::why::{Ground, Why};
 use crate::detector::Quiet;
 use crate::epoch::{Epoch, Generation, Round, Term};
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
@@ -83,14 +83,23 @@ pub struct Site {
     pub plan: Option<Plan>,
     /// A person moved it: only a person gives it back.
     pub pinned: bool,
-    /// The person who asked to give it back, while that goes on.
-    pub failback_by: Option<Person>,
+    /// The giving back, while that goes on.
+    pub giving_back: Option<GivingBack>,
     /// Cameras the standby records beside a recorder that doesn't progress.
     pub assisted: BTreeSet<CameraId>,
     /// Trusted no more.
     pub revoked: bool,
     /// Why it is as it is: the last change of authority, or arming.
     pub why: Option<Box<Why>>,
+}
+
+/// A failback that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivingBack {
+    /// The entry of the log that began it: a standby that has applied it adds no camera.
+    pub index: u64,
+    /// The person who asked, if it was one.
+    pub by: Option<Person>,
 }
 
 /// A round that nobody has closed.
@@ -124,9 +133,20 @@ impl Site {
         full_load(&self.cameras)
     }
 
-    /// The host on which its place is taken: where it stands by, or would.
-    pub fn place(&self) -> Option<&HostId> {
-        self.life.standby().or(self.placement.as_ref())
+    /// Is a place on this host taken for it: because it stands by there, or would?
+    pub fn has_place_on(&self, host: &HostId) -> bool {
+        self.life.standby() == Some(host) || self.placement.as_ref() == Some(host)
+    }
+
+    /// The host that would take over next: it is the one that watches the cameras.
+    pub fn candidate(&self) -> Option<&HostId> {
+        self.placement.as_ref()
+    }
+
+    /// Has this round led to something already?
+    pub fn was_told_of(&self, round: Round) -> bool {
+        let ground = self.why.as_ref().map(|why| &why.ground);
+        matches!(ground, Some(Ground::Silence(silence)) if silence.round == round)
     }
 
     /// Does a standby record with authority?
@@ -198,7 +218,7 @@ impl State {
 
     /// What is taken on a host, but for `without`.
     pub fn taken(&self, host: &HostId, without: &SiteId) -> Load {
-        let there = |(name, site): &(&SiteId, &Site)| *name != without && site.place() == Some(host);
+        let there = |(name, site): &(&SiteId, &Site)| *name != without && site.has_place_on(host);
         self.sites.iter().filter(there).fold(Load::default(), |sum, (_, site)| sum + site.load())
     }
 }

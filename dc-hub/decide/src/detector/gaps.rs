@@ -37,7 +37,7 @@ impl Gaps {
             self.forget_half();
         }
         // Only a gap above the percentile, or enough gaps below it, can move it.
-        if upper_end(bucket) > self.p999 || self.total % 64 == 0 {
+        if upper_end(bucket) > self.p999 || self.total.is_multiple_of(64) {
             self.p999 = self.percentile_999();
         }
     }

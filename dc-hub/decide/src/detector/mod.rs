@@ -55,6 +55,7 @@ struct Last {
     at: Boot,
     origin: OriginId,
     number: u64,
+    log: u64,
     arrival: Arrival,
 }
 
@@ -143,6 +144,11 @@ impl Detector {
         self.last.as_ref().map(|last| last.origin)
     }
 
+    /// How far its host had applied the control log.
+    pub fn log(&self) -> u64 {
+        self.last.as_ref().map_or(0, |last| last.log)
+    }
+
     /// Did a beat come recently enough to say that the recorder lives?
     pub fn is_fresh(&self, now: Boot, timers: &Timers) -> bool {
         self.last_beat().is_some_and(|at| now.since(at) <= timers.fresh)
@@ -161,7 +167,7 @@ impl Detector {
         match now {
             _ if now < first => first,
             _ if now < last => last.min(now + timers.look),
-            _ => now + timers.look,
+            _ => now + 10 * timers.look,
         }
     }
 
@@ -221,13 +227,14 @@ impl Detector {
     fn note(&mut self, now: Boot, arrival: &Arrival, beat: &Beat) {
         match &mut self.last {
             Some(last) if last.arrival == *arrival => {
-                (last.at, last.origin, last.number) = (now, beat.origin, beat.number);
+                (last.at, last.origin, last.number, last.log) = (now, beat.origin, beat.number, beat.log);
             }
             last => {
                 *last = Some(Last {
                     at: now,
                     origin: beat.origin,
                     number: beat.number,
+                    log: beat.log,
                     arrival: arrival.clone(),
                 });
             }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{Applied, Call, Closed, Event, Refusal, Stamp, State, close, go};
 use crate::beat::Bye;
 use crate::control::command::{Person, Plan, Return, TakeOverGround};
-use crate::control::refusal::Ineligible;
 use crate::control::spec::FailbackPolicy;
+use crate::control::state::GivingBack;
 use crate::control::why::{Ground, Why};
 use crate::epoch::Epoch;
 use crate::ids::{CameraId, HostId, SiteId};
@@ -32,7 +32,7 @@ impl State {
         let why = Box::new(Why { index: at.index, term: at.term, stamped: at.time, before, after, ground });
         site.epoch = after;
         site.assisted.clear();
-        site.failback_by = None;
+        site.giving_back = None;
         site.why = Some(why.clone());
         if site.placement.as_ref() == Some(host) {
             // Its place is taken by what stands there now; the next one is found by whoever leads.
@@ -52,10 +52,6 @@ impl State {
     ) -> Applied {
         let site = self.site_ok(name)?;
         self.expect_epoch(site, expected)?;
-        if site.holder() == host {
-            let (host, site, why) = (host.clone(), name.clone(), Ineligible::Holder);
-            return Err(Refusal::NotEligible { host, site, why });
-        }
         let (ground, pinned) = match (ground, &site.plan) {
             (TakeOverGround::Planned, Some(plan)) if !site.is_away() && allows_take_over(plan) => {
                 (Ground::Planned(plan.clone()), false)
@@ -65,7 +61,7 @@ impl State {
                 (Ground::Person { by: by.clone(), reason: reason.clone() }, true)
             }
         };
-        self.eligible(name, host)?;
+        self.eligible_anew(name, host)?;
         let events = self.move_authority(at, name, host, ground)?;
         self.site_mut(name)?.pinned = pinned;
         Ok(events)
@@ -86,11 +82,17 @@ impl State {
         let (Life::Healing { epoch, host } | Life::Failback { epoch, host }) = site.life.clone() else {
             return Err(Refusal::AlreadySo);
         };
-        site.failback_by = None;
+        site.giving_back = None;
         Ok(vec![go(name, site, Life::Standby { epoch, host, mode: Mode::Recording })?])
     }
 
-    pub(super) fn failback(&mut self, name: &SiteId, expected: Epoch, by: Option<&Person>) -> Applied {
+    pub(super) fn failback(
+        &mut self,
+        at: Stamp,
+        name: &SiteId,
+        expected: Epoch,
+        by: Option<&Person>,
+    ) -> Applied {
         self.expect_epoch(self.site_ok(name)?, expected)?;
         let site = self.site_mut(name)?;
         let automatic = matches!(site.spec.failback, FailbackPolicy::Automatic { .. }) && !site.pinned;
@@ -99,7 +101,7 @@ impl State {
         }
         let Some(host) = site.life.authority().cloned() else { return Err(Refusal::AlreadySo) };
         let events = vec![go(name, site, Life::Failback { epoch: site.epoch, host })?];
-        site.failback_by = by.cloned();
+        site.giving_back = Some(GivingBack { index: at.index, by: by.cloned() });
         Ok(events)
     }
 
@@ -121,13 +123,18 @@ impl State {
         let mut events = vec![go(name, site, Life::Home)?];
         events.extend(close(name, site, Closed::Moved));
         let (before, after) = (site.epoch, site.epoch.next());
-        let ground = Ground::Healed { from: from.clone(), by: site.failback_by.take() };
+        let ground =
+            Ground::Healed { from: from.clone(), by: site.giving_back.take().and_then(|giving| giving.by) };
         let why = Box::new(Why { index: at.index, term: at.term, stamped: at.time, before, after, ground });
         site.epoch = after;
         site.pinned = false;
         site.why = Some(why.clone());
-        let host = site.spec.home.clone();
+        let (host, next) = (site.spec.home.clone(), site.placement.is_none());
         events.push(Event::Authority { site: name.clone(), epoch: after, host, why });
+        // Whoever stood by well goes on standing by, if nothing speaks against it.
+        if next && self.eligible(name, &from).is_ok() {
+            events.extend(self.place(name, Some(&from))?);
+        }
         Ok(events)
     }
 
@@ -152,8 +159,10 @@ impl State {
         Ok(vec![Event::CallPerson(Call::ManyDark { sites: self.frozen.clone(), of })])
     }
 
-    pub(super) fn thaw(&mut self) -> Applied {
-        if std::mem::take(&mut self.frozen).is_empty() { Err(Refusal::AlreadySo) } else { Ok(Vec::new()) }
+    pub(super) fn thaw(&mut self, sites: &BTreeSet<SiteId>) -> Applied {
+        let before = self.frozen.len();
+        self.frozen.retain(|site| !sites.contains(site));
+        if self.frozen.len() == before { Err(Refusal::AlreadySo) } else { Ok(Vec::new()) }
     }
 }
 

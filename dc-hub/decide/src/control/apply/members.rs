@@ -123,7 +123,7 @@ impl State {
             return Err(Refusal::AlreadySo);
         }
         if let Some(host) = host {
-            self.eligible(name, host)?;
+            self.eligible_anew(name, host)?;
         }
         self.site_mut(name)?.placement = host.cloned();
         Ok(vec![Event::Placed { site: name.clone(), host: host.cloned() }])
@@ -161,7 +161,7 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         vault: None,
         plan: None,
         pinned: false,
-        failback_by: None,
+        giving_back: None,
         assisted: Default::default(),
         revoked: false,
         why: None,

@@ -15,7 +15,7 @@ use super::state::{Site, Stamp, State};
 use crate::control::spec::{HostKind, Tier};
 use crate::control::{Closed, Role};
 use crate::epoch::Epoch;
-use crate::ids::{HostId, SiteId};
+use crate::ids::{HostId, NodeId, SiteId};
 use crate::mutant::Mutant;
 use crate::standby::{Life, NoSuchEdge, checked_transition};
 
@@ -44,9 +44,9 @@ impl State {
                 self.holds.remove(hold).map(|_| Vec::new()).ok_or(Refusal::AlreadySo)
             }
 
-            Command::Suspect { site, holder, .. } => self.suspect(at, site, holder),
+            Command::Suspect { site, holder, answers } => self.suspect(at, site, holder, answers.as_ref()),
             Command::Silent { site, round, voter, quiet } => self.silent(site, *round, *voter, *quiet),
-            Command::Heard { site, round, voter, .. } => self.heard(site, *round, *voter),
+            Command::Heard { site, round, voter, arrival } => self.heard(site, *round, *voter, arrival),
             Command::Verdict(verdict) => self.verdict(at, verdict),
 
             Command::Declare { site, plan } => self.declare(site, plan.as_ref()),
@@ -55,12 +55,12 @@ impl State {
             }
             Command::Heal { site, expected } => self.heal(site, *expected),
             Command::Relapse { site, expected } => self.relapse(site, *expected),
-            Command::Failback { site, expected, by } => self.failback(site, *expected, by.as_ref()),
+            Command::Failback { site, expected, by } => self.failback(at, site, *expected, by.as_ref()),
             Command::Return(back) => self.give_back(at, back),
             Command::Assist { site, cameras } => self.assist(site, cameras),
 
             Command::Freeze { sites, of } => self.freeze(sites, *of),
-            Command::Thaw { .. } => self.thaw(),
+            Command::Thaw { sites, .. } => self.thaw(sites),
             Command::Recover { seen, salt } => Ok(self.recover(*seen, *salt)),
             Command::SeenEpoch { site, epoch, salt } => self.seen_epoch(site, *epoch, *salt),
             Command::ConfirmDeletion { .. } => self.confirm_deletion(),
@@ -72,21 +72,36 @@ impl State {
         let known = self.site_ok(site)?;
         let machine = self.hosts.get(host).ok_or_else(|| Refusal::NoHost(host.clone()))?;
         let fits = || (self.taken(host, site) + known.load()).fits(machine.spec.capacity);
-        let foreign = |owner: &SiteId| owner != site;
+        match self.unsuitable(site, host).or_else(|| (!fits()).then_some(Ineligible::Full)) {
+            None => Ok(()),
+            Some(why) => Err(Refusal::NotEligible { host: host.clone(), site: site.clone(), why }),
+        }
+    }
+
+    /// Could `host` take over from whoever has authority over `site` now?
+    fn eligible_anew(&self, site: &SiteId, host: &HostId) -> Result<(), Refusal> {
+        if self.site_ok(site)?.holder() == host {
+            let (host, site, why) = (host.clone(), site.clone(), Ineligible::Holder);
+            return Err(Refusal::NotEligible { host, site, why });
+        }
+        self.eligible(site, host)
+    }
+
+    /// What speaks against `host` standing by for `site`, however much room it has.
+    pub fn unsuitable(&self, site: &SiteId, host: &HostId) -> Option<Ineligible> {
+        let (known, machine) = (self.sites.get(site)?, self.hosts.get(host)?);
         let witness =
             |node| self.nodes.get(node).is_some_and(|node| node.role == Role::Witness || node.removed);
-        let why = match &machine.spec.kind {
-            _ if known.spec.tier == Tier::None => Ineligible::TierNone,
-            _ if *host == known.spec.home => Ineligible::Home,
-            _ if machine.revoked => Ineligible::Revoked,
-            HostKind::Site(owner) if foreign(owner) => Ineligible::OtherSite,
-            HostKind::Node(node) if witness(node) => Ineligible::Witness,
+        match &machine.spec.kind {
+            _ if known.spec.tier == Tier::None => Some(Ineligible::TierNone),
+            _ if *host == known.spec.home => Some(Ineligible::Home),
+            _ if machine.revoked => Some(Ineligible::Revoked),
+            HostKind::Site(owner) if owner != site => Some(Ineligible::OtherSite),
+            HostKind::Node(node) if witness(node) => Some(Ineligible::Witness),
             // Where it stands already it stays, though the host is being emptied.
-            _ if machine.spec.draining && known.place() != Some(host) => Ineligible::Draining,
-            _ if !fits() => Ineligible::Full,
-            _ => return Ok(()),
-        };
-        Err(Refusal::NotEligible { host: host.clone(), site: site.clone(), why })
+            _ if machine.spec.draining && !known.has_place_on(host) => Some(Ineligible::Draining),
+            _ => None,
+        }
     }
 
     /// The site, if it is known and not revoked.
@@ -95,6 +110,14 @@ impl State {
             None => Err(Refusal::NoSite(site.clone())),
             Some(known) if known.revoked => Err(Refusal::SiteRevoked(site.clone())),
             Some(known) => Ok(known),
+        }
+    }
+
+    /// A node whose word counts: known, and never removed.
+    fn node_ok(&self, node: NodeId) -> Result<(), Refusal> {
+        match self.nodes.get(&node) {
+            Some(known) if !known.removed => Ok(()),
+            _ => Err(Refusal::NoNode(node)),
         }
     }
 

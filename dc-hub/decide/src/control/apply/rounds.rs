@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Applied, Call, Closed, Event, Mutant, Refusal, Site, Stamp, State, close, go};
+use crate::beat::Arrival;
 use crate::control::command::{Finding, Verdict};
-use crate::control::refusal::Ineligible;
 use crate::control::state::OpenRound;
 use crate::control::why::{Ground, Silence, Why};
 use crate::detector::Quiet;
@@ -14,7 +14,13 @@ use crate::ids::{HostId, NodeId, SiteId};
 use crate::standby::{Life, Mode};
 
 impl State {
-    pub(super) fn suspect(&mut self, at: Stamp, name: &SiteId, holder: &HostId) -> Applied {
+    pub(super) fn suspect(
+        &mut self,
+        at: Stamp,
+        name: &SiteId,
+        holder: &HostId,
+        answers: Option<&Answers>,
+    ) -> Applied {
         let site = self.site_mut(name)?;
         if site.holder() != holder {
             let holder_now = site.holder().clone();
@@ -34,14 +40,13 @@ impl State {
         if site.life == Life::Home {
             events.push(go(name, site, Life::Suspect)?);
         }
-        events.push(Event::RoundOpened { site: name.clone(), round, holder: asked });
+        let answers = answers.cloned().map(Box::new);
+        events.push(Event::RoundOpened { site: name.clone(), round, holder: asked, answers });
         Ok(events)
     }
 
     pub(super) fn silent(&mut self, name: &SiteId, round: Round, voter: NodeId, quiet: Quiet) -> Applied {
-        if self.nodes.get(&voter).is_none_or(|node| node.removed) {
-            return Err(Refusal::NoNode(voter));
-        }
+        self.node_ok(voter)?;
         let any_round = self.rules.enabled(Mutant::StaleRound);
         let site = self.site_mut(name)?;
         let open = site.round.as_mut().filter(|open| open.round == round || any_round);
@@ -52,13 +57,15 @@ impl State {
         Ok(Vec::new())
     }
 
-    pub(super) fn heard(&mut self, name: &SiteId, round: Round, voter: NodeId) -> Applied {
+    pub(super) fn heard(&mut self, name: &SiteId, round: Round, voter: NodeId, arrival: &Arrival) -> Applied {
+        self.node_ok(voter)?;
         let ignored = self.rules.enabled(Mutant::HealRace);
         let site = self.site_mut(name)?;
         if ignored || site.round.as_ref().is_none_or(|open| open.round != round) {
             return Err(Refusal::NoRound(round));
         }
-        let mut events: Vec<Event> = close(name, site, Closed::Heard { by: voter }).into_iter().collect();
+        let closed = Closed::Heard { by: voter, arrival: arrival.clone() };
+        let mut events: Vec<Event> = close(name, site, closed).into_iter().collect();
         // Authority never left home: there is nothing to give back. Anywhere else the life goes on as it was:
         // it was the standby's recorder that was asked about.
         if site.life == Life::Suspect || site.is_armed() {
@@ -118,14 +125,7 @@ impl State {
             return Err(Refusal::NoAnswers(name.clone()));
         }
         let host = &answers.host;
-        if silence.holder == *host {
-            return Err(Refusal::NotEligible {
-                host: host.clone(),
-                site: name.clone(),
-                why: Ineligible::Holder,
-            });
-        }
-        self.eligible(name, host)?;
+        self.eligible_anew(name, host)?;
         let ground = Ground::Silence(Silence { answers: Some(answers.clone()), ..silence });
         self.move_authority(at, name, host, ground)
     }
@@ -136,8 +136,10 @@ impl State {
         if self.frozen.contains(name) {
             return Err(Refusal::Frozen(name.clone()));
         }
-        if let Some(host) = host {
-            self.eligible(name, host)?;
+        match host {
+            Some(host) => self.eligible(name, host)?,
+            None if self.site_ok(name)?.was_told_of(silence.round) => return Err(Refusal::AlreadySo),
+            None => {}
         }
         let site = self.site_mut(name)?;
         let epoch = site.epoch;
