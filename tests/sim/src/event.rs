@@ -3,13 +3,21 @@
 //! An event for a process names the `life` it was meant for: what was under way for a process that died is
 //! dropped.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use decide::Epoch;
+use decide::control::Command;
+use decide::evidence::Answers;
 use wire::{LedgerId, SegmentNumber, proto};
 
 use crate::conn::{ConnIx, End};
+use crate::control::HubIx;
+use crate::control::beats::BeatMessage;
 use crate::model::disk::Sync;
-use crate::node::NodeIx;
+use crate::node::{NodeIx, SiteIx};
 use crate::place::PlaceIx;
+use crate::time::Time;
 use crate::vault::{Assembly, VaultIx};
 
 /// A part on its way to a vault.
@@ -73,4 +81,48 @@ pub enum Event {
     Index { vault: VaultIx, life: u32 },
     /// A segment put together is durable as a file.
     Assembled { vault: VaultIx, life: u32, assembly: Box<Assembly> },
+    /// A place tells every voter how it is.
+    Beat { place: PlaceIx, life: u32 },
+    /// A voter hears it.
+    BeatArrives { hub: HubIx, message: Arc<BeatMessage> },
+    /// A place is told the epoch in force.
+    EpochTold { place: PlaceIx, life: u32, epoch: Epoch, holds: bool },
+    /// A candidate host asks a site's cameras.
+    Probe { hub: HubIx, life: u32, site: SiteIx },
+    /// The answers are in.
+    ProbeDone { hub: HubIx, life: u32, site: SiteIx, reached: bool },
+    /// A voter hears what a candidate host sees.
+    AnswersArrive { hub: HubIx, answers: Arc<Answers> },
+    /// A runner may take its next step.
+    Step { hub: HubIx, life: u32, site: SiteIx },
+    /// A hub node's core wants to be woken.
+    Wake { hub: HubIx, life: u32 },
+    /// A hint for the leader arrives.
+    Hint { to: HubIx, from: HubIx, hint: Box<decide::quorum::Hint> },
+    /// A proposal arrives at the leader.
+    Proposed { proposal: Box<(HubIx, Command)> },
+    /// A proposal turns up once more.
+    ProposedAgain { command: Box<Command> },
+    /// Somebody does not wait for the outcome of a round.
+    Hasty { site: SiteIx },
+    /// A majority has the leader's oldest proposal.
+    Commitment { term: u64 },
+    /// Committed entries arrive at a node.
+    Apply { hub: HubIx, life: u32, end: usize },
+    /// An election.
+    Elect,
+    /// A node learns that another leads.
+    Depose { hub: HubIx, term: u64 },
+    /// A leader may notice that it reaches no majority.
+    QuorumLost { hub: HubIx },
+    /// Both sets of voters have agreed: the new one holds alone.
+    LeaveJoint,
+    /// A host acts with authority.
+    Effect { node: NodeIx, life: u32, site: SiteIx },
+    /// What it did comes to the gate.
+    EffectArrives { node: NodeIx, site: SiteIx, epoch: Epoch },
+    /// Cameras end the sessions of a frozen recorder.
+    CamerasGiveUp { node: NodeIx, life: u32 },
+    /// A dead recorder has to be taken over by now.
+    TakeoverDue { site: SiteIx, died: Time },
 }

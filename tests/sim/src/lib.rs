@@ -8,6 +8,7 @@
 pub mod chance;
 pub mod conn;
 pub mod content;
+pub mod control;
 #[allow(missing_docs)] // fields of variants say what they are
 pub mod event;
 pub mod fault;
@@ -25,4 +26,5 @@ pub mod stage;
 pub mod time;
 pub mod trace;
 pub mod vault;
+pub mod watched;
 pub mod world;

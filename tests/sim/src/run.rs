@@ -24,14 +24,19 @@ pub struct Outcome {
     pub simulated: Duration,
     /// How many events it had.
     pub events: u64,
+    /// How long take-overs took that nothing stood in the way of.
+    pub takeovers: Vec<Duration>,
+    /// How often authority left home.
+    pub activations: u64,
     /// The timeline, if it was asked for.
     pub trace: Vec<String>,
 }
 
 /// Runs one seed.
 pub fn one(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
-    let params = Params::of(seed);
+    let mut params = Params::of(seed);
     let plan = plan::of(&params);
+    params.clean_beats = plan::has_clean_beats(&plan);
     let mut world = World::new(params, plan, mutant, trace);
     world.run();
     Outcome {
@@ -40,6 +45,8 @@ pub fn one(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
         reach: world.stage.reach.clone(),
         simulated: world.stage.now.since(crate::time::Time::ZERO),
         events: world.stage.queue.scheduled(),
+        takeovers: world.watched.takeovers.clone(),
+        activations: world.watched.activations,
         trace: world.stage.trace.lines().to_vec(),
     }
 }
@@ -57,6 +64,10 @@ pub struct Summary {
     pub simulated: Duration,
     /// How many events they had.
     pub events: u64,
+    /// How long take-overs took that nothing stood in the way of.
+    pub takeovers: Vec<Duration>,
+    /// How often authority left home.
+    pub activations: u64,
 }
 
 impl Summary {
@@ -75,6 +86,8 @@ impl Summary {
         self.reach.add(&outcome.reach);
         self.simulated += outcome.simulated;
         self.events += outcome.events;
+        self.takeovers.extend(&outcome.takeovers);
+        self.activations += outcome.activations;
     }
 }
 

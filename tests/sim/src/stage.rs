@@ -27,6 +27,8 @@ pub struct Chances {
     pub record: Chance,
     /// Hub nodes.
     pub hub: Chance,
+    /// The control log.
+    pub log: Chance,
 }
 
 /// The stage.

@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use decide::enforcer::Gate;
+use decide::{NodeId, Rules};
 use wire::VaultId;
 use wire::proto::GapCause;
 
 use crate::chance::Chance;
 use crate::conn::End;
+use crate::control::log::{ControlLog, Entry};
+use crate::control::node::HubNode;
+use crate::control::{HubIx, Names, setup};
 use crate::event::Event;
 use crate::fault::{Planned, text};
 use crate::invariants::recording::Slack;
@@ -27,6 +32,10 @@ use crate::stage::{Chances, Stage};
 use crate::time::{Time, ms};
 use crate::trace::Trace;
 use crate::vault::{Vault, VaultIx};
+use crate::watched::Watched;
+
+/// How long a camera keeps a session that nobody reads.
+const CAMERA_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A run.
 #[derive(Debug)]
@@ -41,6 +50,20 @@ pub struct World {
     pub vaults: Vec<Vault>,
     /// What goes wrong.
     pub plan: Vec<Planned>,
+    /// Hub nodes.
+    pub hubs: Vec<HubNode>,
+    /// The control log.
+    pub log: ControlLog,
+    /// Nodes that vote or voted.
+    pub voted: BTreeSet<NodeId>,
+    /// Names for the cores.
+    pub names: Names,
+    /// The gate at the hub's edge, for each site.
+    pub gates: Vec<Gate>,
+    /// What an outsider sees of decisions.
+    pub watched: Watched,
+    /// When a fault last began or ended.
+    pub disturbed_at: Time,
     /// Faults of the plan that last at present.
     pub active: BTreeSet<usize>,
     /// When recording was over.
@@ -72,6 +95,7 @@ impl World {
                 disk: Chance::of(seed, "disks"),
                 record: Chance::of(seed, "recorders"),
                 hub: Chance::of(seed, "hub"),
+                log: Chance::of(seed, "log"),
             },
             oracle: Oracle::default(),
             reach: Reach::default(),
@@ -84,6 +108,7 @@ impl World {
         let sites = site_ixs.clone().map(|_| Site {
             cameras: (0..params.cameras).map(|_| Camera::new(params.camera_sessions)).collect(),
             downs: vec![0; params.cameras],
+            refused: vec![Vec::new(); params.cameras],
         });
         let places = site_ixs.clone().map(|site| Place {
             site,
@@ -106,22 +131,68 @@ impl World {
         stage.queue.put(Time::ZERO + stage.params.faulty, Event::Quiet);
         let end = Time::ZERO + stage.params.length();
         stage.queue.put(end - stage.params.still, Event::Still);
-        stage.queue.put(end, Event::Finish);
+        let params = &stage.params;
+        let names = Names::new(params.sites, params.hubs, params.cameras);
+        let rules = mutant.and_then(Mutant::rule).map_or_else(Rules::default, Rules::without);
+        let hub = |_| HubNode {
+            state: decide::control::State::default().with_rules(rules),
+            applied: 0,
+            told_of: 0,
+            reign: None,
+            core: None,
+            wake: Time::NEVER,
+            runners: Vec::new(),
+            probers: Vec::new(),
+            probing: Vec::new(),
+        };
+        let hubs = (0..params.hubs).map(hub).collect();
+        let gates = (0..params.sites).map(|_| Gate::with_rules(rules)).collect();
+        let watched = Watched { accepted: vec![None; params.sites], ..Watched::default() };
         let mut world = Self {
             stage,
             sites,
             places,
             vaults,
             plan,
+            hubs,
+            log: ControlLog::default(),
+            voted: BTreeSet::new(),
+            names,
+            gates,
+            watched,
+            disturbed_at: Time::ZERO,
             active: BTreeSet::new(),
             stopped_at: Time::NEVER,
             done: false,
         };
+        let params = world.stage.params.clone();
+        world.stage.tell(|| format!("{params:?}"));
+        world.begin_log();
         for node in 0..machines {
             world.stage.nodes[node].up = false;
             world.start_process(NodeIx::at(node));
         }
+        for hub in world.hub_ixs() {
+            let end = world.log.entries.len();
+            world.apply_log(hub, end);
+        }
         world
+    }
+
+    /// The log as it is when the run begins: applied everywhere, and led by the first node.
+    fn begin_log(&mut self) {
+        let commands = setup::commands(&self.stage.params, &self.names);
+        self.log.term = 1;
+        self.log.leader = Some(HubIx(0));
+        let time = self.stage.nodes[0].clock.wall(Time::ZERO);
+        for command in commands {
+            if let decide::control::Command::Membership(membership) = &command {
+                self.log.membership = membership.clone();
+                self.voted = membership.voters();
+            }
+            self.log.entries.push(Entry { term: 1, time, command: Some(command) });
+        }
+        self.log.entries.push(Entry { term: 1, time, command: None });
     }
 
     /// Lets everything happen, up to the end or the first broken rule.
@@ -154,7 +225,20 @@ impl World {
             | Event::Synced { place: ix, life, .. }
             | Event::Commit { place: ix, life }
             | Event::Dial { place: ix, life }
+            | Event::Beat { place: ix, life }
+            | Event::EpochTold { place: ix, life, .. }
             | Event::Connected { place: ix, life, .. } => Some((place(ix), Some(*life))),
+            Event::Probe { hub, life, .. }
+            | Event::ProbeDone { hub, life, .. }
+            | Event::Step { hub, life, .. }
+            | Event::Wake { hub, life }
+            | Event::Apply { hub, life, .. } => Some((self.hub_node(*hub), Some(*life))),
+            Event::BeatArrives { hub, .. }
+            | Event::AnswersArrive { hub, .. }
+            | Event::Hint { to: hub, .. }
+            | Event::Depose { hub, .. }
+            | Event::QuorumLost { hub } => Some((self.hub_node(*hub), None)),
+            Event::Effect { node, life, .. } => Some((*node, Some(*life))),
             Event::Journal { vault: ix, life }
             | Event::Index { vault: ix, life }
             | Event::Assembled { vault: ix, life, .. } => Some((vault(ix), Some(*life))),
@@ -169,7 +253,16 @@ impl World {
             | Event::Quiet
             | Event::Still
             | Event::Finish
-            | Event::Start(_) => None,
+            | Event::Start(_)
+            | Event::Proposed { .. }
+            | Event::ProposedAgain { .. }
+            | Event::Hasty { .. }
+            | Event::Commitment { .. }
+            | Event::Elect
+            | Event::LeaveJoint
+            | Event::EffectArrives { .. }
+            | Event::CamerasGiveUp { .. }
+            | Event::TakeoverDue { .. } => None,
         }
     }
 
@@ -219,6 +312,30 @@ impl World {
                     }
                 }
             }
+            Event::Beat { place, .. } => self.beat(place),
+            Event::BeatArrives { hub, message } => self.beat_arrives(hub, &message),
+            Event::EpochTold { place, epoch, holds, .. } => self.epoch_told(place, epoch, holds),
+            Event::Probe { hub, site, .. } => self.probe(hub, site),
+            Event::ProbeDone { hub, site, reached, .. } => self.probe_done(hub, site, reached),
+            Event::AnswersArrive { hub, answers } => self.answers_arrive(hub, &answers),
+            Event::Step { hub, site, .. } => self.next_camera(hub, site),
+            Event::Wake { hub, .. } => self.woken(hub),
+            Event::Hint { to, from, hint } => {
+                self.with_core(to, |core, now, _| core.handle_hint(now, from.id(), &hint));
+            }
+            Event::Proposed { proposal } => self.proposed(proposal.0, proposal.1),
+            Event::ProposedAgain { command } => self.propose_by_hand(*command),
+            Event::Hasty { site } => self.hasty_verdict(site),
+            Event::Commitment { term } => self.commitment(term),
+            Event::Apply { hub, end, .. } => self.apply_log(hub, end),
+            Event::Elect => self.elect(false),
+            Event::Depose { hub, term } => self.deposed(hub, term),
+            Event::QuorumLost { hub } => self.quorum_lost(hub),
+            Event::LeaveJoint => self.leave_joint(),
+            Event::Effect { node, site, .. } => self.effect(node, site),
+            Event::EffectArrives { node, site, epoch } => self.effect_arrives(node, site, epoch),
+            Event::CamerasGiveUp { node, life } => self.cameras_give_up(node, life),
+            Event::TakeoverDue { site, died } => self.takeover_due(site, died),
             Event::Journal { vault, .. } => self.journal_synced(vault),
             Event::Index { vault, .. } => self.index_synced(vault),
             Event::Assembled { vault, assembly, .. } => self.assembled(vault, *assembly),
@@ -238,9 +355,18 @@ impl World {
         let name = machine.name.clone();
         self.stage.tell(|| format!("{name} starts"));
         let cameras: Vec<usize> = (0..self.stage.params.cameras).collect();
-        if node.index() < self.stage.params.sites {
-            self.start_run(PlaceIx(u16::from(node.0)), &cameras);
+        for index in 0..self.places.len() {
+            if self.places[index].node == node {
+                let home = self.places[index].site.node() == node;
+                let cameras = if home { cameras.as_slice() } else { &[] };
+                self.start_run(PlaceIx(u16::try_from(index).unwrap_or(u16::MAX)), cameras);
+            }
         }
+        if let Some(hub) = self.hub_of(node) {
+            self.start_hub(hub);
+        }
+        self.disturbed();
+        self.look_at_log();
         for index in 0..self.vaults.len() {
             if self.vaults[index].node == node {
                 acked::check(&mut self.stage, &self.vaults[index]);
@@ -269,6 +395,9 @@ impl World {
                 self.end_run(PlaceIx(u16::try_from(index).unwrap_or(u16::MAX)), power);
             }
         }
+        if let Some(hub) = self.hub_of(node) {
+            self.stop_hub(hub);
+        }
         for index in 0..self.vaults.len() {
             if self.vaults[index].node == node {
                 self.end_vault(VaultIx(u8::try_from(index).unwrap_or(u8::MAX)), power);
@@ -281,10 +410,29 @@ impl World {
         let now = self.stage.now;
         let machine = self.stage.node_mut(node);
         machine.pauses += 1;
+        let life = machine.life;
         if machine.up && !machine.paused {
+            self.stage.queue.put(now + CAMERA_PATIENCE, Event::CamerasGiveUp { node, life });
+            let machine = self.stage.node_mut(node);
             machine.paused = true;
             if let Some(ran) = machine.ran.last_mut() {
                 ran.1 = now;
+            }
+        }
+    }
+
+    /// Cameras don't send to a frozen recorder for ever.
+    fn cameras_give_up(&mut self, node: NodeIx, life: u32) {
+        let machine = self.stage.node(node);
+        if machine.life != life || !machine.paused {
+            return;
+        }
+        for place in self.places.iter_mut().filter(|place| place.node == node) {
+            for stream in place.run.iter_mut().flat_map(|run| &mut run.streams) {
+                if let Some(on) = &mut stream.on {
+                    self.sites[place.site.index()].cameras[stream.camera].close_session(on.falls);
+                    on.falls = u32::MAX; // that session is no more
+                }
             }
         }
     }
@@ -317,13 +465,32 @@ impl World {
     /// All faults end.
     fn quiet(&mut self) {
         self.stage.tell(|| "-- quiet".to_owned());
+        self.thaw();
         for index in self.active.clone() {
             self.fault_ends(index);
         }
     }
 
-    /// Every recorder stops, so that nothing is under way when everything is looked at.
+    /// A person looks at what is frozen, until nothing is.
+    fn thaw(&mut self) {
+        let sites = self.newest_state().frozen().clone();
+        if !sites.is_empty() {
+            let by = Some("operator".to_owned());
+            self.propose_by_hand(decide::control::Command::Thaw { sites, by });
+        }
+    }
+
+    /// Every recorder stops, so that nothing is under way when everything is looked at. Authority has come to
+    /// rest before.
     fn still(&mut self) {
+        if let Some(what) = self.unsettled() {
+            if self.stage.now < Time::ZERO + self.stage.params.length() + self.stage.params.patience {
+                self.thaw();
+                return self.stage.after(self.stage.params.still, Event::Still);
+            }
+            self.stage.violate(Invariant::Settled, what);
+        }
+        self.stage.after(self.stage.params.still, Event::Finish);
         self.stage.tell(|| "-- recorders stop".to_owned());
         self.stopped_at = self.stage.now;
         for index in 0..self.places.len() {
@@ -339,7 +506,7 @@ impl World {
     /// Looks at everything a last time. Backlog may take a while; not for ever.
     fn finish(&mut self) {
         let different = self.difference();
-        let patience = Time::ZERO + self.stage.params.length() + self.stage.params.patience;
+        let patience = self.stopped_at + self.stage.params.patience;
         if different.is_some() && self.stage.now < patience {
             return self.stage.after(self.stage.params.still, Event::Finish);
         }
@@ -351,7 +518,9 @@ impl World {
             acked::check(&mut self.stage, &self.vaults[index]);
         }
         for index in 0..self.places.len() {
-            self.look_at_recording(index);
+            if self.places[index].node == self.places[index].site.node() {
+                self.look_at_recording(index);
+            }
             coverage::check(&mut self.stage, &self.places[index]);
         }
     }
@@ -383,6 +552,7 @@ impl World {
         for camera in 0..params.cameras {
             let have = recording::recorded(&self.stage, place, camera);
             let could = both(&ran, &self.sites[site.index()].cameras[camera].filmed, self.stopped_at);
+            let could = without(could, &self.sites[site.index()].refused[camera]);
             recording::check(&mut self.stage, site, camera, &have, &could, slack);
         }
     }
@@ -402,6 +572,14 @@ fn both(a: &[(Time, Time)], b: &[(Time, Time)], now: Time) -> Vec<(Time, Time)> 
     both
 }
 
+/// Instants that are not in `taken`.
+fn without(spans: Vec<(Time, Time)>, taken: &[(Time, Time)]) -> Vec<(Time, Time)> {
+    taken.iter().fold(spans, |spans, (from, to)| {
+        let cut = |(start, end): (Time, Time)| [(start, end.min(*from)), (start.max(*to), end)];
+        spans.into_iter().flat_map(cut).filter(|(start, end)| start < end).collect()
+    })
+}
+
 fn network(params: &Params) -> Net {
     let sites = params.sites;
     let wan = params.wan_delay;
@@ -417,6 +595,8 @@ fn network(params: &Params) -> Net {
             loss_permille: 0,
             twice_permille: if wide { 5 } else { 0 },
             stopped: Time::ZERO,
+            cut_at: Time::ZERO,
+            beats_from: Time::ZERO,
         }
     })
 }

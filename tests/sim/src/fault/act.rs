@@ -18,11 +18,17 @@ impl World {
         let planned = self.plan[index].clone();
         let sites = self.stage.params.sites;
         self.stage.tell(|| format!("-- {}", text::tell(&planned.fault, sites)));
-        self.begin(&planned.fault);
+        let calm_since = self.disturbed_at;
+        self.disturbed();
         if planned.fault.lasts() {
             self.active.insert(index);
             self.stage.after(planned.lasts, Event::Heal(index));
         }
+        self.begin(&planned.fault);
+        if let Fault::Kill(node) | Fault::Power(node) = planned.fault {
+            self.note_death(node, calm_since);
+        }
+        self.look_at_log();
     }
 
     /// It ends, if it has not ended already.
@@ -33,7 +39,9 @@ impl World {
         let fault = self.plan[index].fault.clone();
         let sites = self.stage.params.sites;
         self.stage.tell(|| format!("-- end of: {}", text::tell(&fault, sites)));
+        self.disturbed();
         self.end(&fault);
+        self.look_at_log();
     }
 
     fn begin(&mut self, fault: &Fault) {
@@ -66,6 +74,9 @@ impl World {
                 place.snapshot = Some(Box::new(copy));
             }
             Fault::Restore(site) => self.restore(site),
+            Fault::Dark(site) => self.go_dark(site),
+            Fault::Elect => self.elect(true),
+            Fault::Replace => self.replace_voter(),
             Fault::Rot(site) => self.rot(site),
         }
     }
@@ -90,15 +101,15 @@ impl World {
                     self.resume(node);
                 }
             }
-            Fault::Camera(site, camera) => {
-                let downs = &mut self.sites[site.index()].downs[camera];
-                *downs -= 1;
-                if *downs == 0 {
-                    self.sites[site.index()].cameras[camera].rise(self.stage.now);
-                }
-            }
+            Fault::Camera(site, camera) => self.camera_rises(site, camera),
             Fault::Stall(node, by) => self.stage.node_mut(node).disk_stall -= by,
-            Fault::Wall(..) | Fault::Snapshot(_) | Fault::Restore(_) | Fault::Rot(_) => {}
+            Fault::Dark(site) => self.light_again(site),
+            Fault::Wall(..)
+            | Fault::Snapshot(_)
+            | Fault::Restore(_)
+            | Fault::Rot(_)
+            | Fault::Elect
+            | Fault::Replace => {}
         }
     }
 
@@ -113,10 +124,19 @@ impl World {
             if !hit {
                 continue;
             }
+            let now = self.stage.now;
             let way = self.stage.net.way_mut(from, to);
-            let before = way.stops_quic();
+            let (before, was_cut) = (way.stops_quic(), way.is_cut());
             change(way);
-            match (before, way.stops_quic()) {
+            let (is_cut, cut_at) = (way.is_cut(), way.cut_at);
+            if is_cut && !was_cut {
+                way.cut_at = now;
+            }
+            let stops = way.stops_quic();
+            if was_cut && !is_cut {
+                self.beats_flow_again(from, to, now.since(cut_at));
+            }
+            match (before, stops) {
                 (false, true) => self.stage.stopped(from, to),
                 (true, false) => self.stage.flows_again(from, to),
                 _ => {}
@@ -138,6 +158,34 @@ impl World {
                 self.stream_ends(ix, stream, now, GapCause::CameraDown);
             }
         }
+    }
+
+    fn camera_rises(&mut self, site: SiteIx, camera: usize) {
+        let downs = &mut self.sites[site.index()].downs[camera];
+        *downs -= 1;
+        if *downs == 0 {
+            self.sites[site.index()].cameras[camera].rise(self.stage.now);
+        }
+    }
+
+    fn go_dark(&mut self, site: SiteIx) {
+        for camera in 0..self.stage.params.cameras {
+            self.camera_falls(site, camera);
+        }
+        for hub in self.hub_ixs() {
+            self.begin(&Fault::Cut(site.node(), self.hub_node(hub), Ways::Both));
+        }
+        self.begin(&Fault::Power(site.node()));
+    }
+
+    fn light_again(&mut self, site: SiteIx) {
+        for camera in 0..self.stage.params.cameras {
+            self.camera_rises(site, camera);
+        }
+        for hub in self.hub_ixs() {
+            self.end(&Fault::Cut(site.node(), self.hub_node(hub), Ways::Both));
+        }
+        self.end(&Fault::Power(site.node()));
     }
 
     fn restore(&mut self, site: SiteIx) {

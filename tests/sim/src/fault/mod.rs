@@ -51,6 +51,12 @@ pub enum Fault {
     Snapshot(SiteIx),
     /// Somebody brings the copy back.
     Restore(SiteIx),
+    /// A site is without power: its machine, its cameras and its way to the hub.
+    Dark(SiteIx),
+    /// Another node is elected.
+    Elect,
+    /// A voter is replaced by a node that never voted, over a joint membership.
+    Replace,
     /// A bit flips in the journal of a site's vault.
     Rot(SiteIx),
 }
@@ -58,7 +64,15 @@ pub enum Fault {
 impl Fault {
     /// Does it last?
     pub fn lasts(&self) -> bool {
-        !matches!(self, Self::Wall(..) | Self::Snapshot(_) | Self::Restore(_) | Self::Rot(_))
+        !matches!(
+            self,
+            Self::Wall(..)
+                | Self::Snapshot(_)
+                | Self::Restore(_)
+                | Self::Rot(_)
+                | Self::Elect
+                | Self::Replace
+        )
     }
 }
 

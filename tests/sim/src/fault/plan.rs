@@ -28,9 +28,12 @@ enum Kind {
     Stall,
     Copy,
     Rot,
+    Dark,
+    Elect,
+    Replace,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 17] = [
     Kind::CutOne,
     Kind::CutWan,
     Kind::Clog,
@@ -45,6 +48,9 @@ const KINDS: [Kind; 14] = [
     Kind::Stall,
     Kind::Copy,
     Kind::Rot,
+    Kind::Dark,
+    Kind::Elect,
+    Kind::Replace,
 ];
 
 /// The schedule of a seed.
@@ -63,6 +69,11 @@ pub fn of(params: &Params) -> Vec<Planned> {
         plan.extend(faults(kind, params, &mut chance).into_iter().map(|fault| Planned { at, fault, lasts }));
     }
     plan
+}
+
+/// Does nothing in a schedule make the beats of a healthy recorder late?
+pub fn has_clean_beats(plan: &[Planned]) -> bool {
+    !plan.iter().any(|planned| matches!(planned.fault, Fault::Clog(..) | Fault::Loss(..) | Fault::Pause(_)))
 }
 
 /// A moment, a while, or long.
@@ -105,5 +116,8 @@ fn faults(kind: Kind, params: &Params, chance: &mut Chance) -> Vec<Fault> {
         Kind::Copy if chance.coin() => vec![Fault::Snapshot(site_ix)],
         Kind::Copy => vec![Fault::Restore(site_ix)],
         Kind::Rot => vec![Fault::Rot(site_ix)],
+        Kind::Dark => vec![Fault::Dark(site_ix)],
+        Kind::Elect => vec![Fault::Elect],
+        Kind::Replace => vec![Fault::Replace],
     }
 }

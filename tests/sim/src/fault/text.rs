@@ -30,6 +30,9 @@ pub fn tell(fault: &Fault, sites: usize) -> String {
         Fault::Stall(node, by) => format!("stall {} {}", name(node), Short(*by)),
         Fault::Snapshot(site) => format!("snapshot {site}"),
         Fault::Restore(site) => format!("restore {site}"),
+        Fault::Dark(site) => format!("dark {site}"),
+        Fault::Elect => "elect".to_owned(),
+        Fault::Replace => "replace".to_owned(),
         Fault::Rot(site) => format!("rot {site}"),
     }
 }
@@ -88,6 +91,9 @@ fn fault(words: &[&str], sites: usize, hubs: usize) -> Option<Fault> {
         ["stall", a, by] => Fault::Stall(node(a)?, duration(by)?),
         ["snapshot", a] => Fault::Snapshot(site(a)?),
         ["restore", a] => Fault::Restore(site(a)?),
+        ["dark", a] => Fault::Dark(site(a)?),
+        ["elect"] => Fault::Elect,
+        ["replace"] => Fault::Replace,
         ["rot", a] => Fault::Rot(site(a)?),
         _ => return None,
     })
@@ -141,6 +147,9 @@ mod tests {
             "stall h0 2s",
             "snapshot s0",
             "restore s0",
+            "dark s1",
+            "elect",
+            "replace",
             "rot s1",
         ];
         for line in lines {

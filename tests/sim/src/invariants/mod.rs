@@ -8,13 +8,25 @@ use std::fmt;
 use crate::time::Time;
 
 pub mod acked;
+pub mod authority;
 pub mod coverage;
 pub mod equal;
+pub mod majority;
 pub mod recording;
+pub mod settled;
+pub mod takeover;
 
 /// A rule, numbered as in the design.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
+    /// 1: at most one authority per virtual server and epoch; enforcers never go back.
+    Authority,
+    /// 2: no activation without a recorded majority.
+    Majority,
+    /// 2: a silent site with answering cameras is activated.
+    Takeover,
+    /// Liveness: authority comes to rest where the policy wants it.
+    Settled,
     /// 3: an acked segment is never lost or altered; one (origin, stream, seq), one hash.
     Acked,
     /// 4: recording at the site has no gap because of the WAN, the hub or the quorum.
@@ -32,6 +44,10 @@ pub enum Invariant {
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Authority => "1 (one authority per epoch)",
+            Self::Majority => "2 (no activation without a majority)",
+            Self::Takeover => "2 (a dead recorder is taken over)",
+            Self::Settled => "liveness (authority comes to rest)",
             Self::Acked => "3 (acked is never lost or altered)",
             Self::Recording => "4 (recording at the site has no gap)",
             Self::Equal => "5 (both sides equal when all is quiet)",

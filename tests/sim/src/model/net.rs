@@ -29,6 +29,10 @@ pub struct Direction {
     pub twice_permille: u32,
     /// When a stream last stopped getting through.
     pub stopped: Time,
+    /// When it was last cut.
+    pub cut_at: Time,
+    /// From when on beats get through: a connection has to be there.
+    pub beats_from: Time,
 }
 
 impl Direction {

@@ -69,6 +69,12 @@ pub struct Run {
     pub changes: VecDeque<Change>,
     /// What the writer has in hand.
     pub group: Option<writer::Group>,
+    /// Beats sent.
+    pub beats: u64,
+    /// The highest epoch it was told.
+    pub epoch: decide::Epoch,
+    /// Does it believe to have authority?
+    pub holds: bool,
     /// The connection to the vault, if there is one.
     pub uplink: Option<Uplink>,
 }
@@ -78,6 +84,12 @@ pub struct Run {
 pub struct StreamRun {
     /// Which camera of the site.
     pub camera: usize,
+    /// Is it to record?
+    pub is_wanted: bool,
+    /// The last fragment that is durable.
+    pub durable: Option<(SegmentNumber, u32)>,
+    /// Keyframes committed in this run.
+    pub keyframes: u64,
     /// Where it records to.
     pub ledger: LedgerId,
     /// The number of the next segment.
@@ -127,6 +139,9 @@ impl StreamRun {
     pub fn new(camera: usize, ledger: LedgerId, next: SegmentNumber, now: Time) -> Self {
         Self {
             camera,
+            is_wanted: false,
+            durable: None,
+            keyframes: 0,
             ledger,
             next,
             session: 0,
@@ -164,4 +179,6 @@ pub struct Site {
     pub cameras: Vec<Camera>,
     /// Faults that keep each of them down now.
     pub downs: Vec<u8>,
+    /// When each of them had no session left for the site's own recorder: what an oracle knows.
+    pub refused: Vec<Vec<(Time, Time)>>,
 }

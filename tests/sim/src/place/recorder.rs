@@ -19,11 +19,16 @@ use crate::world::World;
 impl World {
     /// A recorder asks its camera for a stream.
     pub fn connect_camera(&mut self, ix: PlaceIx, index: usize) {
-        let site = self.places[ix.index()].site;
+        let (site, node) = (self.places[ix.index()].site, self.places[ix.index()].node);
+        let reached = site.node() == node || self.stage.net.flows(node, site.node());
         let Some(run) = &mut self.places[ix.index()].run else { return };
         let stream = &mut run.streams[index];
-        if stream.on.is_some() {
+        if stream.on.is_some() || !stream.is_wanted {
             return;
+        }
+        if !reached {
+            stream.cause = GapCause::CameraDown;
+            return self.connect_later(ix, index);
         }
         let camera = &mut self.sites[site.index()].cameras[stream.camera];
         match camera.open_session() {
@@ -43,7 +48,14 @@ impl World {
                     Refusal::Down => GapCause::CameraDown,
                     Refusal::TooManySessions => GapCause::CameraRefused,
                 };
-                self.stage.reach.note_if(refusal == Refusal::TooManySessions, State::CameraRefused);
+                if refusal == Refusal::TooManySessions {
+                    self.stage.reach.note(State::CameraRefused);
+                    if site.node() == node {
+                        let now = self.stage.now;
+                        let camera = stream.camera;
+                        self.sites[site.index()].refused[camera].push((now - ms(3_000), now + ms(5_000)));
+                    }
+                }
                 self.connect_later(ix, index);
             }
         }
@@ -63,6 +75,17 @@ impl World {
     /// A keyframe ends the fragment.
     pub fn fragment_ends(&mut self, ix: PlaceIx, index: usize, session: u32) {
         let now = self.stage.now;
+        let (site, node) = (self.places[ix.index()].site.node(), self.places[ix.index()].node);
+        if site != node && !self.stage.net.flows(node, site) {
+            // What was filmed after the cut never came; without end it hangs, and is given up.
+            let cut = [self.stage.net.way(site, node), self.stage.net.way(node, site)];
+            let cut = cut.into_iter().filter(|way| way.is_cut()).map(|way| way.cut_at).min();
+            let current = self.places[ix.index()].run.as_ref().map(|run| run.streams[index].session);
+            if current == Some(session) {
+                self.stream_ends(ix, index, cut.unwrap_or(now), GapCause::CameraDown);
+            }
+            return;
+        }
         let Some(run) = &mut self.places[ix.index()].run else { return };
         let life = run.life;
         let stream = &mut run.streams[index];
@@ -157,6 +180,7 @@ impl World {
         let durable = u32::try_from(sync.writes()).unwrap_or(u32::MAX);
         let new = file.synced..durable;
         file.synced = durable.max(file.synced);
+        stream.durable = stream.durable.max(Some((number, durable)));
         let finished = file.closed && file.synced == file.parts;
         if let Some(uplink) = &mut run.uplink {
             for part in new {

@@ -36,24 +36,39 @@ impl World {
             streams: Vec::new(),
             changes: std::collections::VecDeque::new(),
             group: None,
+            beats: 0,
+            epoch: decide::Epoch::default(),
+            holds: true,
             uplink: None,
         });
         let (host, site) = (self.name_of(ix), self.places[ix.index()].site);
         self.stage.tell(|| format!("{host} records for {site} as origin {}", short(origin)));
         for camera in cameras {
-            self.open_stream(ix, *camera);
+            let stream = self.open_stream(ix, *camera);
+            if let Some(run) = &mut self.places[ix.index()].run {
+                run.streams[stream].is_wanted = true;
+            }
         }
         self.recover(ix);
         self.submit(ix, Change::Ready);
         self.stage.after(ms(100), Event::Dial { place: ix, life });
+        let first = self.stage.chance.record.span(ms(100), ms(1_000));
+        self.stage.after(first, Event::Beat { place: ix, life });
+        if site.node() == self.places[ix.index()].node {
+            self.stage.after(first, Event::Effect { node: site.node(), life, site });
+        }
     }
 
     /// The run's recorder of a camera; opened if there is none.
-    fn open_stream(&mut self, ix: PlaceIx, camera: usize) -> usize {
+    pub fn open_stream(&mut self, ix: PlaceIx, camera: usize) -> usize {
         let now = self.stage.now;
         let place = &mut self.places[ix.index()];
         let Some(run) = &mut place.run else { return 0 };
-        if let Some(index) = run.streams.iter().position(|stream| stream.camera == camera) {
+        if let Some(index) = run
+            .streams
+            .iter()
+            .position(|stream| stream.camera == camera && stream.ledger.origin == run.origin)
+        {
             return index;
         }
         let ledger = LedgerId { origin: run.origin, stream: stream_name(camera) };

@@ -113,6 +113,10 @@ impl World {
                 }
             }
             Published::Committed { ledger, seq, head, segment } => {
+                let stream = run.streams.iter_mut().find(|stream| stream.ledger == ledger);
+                if let (Some(stream), Some((_, parts))) = (stream, segment) {
+                    stream.keyframes += u64::from(parts.saturating_sub(1));
+                }
                 if let Some(uplink) = &mut run.uplink {
                     uplink.session.committed(&ledger, seq, head, segment);
                 }
@@ -121,7 +125,7 @@ impl World {
                 run.ready = true;
                 run.recovering = 0;
                 let (life, streams) = (run.life, run.streams.len());
-                for stream in 0..streams {
+                for stream in (0..streams).filter(|stream| run.streams[*stream].is_wanted) {
                     self.stage.after(std::time::Duration::ZERO, Event::Connect { place: ix, life, stream });
                 }
             }
