@@ -26,3 +26,6 @@ pub use epoch::{Epoch, Round, Term};
 pub use ids::{CameraId, HostId, NodeId, PathId, SiteId};
 pub use mutant::{Mutant, Rules};
 pub use time::Boot;
+
+#[cfg(test)]
+mod fixtures;

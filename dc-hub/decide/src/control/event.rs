@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::command::Plan;
 use super::why::Why;
 use crate::beat::Arrival;
 use crate::epoch::{Epoch, Round};
@@ -79,6 +80,13 @@ pub enum Event {
         /// All of them.
         cameras: BTreeSet<CameraId>,
     },
+    /// Something was said beforehand, or is over.
+    Planned {
+        /// Of which virtual server.
+        site: SiteId,
+        /// What; `None` when it is over.
+        plan: Option<Plan>,
+    },
     /// The place that is reserved for a site changed.
     Placed {
         /// Whose.
@@ -111,6 +119,7 @@ impl Event {
             | Self::EpochRaised { site, .. }
             | Self::Assisting { site, .. }
             | Self::Placed { site, .. }
+            | Self::Planned { site, .. }
             | Self::SiteRevoked(site)
             | Self::CallPerson(Call::Unprotected { site } | Call::ForeignEpoch { site, .. }) => Some(site),
             Self::HostRevoked(_) | Self::Deletion { .. } | Self::CallPerson(_) => None,

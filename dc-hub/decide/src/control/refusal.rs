@@ -13,9 +13,12 @@ pub enum Refusal {
     /// The id was given before.
     #[error("{0} was used before: take a new id")]
     NodeIdUsed(NodeId),
-    /// No such node, or it was removed.
+    /// No such node.
     #[error("{0} is not in the control log: add it first")]
     NoNode(NodeId),
+    /// It was taken out.
+    #[error("{0} was taken out of the voters, for ever: its word counts for nothing")]
+    NodeRemoved(NodeId),
     /// A witness keeps no archive.
     #[error("{0} is a witness and keeps no vault: name a full node")]
     IsWitness(NodeId),

@@ -162,9 +162,11 @@ impl Detector {
 
     /// When [`Detector::quiet`] might first say something new, if nothing comes before.
     pub fn next_look(&self, now: Boot, timers: &Timers) -> Boot {
+        let peers = self.quiet_since() + timers.ask_peers;
         let first = self.quiet_since() + timers.short(self.gaps.p999());
         let last = self.quiet_since() + timers.long;
         match now {
+            _ if now < peers => peers,
             _ if now < first => first,
             _ if now < last => last.min(now + timers.look),
             _ => now + 10 * timers.look,
@@ -177,9 +179,12 @@ impl Detector {
         (now.since(view.arrived) <= timers.answers_fresh && view.answers.any()).then_some(&view.answers)
     }
 
-    /// Cameras that should progress and don't, though the candidate host sees them answer.
+    /// Cameras that should progress and don't, though the candidate host sees them answer. Who hears no beats
+    /// knows nothing of progress.
     pub fn stalled(&self, now: Boot, timers: &Timers) -> BTreeSet<CameraId> {
-        let Some(answers) = self.answers(now, timers) else { return BTreeSet::new() };
+        let Some(answers) = self.answers(now, timers).filter(|_| self.is_fresh(now, timers)) else {
+            return BTreeSet::new();
+        };
         let stalled = |camera: &&Progress| camera.is_stalled(now, timers);
         let answering = |camera: &&Progress| answers.cameras.contains_key(&camera.camera);
         self.cameras.iter().filter(stalled).filter(answering).map(|camera| camera.camera.clone()).collect()

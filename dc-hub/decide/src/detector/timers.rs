@@ -9,6 +9,8 @@ pub struct Timers {
     pub beat: Duration,
     /// A beat no older than this says that the recorder lives.
     pub fresh: Duration,
+    /// After this silence other sites are asked to relay: early enough to be answered within the short timer.
+    pub ask_peers: Duration,
     /// The short timer is never shorter: an agent whose UDP is blocked falls back to TCP within it.
     pub short_min: Duration,
     /// Silence alone.
@@ -22,6 +24,9 @@ pub struct Timers {
     pub answers_fresh: Duration,
     /// A camera that should record and has nothing new durable for so long has stalled.
     pub progress: Duration,
+    /// After a round was opened, a voter that still hears has heard a beat and said so within this: two beats,
+    /// and the way through the log.
+    pub listen: Duration,
     /// How often a silent recorder is looked at again.
     pub look: Duration,
 }
@@ -32,12 +37,14 @@ impl Default for Timers {
         Self {
             beat,
             fresh: 3 * beat,
+            ask_peers: 2 * beat + beat / 2,
             short_min: Duration::from_secs(2),
             long: Duration::from_secs(15),
             reopen_wait: Duration::from_secs(12),
             gap_plain: beat + beat / 4,
             answers_fresh: Duration::from_millis(1_500),
             progress: Duration::from_secs(5),
+            listen: Duration::from_millis(1_200),
             look: Duration::from_millis(100),
         }
     }

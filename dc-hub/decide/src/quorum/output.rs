@@ -17,7 +17,7 @@ pub enum Output {
     AskPeers {
         /// Whose beat.
         site: SiteId,
-        /// Good while the round is open.
+        /// Good for every beat until another is given out, or the site is heard directly.
         nonce: u64,
     },
     /// The verdict about a site reads differently: for `holdfast why` and the surfaces.

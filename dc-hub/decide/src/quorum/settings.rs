@@ -22,6 +22,8 @@ pub struct Settings {
     /// After somebody heard a recorder that the leader doesn't, the leader asks again no earlier than this,
     /// unless that voter hints that it fell silent there too.
     pub heard_retry: Duration,
+    /// Other sites are given a new nonce after this, while a home is silent here.
+    pub nonce_again: Duration,
     /// A stated restart is waited for no longer than this.
     pub restart_max: Duration,
     /// A healed site whose beats stop for this long has relapsed.
@@ -43,6 +45,7 @@ impl Default for Settings {
             retry: Duration::from_millis(500),
             tick: Duration::from_secs(1),
             heard_retry: Duration::from_secs(30),
+            nonce_again: Duration::from_secs(10),
             restart_max: Duration::from_secs(600),
             relapse: Duration::from_secs(5),
             host_mute: Duration::from_secs(15),

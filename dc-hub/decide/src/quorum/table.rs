@@ -30,6 +30,8 @@ pub struct Facts {
     pub silent: BTreeMap<NodeId, Quiet>,
     /// How they count.
     pub tallies: Vec<Tally>,
+    /// Has everybody had the time to hear a beat since the round was opened?
+    pub listened: bool,
     /// What the candidate host sees, if cameras answer.
     pub answers: Option<Answers>,
     /// Has the path been open long enough since it was last broken?
@@ -83,7 +85,7 @@ pub fn read(facts: &Facts) -> Line {
         Hearing::Here => Line::Well,
         Hearing::Elsewhere => Line::PathFault,
         Hearing::Relayed => Line::Isolated,
-        Hearing::Nobody if !facts.is_majority() => Line::Open,
+        Hearing::Nobody if !facts.is_majority() || !facts.all_have_spoken() => Line::Open,
         Hearing::Nobody if facts.answers.is_some() && facts.accuses() => Line::RecorderLost,
         Hearing::Nobody if facts.answers.is_none() && facts.long => Line::Dark,
         Hearing::Nobody => Line::Open,
@@ -98,6 +100,12 @@ impl Facts {
 
     fn is_majority(&self) -> bool {
         !self.tallies.is_empty() && self.tallies.iter().all(Tally::is_majority)
+    }
+
+    /// A majority that is cut off is silent at once; whoever still hears needs a beat to say so. So a verdict
+    /// waits for every voter's word, or for the time that a beat takes.
+    fn all_have_spoken(&self) -> bool {
+        self.listened || self.tallies.iter().all(|tally| tally.said == tally.voters)
     }
 
     /// Do the cameras' answers accuse the recorder? They do if everybody's silence was over an unbroken path,

@@ -6,6 +6,7 @@ use rand::RngCore;
 use super::output::{Hint, Output};
 use super::retry::{Retry, Wish};
 use super::watch::Watch;
+use crate::beat::Arrival;
 use crate::control::{Command, OpenRound, Plan, Site, State};
 use crate::ids::{NodeId, SiteId};
 use crate::time::Boot;
@@ -23,8 +24,9 @@ pub(super) fn look(
         return;
     }
     declare(now, (name, site), watch, retry, out);
+    ask_peers(now, name, watch, random, out);
     match &site.round {
-        Some(open) => answer((me, now), (name, open), watch, (retry, random), out),
+        Some(open) => answer((me, now), (name, open), watch, retry, out),
         None => hint(now, (name, site), watch, retry, out),
     }
 }
@@ -46,8 +48,8 @@ pub(super) fn heard(
 fn answer(
     (me, now): (NodeId, Boot),
     (name, open): (&SiteId, &OpenRound),
-    watch: &mut Watch,
-    (retry, random): (&mut Retry, &mut dyn RngCore),
+    watch: &Watch,
+    retry: &mut Retry,
     out: &mut Vec<Output>,
 ) {
     if let Some(heard) = heard((me, now), name, watch, retry) {
@@ -58,22 +60,32 @@ fn answer(
         return;
     }
     let (timers, every) = (&watch.settings.timers, watch.settings.retry);
-    let Some(known) = watch.sites.get_mut(name) else { return };
+    let Some(known) = watch.sites.get(name) else { return };
     if known.asked.as_ref().is_none_or(|asked| asked.heard.is_some()) {
         return;
     }
     let Some(detector) = known.detector(&open.holder) else { return };
-    let (fresh, quiet) = (detector.is_fresh(now, timers), detector.quiet(now, timers));
-    if let Some(asked) = known.asked.as_mut().filter(|asked| !fresh && asked.nonce.is_none()) {
-        let nonce = random.next_u64();
-        asked.nonce = Some(nonce);
-        out.push(Output::AskPeers { site: name.clone(), nonce });
-    }
+    let quiet = detector.quiet(now, timers);
     let Some(quiet) = quiet else { return };
     if !open.silent.contains_key(&me) && retry.due(now, every, name, Wish::Silent) {
         let (site, round) = (name.clone(), open.round);
         out.push(Output::Propose(Command::Silent { site, round, voter: me, quiet }));
     }
+}
+
+/// The home is silent here: other sites may hear it. Asked before the silence means anything, so that their
+/// answer is there in time.
+fn ask_peers(now: Boot, name: &SiteId, watch: &mut Watch, random: &mut dyn RngCore, out: &mut Vec<Output>) {
+    let (timers, again) = (&watch.settings.timers, watch.settings.nonce_again);
+    let Some(known) = watch.sites.get_mut(name) else { return };
+    let asked = known.nonce.is_some_and(|(_, at)| now.since(at) < again);
+    let direct = matches!(known.home.arrival(), Some(Arrival::Direct(_))) && known.home.is_fresh(now, timers);
+    if asked || direct || known.home.silent_for(now) < timers.ask_peers && known.nonce.is_none() {
+        return;
+    }
+    let nonce = random.next_u64();
+    known.nonce = Some((nonce, now));
+    out.push(Output::AskPeers { site: name.clone(), nonce });
 }
 
 /// Nobody asks, and the recorder is silent here: whoever leads may not know.

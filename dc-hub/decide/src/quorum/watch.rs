@@ -40,6 +40,8 @@ pub(super) struct SiteWatch {
     pub(super) asked: Option<Asked>,
     /// The last round that somebody closed by hearing: who, how, when that was applied here.
     pub(super) heard: Option<HeardBy>,
+    /// The nonce given out to other sites while the home is silent here, and when.
+    pub(super) nonce: Option<(u64, Boot)>,
     /// The run that said goodbye, until it stands in the log or another run beats.
     pub(super) bye: Option<(OriginId, Bye)>,
     /// The plan in force, and when it was first seen here.
@@ -53,15 +55,15 @@ pub(super) struct SiteWatch {
     pub(super) foreign: Option<crate::epoch::Epoch>,
 }
 
-/// A round this node was asked in: made when the round is applied here.
+/// A round this node was asked in.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) round: Round,
     pub(super) holder: HostId,
+    /// When it was applied here.
+    pub(super) at: Boot,
     /// A beat came after the round was applied here: on which way.
     pub(super) heard: Option<Arrival>,
-    /// The nonce given out to other sites.
-    pub(super) nonce: Option<u64>,
 }
 
 /// Somebody heard what was asked about.
@@ -83,6 +85,7 @@ impl SiteWatch {
             away: None,
             asked: None,
             heard: None,
+            nonce: None,
             bye: None,
             plan_since: None,
             stage_since: now,
@@ -135,7 +138,7 @@ impl SiteWatch {
             Some(open) if self.asked.as_ref().is_some_and(|asked| asked.round == open.round) => {}
             Some(open) => {
                 let (round, holder) = (open.round, open.holder.clone());
-                self.asked = Some(Asked { round, holder, heard: None, nonce: None });
+                self.asked = Some(Asked { round, holder, at: now, heard: None });
             }
         }
         if self.foreign.is_some_and(|shown| shown <= site.epoch) {
@@ -160,10 +163,13 @@ impl Watch {
         beat: &Beat,
     ) -> bool {
         let Some(watch) = self.sites.get_mut(site) else { return false };
-        if let Arrival::Relayed { nonce, .. } = arrival
-            && watch.asked.as_ref().and_then(|asked| asked.nonce) != Some(*nonce)
-        {
-            return false;
+        match arrival {
+            // Signed over a nonce that was given out after the silence began: no older beat can be.
+            Arrival::Relayed { nonce, .. } if watch.nonce.is_none_or(|(given, _)| given != *nonce) => {
+                return false;
+            }
+            Arrival::Relayed { .. } => {}
+            Arrival::Direct(_) => watch.nonce = None,
         }
         let stale = self.fitness.draining(now);
         let is_home = watch.home_host == *host;
@@ -223,8 +229,9 @@ impl Watch {
         watch.follow(now, site);
     }
 
-    /// This node was not itself until now.
+    /// This node was not itself until now: what it didn't hear was its own fault.
     pub(super) fn forgive(&mut self, now: Boot) {
+        self.reports.values_mut().for_each(|at| *at = now);
         for watch in self.sites.values_mut() {
             watch.home.forgive(now);
             if let Some((_, away)) = &mut watch.away {

@@ -110,11 +110,11 @@ impl State {
     }
 
     pub(super) fn set_vault(&mut self, name: &SiteId, node: NodeId) -> Applied {
-        match self.nodes.get(&node) {
-            None | Some(Node { removed: true, .. }) => return Err(Refusal::NoNode(node)),
-            Some(Node { role: Role::Witness, .. }) => return Err(Refusal::IsWitness(node)),
-            Some(_) => self.site_mut(name)?.vault = Some(node),
+        self.node_ok(node)?;
+        if self.nodes.get(&node).is_some_and(|node| node.role == Role::Witness) {
+            return Err(Refusal::IsWitness(node));
         }
+        self.site_mut(name)?.vault = Some(node);
         Ok(Vec::new())
     }
 
@@ -145,7 +145,7 @@ impl State {
             return Err(Refusal::AlreadySo);
         }
         site.plan = plan.cloned();
-        Ok(Vec::new())
+        Ok(vec![Event::Planned { site: name.clone(), plan: plan.cloned() }])
     }
 }
 

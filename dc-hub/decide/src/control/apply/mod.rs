@@ -116,8 +116,9 @@ impl State {
     /// A node whose word counts: known, and never removed.
     fn node_ok(&self, node: NodeId) -> Result<(), Refusal> {
         match self.nodes.get(&node) {
-            Some(known) if !known.removed => Ok(()),
-            _ => Err(Refusal::NoNode(node)),
+            None => Err(Refusal::NoNode(node)),
+            Some(known) if known.removed => Err(Refusal::NodeRemoved(node)),
+            Some(_) => Ok(()),
         }
     }
 

@@ -102,11 +102,12 @@ impl Leader {
 }
 
 impl Look<'_> {
-    /// The site's own recorder beats, and records something if it has something to record.
+    /// The site's own recorder beats, and records something if there is something it could have: cameras with
+    /// one session are the standby's until it lets them go.
     fn home_lives(&self) -> bool {
         let home = &self.known.home;
-        home.is_fresh(self.now, &self.watch.settings.timers)
-            && (self.site.cameras.is_empty() || home.recording().next().is_some())
+        let could = self.site.cameras.values().any(|spec| !spec.single_session);
+        home.is_fresh(self.now, &self.watch.settings.timers) && (!could || home.recording().next().is_some())
     }
 
     fn home_relapsed(&self) -> bool {

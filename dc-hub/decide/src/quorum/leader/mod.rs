@@ -7,7 +7,7 @@ mod home;
 mod overlap;
 mod places;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::RngCore;
 use rand::rngs::SmallRng;
@@ -20,7 +20,8 @@ use crate::beat::{Arrival, Bye};
 use crate::control::{Command, OpenRound, Plan, Site, State};
 use crate::detector::Detector;
 use crate::epoch::Term;
-use crate::ids::{HostId, NodeId, SiteId};
+use crate::evidence::Answer;
+use crate::ids::{CameraId, HostId, NodeId, SiteId};
 use crate::time::Boot;
 use overlap::Overlap;
 
@@ -166,7 +167,7 @@ impl Leader {
             && look.watch.fitness.unfit(look.now).is_none()
             && look.holder.is_fresh(look.now, timers)
             && matches!(look.holder.arrival(), Some(Arrival::Direct(_)))
-            && look.holder.stalled(look.now, timers).is_empty()
+            && look.stalled().is_empty()
             && !look.state.frozen().contains(look.name)
     }
 
@@ -186,13 +187,14 @@ impl Leader {
             plan: if site.is_away() { None } else { site.plan.clone() },
             unfit: watch.fitness.unfit(now),
             hearing: self.hearing(look),
-            stalled: look.known.home.stalled(now, timers),
+            stalled: look.stalled(),
             round: round.map(|open| open.round),
             tallies: if round.is_some() { state.membership().count(&said) } else { Vec::new() },
             settled: answers
                 .as_ref()
                 .is_some_and(|answers| answers.unbroken.is_some_and(|held| held >= timers.reopen_wait)),
             long: holder.silent_for(now) >= timers.long,
+            listened: look.known.asked.as_ref().is_some_and(|asked| now.since(asked.at) >= timers.listen),
             answers,
             silent,
         }
@@ -254,6 +256,24 @@ impl Leader {
 }
 
 impl Look<'_> {
+    /// Cameras that answer and don't progress at home, as far as that is the recorder's fault: a camera with
+    /// one session can't progress while somebody else has it.
+    fn stalled(&self) -> BTreeSet<CameraId> {
+        let (now, timers) = (self.now, &self.watch.settings.timers);
+        let mut stalled = self.known.home.stalled(now, timers);
+        if stalled.is_empty() {
+            return stalled;
+        }
+        let answers = self.known.home.answers(now, timers);
+        let busy = |camera: &CameraId| {
+            answers.is_some_and(|answers| answers.cameras.get(camera) == Some(&Answer::Busy))
+        };
+        let one_session =
+            |camera: &CameraId| self.site.cameras.get(camera).is_some_and(|spec| spec.single_session);
+        stalled.retain(|camera| !one_session(camera) || !(self.site.is_away() || busy(camera)));
+        stalled
+    }
+
     /// Has a stated restart taken longer than stated, or than anybody waits? Other goodbyes end when another
     /// run beats.
     fn restart_over(&self, bye: Bye) -> bool {
