@@ -1,75 +1,176 @@
 //! Backlog: whole segments, less what the hub has, over a few long-lived streams.
+//!
+//! Jobs are cut into parts, in order, and each part goes to the first stream that has nothing to do. So the
+//! oldest segment is whole at the hub first, however many streams there are.
+//!
+//! Only as many streams are used as the line can fill: what is half sent when the path is cut is sent again,
+//! and on a thin line that is to be two parts and not thirty-two.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use wire::entry::part_span;
+use wire::transport::Settings;
 use wire::{LedgerId, SegmentNumber, Seq, frame, proto};
 
 use super::shared::{Shared, priority};
 
-type Jobs = Arc<tokio::sync::Mutex<mpsc::Receiver<(LedgerId, Seq)>>>;
+/// A part to be sent.
+pub(super) struct Item {
+    ledger: LedgerId,
+    seq: Seq,
+    segment: SegmentNumber,
+    part: u32,
+    offset: u64,
+    length: u64,
+    /// The job is done when all of these are gone.
+    _job: mpsc::Sender<Infallible>,
+}
 
-/// Carries out jobs one after the other on a stream of its own.
-pub(super) async fn send(shared: Arc<Shared>, jobs: Jobs) -> anyhow::Result<()> {
-    let mut stream = None;
+/// Cuts jobs into parts, in order, and tells the session when all parts of one are sent.
+pub(super) async fn plan(
+    shared: Arc<Shared>,
+    mut jobs: mpsc::Receiver<(LedgerId, Seq)>,
+    parts: mpsc::Sender<Item>,
+) -> anyhow::Result<()> {
+    let mut under_way = JoinSet::new();
     loop {
-        let job = jobs.lock().await.recv().await;
-        let Some((ledger, seq)) = job else { return Ok(()) };
-        // Opened late: most connections never have more backlog than one stream carries.
-        let stream = match &mut stream {
-            Some(stream) => stream,
-            none => {
-                let opened = shared.connection.open_uni().await.context("open backlog stream")?;
-                opened.set_priority(priority::BACKLOG).context("set priority")?;
-                none.insert(opened)
+        tokio::select! {
+            job = jobs.recv() => {
+                let Some((ledger, seq)) = job else { return Ok(()) };
+                let (job, mut rest) = mpsc::channel(1);
+                for item in items(&shared, &ledger, seq, &job)? {
+                    parts.send(item).await.context("backlog sender is gone")?;
+                }
+                drop(job);
+                let shared = shared.clone();
+                under_way.spawn(async move {
+                    let _: Option<Infallible> = rest.recv().await;
+                    shared.session().backlog_sent(&ledger, seq);
+                    shared.wake.notify_one();
+                });
             }
-        };
-        carry_out(&shared, stream, &ledger, seq).await?;
-        shared.session().backlog_sent(&ledger, seq);
-        shared.wake.notify_one();
+            Some(done) = under_way.join_next() => done.context("backlog job")?,
+        }
     }
 }
 
-async fn carry_out(
-    shared: &Arc<Shared>,
-    stream: &mut quinn::SendStream,
+fn items(
+    shared: &Shared,
     ledger: &LedgerId,
     seq: Seq,
-) -> anyhow::Result<()> {
-    let archive = shared.uplink.archive.clone();
-    let entry = archive.entry(ledger, seq)?;
-    let Some(segment) = entry.as_ref().and_then(|entry| entry.segment()).cloned() else { return Ok(()) };
-    let missing = shared.session().missing(ledger, &segment);
-    let number = SegmentNumber(segment.number);
-    for part in missing.values() {
-        let part = u32::try_from(part).unwrap_or(u32::MAX);
-        let Some((offset, length)) = part_span(&segment, part) else { continue };
-        let (read_archive, read_ledger) = (archive.clone(), ledger.clone());
-        let read = move || read_archive.read(&read_ledger, number, offset, length);
-        let data = match tokio::task::spawn_blocking(read).await.context("read segment")? {
-            Ok(data) => Bytes::from(data),
-            Err(error) => {
-                // One unreadable segment must not keep the others from safety.
-                tracing::error!(%ledger, %seq, %error, "send backlog");
-                return Ok(());
+    job: &mpsc::Sender<Infallible>,
+) -> anyhow::Result<Vec<Item>> {
+    let entry = shared.uplink.archive.entry(ledger, seq)?;
+    let Some(segment) = entry.as_ref().and_then(|entry| entry.segment()) else { return Ok(Vec::new()) };
+    let missing = shared.session().missing(ledger, segment);
+    let item = |part: u64| {
+        let part = u32::try_from(part).ok()?;
+        let (offset, length) = part_span(segment, part)?;
+        let (ledger, segment) = (ledger.clone(), SegmentNumber(segment.number));
+        Some(Item { ledger, seq, segment, part, offset, length, _job: job.clone() })
+    };
+    Ok(missing.values().filter_map(item).collect())
+}
+
+/// Sends parts, each over the first stream that is free.
+pub(super) async fn send(shared: Arc<Shared>, mut parts: mpsc::Receiver<Item>) -> anyhow::Result<()> {
+    let settings = Settings::default();
+    let mut streams: Vec<Option<quinn::SendStream>> = Vec::new();
+    let mut free = BTreeSet::new();
+    let mut busy = JoinSet::new();
+    loop {
+        let most = streams_for(shared.connection.stats().path.cwnd, &settings);
+        tokio::select! {
+            item = parts.recv(), if busy.len() < most => {
+                let Some(item) = item else { return Ok(()) };
+                let (place, stream) = match free.pop_first() {
+                    Some(place) => (place, streams.get_mut(place).and_then(Option::take)),
+                    None => {
+                        streams.push(None);
+                        (streams.len() - 1, None)
+                    }
+                };
+                let shared = shared.clone();
+                busy.spawn(async move {
+                    // Opened late: most connections never have more backlog than one stream carries.
+                    let mut stream = match stream {
+                        Some(stream) => stream,
+                        None => open(&shared).await?,
+                    };
+                    carry(&shared, &mut stream, &item).await?;
+                    anyhow::Ok((place, stream))
+                });
             }
-        };
-        let message = proto::Part {
-            ledger: Some(ledger.to_proto()),
-            segment: segment.number,
-            part,
-            running_hash: Bytes::new(), // the entry, which goes ahead, has the hash of the whole
-            data,
-            live: false,
-        };
-        frame::write(stream, &message).await.context("send backlog part")?;
-        shared.uplink.status.update(|state| {
-            state.backlog_parts += 1;
-            state.backlog_bytes += length;
-        });
+            Some(done) = busy.join_next() => {
+                let (place, stream) = done.context("backlog stream")??;
+                if let Some(slot) = streams.get_mut(place) {
+                    *slot = Some(stream);
+                }
+                free.insert(place);
+            }
+        }
     }
+}
+
+/// How many streams fill a congestion window three times over, so that it can grow as fast as it likes, and
+/// losses in some streams stop none of it.
+fn streams_for(window: u64, settings: &Settings) -> usize {
+    let wanted = 2 + 3 * window / u64::from(settings.stream_receive_window);
+    usize::try_from(wanted).unwrap_or(usize::MAX).min(settings.backlog_streams.into())
+}
+
+async fn open(shared: &Shared) -> anyhow::Result<quinn::SendStream> {
+    let stream = shared.connection.open_uni().await.context("open backlog stream")?;
+    stream.set_priority(priority::BACKLOG).context("set priority")?;
+    Ok(stream)
+}
+
+async fn carry(shared: &Shared, stream: &mut quinn::SendStream, item: &Item) -> anyhow::Result<()> {
+    let archive = shared.uplink.archive.clone();
+    let Item { ledger, seq, segment, part, offset, length, .. } = item;
+    let (read_ledger, segment, offset, length) = (ledger.clone(), *segment, *offset, *length);
+    let read = move || archive.read(&read_ledger, segment, offset, length);
+    let data = match tokio::task::spawn_blocking(read).await.context("read segment")? {
+        Ok(data) => Bytes::from(data),
+        Err(error) => {
+            // One unreadable segment must not keep the others from safety.
+            tracing::error!(%ledger, %seq, part, %error, "send backlog");
+            return Ok(());
+        }
+    };
+    let message = proto::Part {
+        ledger: Some(ledger.to_proto()),
+        segment: segment.0,
+        part: *part,
+        running_hash: Bytes::new(), // the entry, which goes ahead, has the hash of the whole
+        data,
+        live: false,
+    };
+    frame::write(stream, &message).await.context("send backlog part")?;
+    shared.uplink.status.update(|state| {
+        state.backlog_parts += 1;
+        state.backlog_bytes += length;
+    });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_streams_as_the_line_can_fill() {
+        let streams =
+            |mbit: f64, rtt_ms: f64| streams_for((mbit * 1e3 / 8.0 * rtt_ms) as u64, &Settings::default());
+        assert_eq!(streams(5.0, 20.0), 2);
+        assert_eq!(streams(100.0, 100.0), 5);
+        assert_eq!(streams(500.0, 200.0), 32);
+        assert_eq!(streams(10_000.0, 1000.0), 32);
+    }
 }

@@ -19,10 +19,6 @@ use wire::{LedgerId, Seq, proto};
 use super::shared::{Shared, facts_of, priority};
 use super::{Uplink, backlog, control, live};
 
-/// Streams that carry backlog side by side: a lost packet holds up one of them, and none holds more
-/// out-of-order chunks than QUIC takes.
-const BACKLOG_STREAMS: usize = 8;
-
 /// From the handshake until the hub has told all it has: a minute, also over a thin line.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
@@ -61,10 +57,9 @@ pub(super) async fn serve(
     tasks.spawn(live::follow(shared.clone(), events, open, parts, new_queues));
     tasks.spawn(live::send_all(shared.clone(), ledgers));
     tasks.spawn(watch(shared.clone()));
-    let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
-    for _ in 0..BACKLOG_STREAMS {
-        tasks.spawn(backlog::send(shared.clone(), waiting.clone()));
-    }
+    let (planned, parts) = mpsc::channel(1);
+    tasks.spawn(backlog::plan(shared.clone(), waiting, planned));
+    tasks.spawn(backlog::send(shared.clone(), parts));
     let ended = tokio::select! {
         ended = tasks.join_next() => match ended {
             Some(Ok(result)) => result,

@@ -11,12 +11,12 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig,
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::Identity;
-use super::memory;
 use super::names::HUB_NAME;
 use super::refusal::explain;
 use super::runtime::QuicHandle;
 use super::settings::Settings;
 use super::tls::{self, TlsError};
+use super::{buffers, memory};
 
 /// Why an endpoint could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -161,23 +161,9 @@ fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, Endpoin
         if address.is_ipv6() {
             socket.set_only_v6(!address.ip().is_unspecified())?;
         }
-        grow_buffers(&socket, settings.socket_buffer_bytes);
+        buffers::grow(&socket, settings.socket_buffer_bytes);
         socket.bind(&address.into())?;
         Ok(socket.into())
     };
     open().map_err(|source| EndpointError::Socket { address, source })
-}
-
-/// Asks for large kernel buffers. Less than was asked for is no reason not to start.
-fn grow_buffers(socket: &Socket, bytes: usize) {
-    let asked = socket.set_recv_buffer_size(bytes).and(socket.set_send_buffer_size(bytes));
-    let granted = (socket.recv_buffer_size(), socket.send_buffer_size());
-    let (received, sent) = (granted.0.unwrap_or(0), granted.1.unwrap_or(0));
-    tracing::debug!(
-        asked = bytes,
-        received,
-        sent,
-        error = asked.err().map(tracing::field::display),
-        "UDP buffers granted; raise net.core.rmem_max and net.core.wmem_max if they are less than asked"
-    );
 }

@@ -11,6 +11,7 @@
 //!
 //! It never knows what is said on a connection, and never retries: when to dial again is the caller's.
 
+mod buffers;
 pub mod endpoint;
 pub mod identity;
 mod memory;
