@@ -6,6 +6,7 @@
 #   ops/setup.sh          what the demo needs
 #   ops/setup.sh --tests  also what the tests need: players, a name server, the test runner
 #   ops/setup.sh --checks also what CI checks with: cargo-deny
+#   ops/setup.sh --bench  what the benchmarks need: those Holdfast is measured beside
 set -euo pipefail
 exec >&2
 cd "$(dirname "$0")/.."
@@ -17,16 +18,19 @@ packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     gstreamer1.0-libav
 )
+# Those Holdfast is measured beside.
+peers=(openssh-server openssh-client rsync rclone)
 tools=()
 case ${1:-} in
     --tests | --checks)
         tools+=(cargo-nextest@0.9.143)
         [ "$1" = --tests ] || tools+=(cargo-deny@0.20.2)
-        packages+=(ffmpeg vlc-bin vlc-plugin-base chromium dnsmasq-base)
+        packages+=(ffmpeg vlc-bin vlc-plugin-base chromium dnsmasq-base "${peers[@]}")
         ;;
+    --bench) packages+=("${peers[@]}") ;;
     "") ;;
     *)
-        echo "usage: ops/setup.sh [--tests | --checks]"
+        echo "usage: ops/setup.sh [--tests | --checks | --bench]"
         exit 2
         ;;
 esac
@@ -38,10 +42,22 @@ for package in "${packages[@]}"; do
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] || missing+=("$package")
 done
+# An ssh server is wanted as a program only; its package would start a service, now and at every boot, on a
+# machine whose owner asked for none. This is `systemctl mask` for a unit that is not there yet.
+mask() {
+    [ -e "/etc/systemd/system/$1" ] || as_root ln -s /dev/null "/etc/systemd/system/$1"
+}
 if [ ${#missing[@]} -gt 0 ]; then
     echo "installing ${missing[*]}"
     as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+    if [[ " ${missing[*]} " == *" openssh-server "* ]]; then
+        as_root install -d /etc/systemd/system
+        mask ssh.service
+        mask ssh.socket
+    fi
+    # RUNLEVEL says the same to machines without systemd.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later first"; exit 1; }

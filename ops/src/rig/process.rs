@@ -78,6 +78,11 @@ impl Process {
         }
     }
 
+    /// Its process id: that of `command` itself, since all before it only prepare and become it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().with_context(|| format!("kill {}", self.name))?;

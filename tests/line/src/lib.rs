@@ -19,9 +19,14 @@ pub mod matrix;
 mod options;
 mod ours;
 mod outcome;
+mod reactions;
 mod run;
+mod spread;
+mod trace;
 mod watch;
 
 pub use options::{Congestion, Options};
-pub use outcome::{LiveLatency, Outcome, Resumed, Settled, Spread};
+pub use outcome::{LiveLatency, Outcome};
+pub use reactions::{Resumed, Settled};
 pub use run::run;
+pub use spread::Spread;

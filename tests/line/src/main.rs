@@ -1,6 +1,6 @@
 //! `holdfast-line`: what our congestion controller makes of a line, by hand.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -21,6 +21,9 @@ struct Arguments {
     /// Run every line of a file (a name, then options) and print a table; options after -- hold for all
     #[arg(long)]
     matrix: Option<PathBuf>,
+    /// Hold this file's lock during each run, so that others can keep quiet
+    #[arg(long)]
+    lock: Option<PathBuf>,
     /// Options for all lines of the matrix
     #[arg(last = true, requires = "matrix")]
     also: Vec<String>,
@@ -29,7 +32,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.matrix {
-        Some(file) => table(file, &arguments.also),
+        Some(file) => table(file, &arguments),
         None => single(&arguments),
     };
     match done {
@@ -42,7 +45,9 @@ fn main() -> ExitCode {
 }
 
 fn single(arguments: &Arguments) -> Result<()> {
+    let held = arguments.lock.as_deref().map(matrix::hold).transpose()?;
     let outcome = line::run(&arguments.options)?;
+    drop(held);
     let text = if arguments.json {
         serde_json::to_string(&outcome)?
     } else {
@@ -55,7 +60,8 @@ fn single(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn table(file: &PathBuf, also: &[String]) -> Result<()> {
+fn table(file: &Path, arguments: &Arguments) -> Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    matrix::table(&matrix::cases(&text, also)?, std::io::stdout())
+    let cases = matrix::cases(&text, &arguments.also)?;
+    matrix::table(&cases, arguments.lock.as_deref(), std::io::stdout())
 }

@@ -2,7 +2,9 @@
 //!
 //! A matrix is a text file: on each line a name and options, `#` begins a remark.
 
+use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -35,20 +37,33 @@ pub fn cases<'a>(text: &'a str, also: &'a [String]) -> Result<Vec<Case<'a>>> {
 
 /// The table's head.
 pub const HEAD: &str = "| case | share % | cold % | Mbit/s | queue ms mean/p95/p99 | again % | lost % (path) | of both % | beside Mbit/s \
-| steps: settle/held/queue s | outage: first/full s | live ms p50/p99 | cores | late ms | |\n\
+| steps: settle/held/queue s | outage: first/full s | live ms p50/p99/missing | cores (stolen) | late ms | |\n\
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|";
 
-/// Runs the cases; each row is written when it is there.
-pub fn table(cases: &[Case<'_>], mut out: impl Write) -> Result<()> {
+/// Runs the cases, each with `lock` held if there is one; each row is written when it is there.
+pub fn table(cases: &[Case<'_>], lock: Option<&Path>, mut out: impl Write) -> Result<()> {
     writeln!(out, "{HEAD}")?;
     for case in cases {
-        match run(&case.options) {
+        let held = lock.map(hold).transpose()?;
+        let ran = run(&case.options);
+        drop(held);
+        match ran {
             Ok(outcome) => writeln!(out, "{}", row(case.name, &outcome))?,
             Err(error) => writeln!(out, "| {} | {error:#} |", case.name)?,
         }
         out.flush()?;
     }
     Ok(())
+}
+
+/// Waits for a file that whoever needs a quiet machine locks. The lock goes with the file.
+pub fn hold(lock: &Path) -> Result<File> {
+    let hold = || -> std::io::Result<File> {
+        let file = File::options().create(true).truncate(false).write(true).open(lock)?;
+        file.lock()?;
+        Ok(file)
+    };
+    hold().with_context(|| format!("lock {}", lock.display()))
 }
 
 /// A row of the table.
@@ -63,7 +78,8 @@ pub fn row(name: &str, outcome: &Outcome) -> String {
         .map(|step| format!("{}/{}/{}", seconds(step.settle_s), seconds(step.held_s), seconds(step.queue_s)));
     let outages =
         outcome.outages.iter().map(|cut| format!("{}/{}", seconds(cut.first_s), seconds(cut.full_s)));
-    let live = outcome.live.as_ref().map(|live| format!("{:.0}/{:.0}", live.ms.p50, live.ms.p99));
+    let live =
+        outcome.live.as_ref().map(|live| format!("{:.0}/{:.0}/{}", live.ms.p50, live.ms.p99, live.missing));
     let cells = [
         name.to_owned(),
         percent(outcome.share),
@@ -77,7 +93,7 @@ pub fn row(name: &str, outcome: &Outcome) -> String {
         join(steps.collect()),
         join(outages.collect()),
         live.unwrap_or_default(),
-        format!("{:.2}", outcome.cores),
+        format!("{:.2} ({:.2})", outcome.cores, outcome.stolen_cores),
         format!("{:.1}", outcome.late_us_p99 as f64 / 1000.0),
         if outcome.void.is_empty() { String::new() } else { format!("VOID: {}", outcome.void.join("; ")) },
     ];

@@ -32,7 +32,13 @@ pub struct Options {
     /// Streams the bulk is spread over
     #[arg(long, default_value_t = 8)]
     pub streams: usize,
-    /// When our connection begins
+    /// Bytes in flight on one stream at most, if not the transport's
+    #[arg(long)]
+    pub stream_window_kib: Option<u32>,
+    /// What both ends' kernels are asked to hold, if not what the transport asks for
+    #[arg(long)]
+    pub socket_buffer_kib: Option<usize>,
+    /// When our connection begins; after --for it never does, and TCP is alone
     #[arg(long, default_value_t = 0.0)]
     pub ours_at: f64,
     /// Each packet in a system call of its own

@@ -62,7 +62,12 @@ fn settings(options: &Options) -> Settings {
         // For bbr the sending end gets another one below.
         Congestion::Cubic | Congestion::Bbr => transport::Congestion::Cubic,
     };
-    Settings { congestion, ..Settings::default() }
+    let standard = Settings::default();
+    let stream_receive_window =
+        options.stream_window_kib.map_or(standard.stream_receive_window, |kib| kib * 1024);
+    let socket_buffer_bytes =
+        options.socket_buffer_kib.map_or(standard.socket_buffer_bytes, |kib| kib * 1024);
+    Settings { congestion, stream_receive_window, socket_buffer_bytes, ..standard }
 }
 
 /// As the transport has it, but for what only measurements want.
@@ -84,7 +89,11 @@ pub(crate) async fn send(stage: Arc<Stage>, hub: SocketAddr) -> Result<()> {
     let mut config = site_config(&stage.keys.site, &settings(&stage.options))?;
     config.transport_config(sending(&stage.options)?);
     endpoint.set_default_client_config(config);
-    stage.until(Duration::from_secs_f64(stage.options.ours_at)).await;
+    let at = Duration::from_secs_f64(stage.options.ours_at);
+    stage.until(at.min(stage.options.end())).await;
+    if at >= stage.options.end() {
+        return Ok(());
+    }
     let connection = transport::connect(&endpoint, hub, DIAL).await?;
     let connection = stage.ours.near.get_or_init(|| connection);
     let mut streams = JoinSet::new();

@@ -1,22 +1,19 @@
 //! What a run says.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use quinn::ConnectionStats;
 use serde::Serialize;
 use wan::{Drops, WayReport};
 
-use crate::arrivals::Arrivals;
-use crate::line::{Line, PAYLOAD};
+use crate::line::Line;
 use crate::ours::locked;
+use crate::reactions::{Reactions, Resumed, Settled, queue_ms};
 use crate::run::Stage;
+use crate::spread::Spread;
+use crate::trace;
 use crate::watch::{Mark, Seen};
-
-/// A queue that is back to normal after a step, in ms.
-const CALM: f64 = 25.0;
 
 /// Figures of the steady interval, unless they say otherwise. Shares are from 0 to 1.
 #[derive(Clone, Debug, Serialize)]
@@ -33,7 +30,7 @@ pub struct Outcome {
     pub queue_ms: Spread,
     /// Bytes we thought lost, of those sent.
     pub retransmitted_share: f64,
-    /// Our datagrams that were lost, of those sent.
+    /// Our datagrams that did not arrive, of those sent; but for what was on its way at the interval's ends.
     pub lost_share: f64,
     /// Packets of all flows that the line dropped, of those that came to it.
     pub path_loss: f64,
@@ -53,6 +50,8 @@ pub struct Outcome {
     pub cores: f64,
     /// The same by thread.
     pub threads: BTreeMap<String, f64>,
+    /// Cores that the machine's host took away meanwhile. Much of it makes the line late.
+    pub stolen_cores: f64,
     /// How late the line was, of 99 in 100 packets, since the start.
     pub late_us_p99: u64,
     /// How late it was at worst.
@@ -61,67 +60,22 @@ pub struct Outcome {
     pub void: Vec<String>,
 }
 
-/// A distribution.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-#[allow(missing_docs)]
-pub struct Spread {
-    pub mean: f64,
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub max: f64,
-}
-
-/// After a step of the line's rate. Windows are of 300 ms, or two round trips if that is longer.
-#[derive(Clone, Debug, Serialize)]
-pub struct Settled {
-    /// When.
-    pub at_s: f64,
-    /// To what.
-    pub to_mbit: f64,
-    /// Until the first window with 90 % of what the new rate leaves for streams.
-    pub settle_s: Option<f64>,
-    /// Until the last window with less. Random loss and probing may make single ones.
-    pub held_s: Option<f64>,
-    /// Until the queue of a window was first under 25 ms.
-    pub queue_s: Option<f64>,
-}
-
-/// After an outage.
-#[derive(Clone, Debug, Serialize)]
-pub struct Resumed {
-    /// When it was healed.
-    pub healed_s: f64,
-    /// From then to the first byte.
-    pub first_s: Option<f64>,
-    /// From then to the first window with 85 % of what the rate leaves for streams.
-    pub full_s: Option<f64>,
-}
-
 /// From when a piece was made to when all of it was read.
 #[derive(Clone, Debug, Serialize)]
 pub struct LiveLatency {
     /// Pieces made in the steady interval that arrived.
     pub pieces: usize,
+    /// Those that did not; one may have been on its way.
+    pub missing: usize,
     /// How long they took.
     pub ms: Spread,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let Some(last) = values.len().checked_sub(1) else { return Self::default() };
-        let at = |quantile: f64| values[(quantile * last as f64).round() as usize];
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Self { mean, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1.0) }
-    }
 }
 
 /// From all that was counted.
 pub(crate) fn judge(stage: &Stage, line: &Line, seen: &Seen) -> Result<Outcome> {
     let options = &stage.options;
     if let Some(file) = &options.trace {
-        write_trace(stage, seen, file).with_context(|| format!("write {}", file.display()))?;
+        trace::write(stage, seen, file).with_context(|| format!("write {}", file.display()))?;
     }
     let (from, to) = (options.from_s, options.for_s);
     let [before, after] = &seen.marks;
@@ -131,29 +85,31 @@ pub(crate) fn judge(stage: &Stage, line: &Line, seen: &Seen) -> Result<Outcome> 
     let cold = ours.first_after(0.0).filter(|first| *first < to);
     let beside_mbit: Vec<f64> = stage.beside.iter().map(|flow| flow.mbit(from, to)).collect();
     let both = goodput_mbit + beside_mbit.iter().sum::<f64>();
-    let sent = Sent::between(before, after);
+    let near = |count| grown(&before.near, &after.near, count);
+    let (bytes, datagrams) = (near(|stats| stats.udp_tx.bytes), near(|stats| stats.udp_tx.datagrams));
+    let thought_lost = near(|stats| stats.path.lost_bytes);
+    let arrived = grown(&before.far, &after.far, |stats| stats.udp_rx.datagrams);
     let (path_drops, packets) = drops(&before.wan.a_to_b, &after.wan.a_to_b);
     let cpu = |name: &String| before.threads.get(name).copied().unwrap_or(0.0);
     let threads = after.threads.iter().map(|(name, cpu_s)| (name.clone(), (cpu_s - cpu(name)) / (to - from)));
-    let live = locked(&stage.ours.live);
-    let live = live.iter().filter(|(made, _)| made.as_secs_f64() >= from);
-    let live: Vec<f64> = live.map(|(_, took)| took.as_secs_f64() * 1e3).collect();
+    let reactions = Reactions { arrivals: ours, queue: &seen.queue, line, options };
     Ok(Outcome {
         share: goodput_mbit / line_mbit,
         cold_share: cold.map(|first| ours.mbit(first, to) / line.mbit(first, to)),
         goodput_mbit,
         line_mbit,
-        queue_ms: Spread::of(queue(seen, from, to).collect()),
-        retransmitted_share: share(sent.thought_lost, sent.bytes),
-        lost_share: share(sent.datagrams.saturating_sub(sent.arrived), sent.datagrams),
+        queue_ms: Spread::of(queue_ms(&seen.queue, from, to).collect()),
+        retransmitted_share: share(thought_lost, bytes),
+        lost_share: share(datagrams.saturating_sub(arrived), datagrams),
         path_loss: share(path_drops.total(), packets),
         path_drops,
         ours_of_both: (!beside_mbit.is_empty()).then(|| goodput_mbit / both),
         beside_mbit,
-        steps: line.steps(options).into_iter().map(|step| settled(stage, seen, step)).collect(),
-        outages: line.outages().iter().map(|(_, healed)| resumed(stage, line, *healed)).collect(),
-        live: options.live_kbit.map(|_| LiveLatency { pieces: live.len(), ms: Spread::of(live) }),
+        steps: line.steps(options).into_iter().map(|step| reactions.to_step(step)).collect(),
+        outages: line.outages().iter().map(|(_, healed)| reactions.to_heal(*healed)).collect(),
+        live: options.live_kbit.map(|_| live(stage)),
         cores: (after.cpu - before.cpu) / (to - from),
+        stolen_cores: (after.stolen - before.stolen) / (to - from),
         threads: threads.filter(|(_, cores)| *cores >= 0.001).collect(),
         late_us_p99: after.wan.a_to_b.late_us_p99.max(after.wan.b_to_a.late_us_p99),
         late_us_max: after.wan.a_to_b.late_us_max.max(after.wan.b_to_a.late_us_max),
@@ -161,30 +117,14 @@ pub(crate) fn judge(stage: &Stage, line: &Line, seen: &Seen) -> Result<Outcome> 
     })
 }
 
-/// What our connection counted in the steady interval.
-#[derive(Default)]
-struct Sent {
-    bytes: u64,
-    thought_lost: u64,
-    datagrams: u64,
-    arrived: u64,
-}
-
-impl Sent {
-    fn between(before: &Mark, after: &Mark) -> Self {
-        let count = |what: fn(&ConnectionStats) -> u64, mark: fn(&Mark) -> Option<&ConnectionStats>| {
-            let counted = |stats| mark(stats).map_or(0, what);
-            counted(after).saturating_sub(counted(before))
-        };
-        let near: fn(&Mark) -> Option<&ConnectionStats> = |mark| mark.near.as_ref();
-        let far: fn(&Mark) -> Option<&ConnectionStats> = |mark| mark.far.as_ref();
-        Self {
-            bytes: count(|stats| stats.udp_tx.bytes, near),
-            thought_lost: count(|stats| stats.path.lost_bytes, near),
-            datagrams: count(|stats| stats.udp_tx.datagrams, near),
-            arrived: count(|stats| stats.udp_rx.datagrams, far),
-        }
-    }
+/// By how much a counter has grown.
+fn grown(
+    before: &Option<ConnectionStats>,
+    after: &Option<ConnectionStats>,
+    count: fn(&ConnectionStats) -> u64,
+) -> u64 {
+    let counted = |stats: &Option<ConnectionStats>| stats.as_ref().map_or(0, count);
+    counted(after).saturating_sub(counted(before))
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -203,45 +143,14 @@ fn drops(before: &WayReport, after: &WayReport) -> (Drops, u64) {
     (drops, after.packets_in - before.packets_in)
 }
 
-/// Lengths of the line's queue in ms, while anything passed.
-fn queue(seen: &Seen, from: f64, to: f64) -> impl Iterator<Item = f64> {
-    let looks = seen.queue.iter().filter(move |(at, _)| (from..to).contains(at));
-    looks.filter_map(|(_, queue)| Some(queue.as_ref()?.as_secs_f64() * 1e3))
-}
-
-fn settled(stage: &Stage, seen: &Seen, (at, end, mbit): (f64, f64, f64)) -> Settled {
-    let options = &stage.options;
-    let window = options.window();
-    // What arrives was let through half a round trip ago.
-    let begin = at + options.path.rtt_ms / 2000.0;
-    let enough = |mean: f64| mean >= 0.9 * mbit * PAYLOAD;
-    let windows = || stage.ours.arrivals.windows(begin, end, window);
-    let last_short = windows().filter(|(_, mean)| !enough(*mean)).last();
-    let short_at_end = last_short.is_some_and(|(last, _)| last + 0.02 > end);
-    let mut after = (0..).map(|step| at + f64::from(step) * 0.05).take_while(|from| from + window <= end);
-    let calm = after.find(|&from| Spread::of(queue(seen, from, from + window).collect()).mean < CALM);
-    Settled {
-        at_s: at,
-        to_mbit: mbit,
-        settle_s: first(windows(), enough).map(|time| time - begin),
-        held_s: (!short_at_end).then(|| last_short.map_or(0.0, |(last, _)| last - begin)),
-        queue_s: calm.map(|from| from - at),
-    }
-}
-
-fn resumed(stage: &Stage, line: &Line, healed: f64) -> Resumed {
-    let options = &stage.options;
-    let enough = 0.85 * PAYLOAD * line.mbit(healed, options.for_s);
-    let windows = stage.ours.arrivals.windows(healed, options.for_s, options.window());
-    Resumed {
-        healed_s: healed,
-        first_s: stage.ours.arrivals.first_after(healed).map(|first| first - healed),
-        full_s: first(windows, |mean| mean >= enough).map(|time| time - healed),
-    }
-}
-
-fn first(mut windows: impl Iterator<Item = (f64, f64)>, enough: impl Fn(f64) -> bool) -> Option<f64> {
-    windows.find(|(_, mean)| enough(*mean)).map(|(end, _)| end)
+fn live(stage: &Stage) -> LiveLatency {
+    let (from, to) = (stage.options.from_s, stage.options.for_s);
+    let delivered = locked(&stage.ours.live);
+    let begun = delivered.first().map_or(from, |(made, _)| made.as_secs_f64()).max(from);
+    let delivered = delivered.iter().filter(|(made, _)| made.as_secs_f64() >= from);
+    let took: Vec<f64> = delivered.map(|(_, took)| took.as_secs_f64() * 1e3).collect();
+    let made = ((to - begun) * 1e3 / stage.options.live_chunk_ms) as usize;
+    LiveLatency { pieces: took.len(), missing: made.saturating_sub(took.len()), ms: Spread::of(took) }
 }
 
 fn void(after: &Mark, seen: &Seen) -> Vec<String> {
@@ -261,51 +170,4 @@ fn void(after: &Mark, seen: &Seen) -> Vec<String> {
         void.push(format!("{} datagrams found no room at an end", seen.overflowed));
     }
     void
-}
-
-fn write_trace(stage: &Stage, seen: &Seen, file: &Path) -> Result<()> {
-    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
-    writeln!(
-        out,
-        "t,ours_mbit,beside_mbit,queue_ms,rtt_ms,cwnd,rate_mbit,min_rtt_ms,queue_estimate_ms,loss_estimate,\
-         phase,lost_packets,sent_packets"
-    )?;
-    for (row, next) in seen.rows.iter().zip(seen.rows.iter().skip(1)) {
-        let mbit = |flow: &Arrivals| flow.mbit(row.at, next.at);
-        let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
-        let beside: f64 = stage.beside.iter().map(mbit).fold(0.0, |sum, one| sum + one);
-        let queue = row.queue.map_or(f64::NAN, ms);
-        write!(out, "{:.2},{:.3},{beside:.3},{queue:.2},", row.at, mbit(&stage.ours.arrivals))?;
-        let path = row.stats.map(|stats| stats.path).unwrap_or_default();
-        write!(out, "{:.2},{},", ms(path.rtt), path.cwnd)?;
-        match &row.estimate {
-            Some(now) => write!(
-                out,
-                "{:.3},{:.2},{:.2},{:.4},{:?},",
-                now.rate * 8e-6,
-                ms(now.min_rtt),
-                ms(now.queue),
-                now.loss,
-                now.phase
-            )?,
-            None => write!(out, ",,,,,")?,
-        }
-        writeln!(out, "{},{}", path.lost_packets, path.sent_packets)?;
-    }
-    Ok(out.flush()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spread_has_its_middle_and_its_ends() {
-        let spread = Spread::of((0..=100).rev().map(f64::from).collect());
-        assert_eq!(
-            (spread.mean, spread.p50, spread.p95, spread.p99, spread.max),
-            (50.0, 50.0, 95.0, 99.0, 100.0)
-        );
-        assert_eq!(Spread::of(Vec::new()).max, 0.0);
-    }
 }

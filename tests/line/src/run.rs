@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use wan::prove::Lab;
 use wan::{End, Wan};
 use wire::clock;
@@ -65,32 +66,34 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let hub = SocketAddr::from((stage.lab.b.address, PORT));
     let (ready, is_ready) = sync_channel(1);
     let seen = std::thread::scope(|scope| {
-        let mut parts = vec![(
-            "the receiving end",
-            named("line-receive")
-                .spawn_scoped(scope, || quic(&stage.lab.b, ours::receive(Arc::clone(&stage), hub, ready)))?,
-        )];
-        is_ready.recv().context("the receiving end did not start")?;
-        parts.push((
-            "the sending end",
-            named("line-send")
-                .spawn_scoped(scope, || quic(&stage.lab.a, ours::send(Arc::clone(&stage), hub)))?,
-        ));
-        for index in 0..stage.beside.len() {
+        let receive = || quic(&stage.lab.b, ours::receive(Arc::clone(&stage), hub, ready));
+        let receiver = named("line-receive").spawn_scoped(scope, receive)?;
+        if is_ready.recv().is_err() {
+            joined(receiver).context("start the receiving end")?;
+            bail!("the receiving end ended before it began");
+        }
+        let send = || quic(&stage.lab.a, ours::send(Arc::clone(&stage), hub));
+        let sender = named("line-send").spawn_scoped(scope, send)?;
+        let flow = |index| {
             let stage = &stage;
-            let flow = named("line-tcp").spawn_scoped(scope, move || beside::flow(stage, index))?;
-            parts.push(("a TCP flow", flow));
+            named("line-tcp").spawn_scoped(scope, move || beside::flow(stage, index))
+        };
+        let flows: Vec<_> = (0..stage.beside.len()).map(flow).collect::<Result<_, _>>()?;
+        let watcher = named("line-watch").spawn_scoped(scope, || wan::priority::raised(|| watch(&stage)))?;
+        let seen = joined(watcher).context("watch the line")?;
+        joined(receiver).context("receive")?;
+        joined(sender).context("send")?;
+        for flow in flows {
+            joined(flow).context("send by TCP")?;
         }
-        let seen = named("line-watch").spawn_scoped(scope, || wan::priority::raised(|| watch(&stage)))?;
-        let seen = seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        for (what, part) in parts {
-            let ended = part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            ended.with_context(|| format!("{what} failed"))?;
-        }
-        seen
+        anyhow::Ok(seen)
     })?;
     let line = Line::new(&settings);
     outcome::judge(&stage, &line, &seen)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn named(name: &str) -> std::thread::Builder {

@@ -41,6 +41,8 @@ pub(crate) struct Mark {
     pub(crate) near: Option<ConnectionStats>,
     pub(crate) far: Option<ConnectionStats>,
     pub(crate) cpu: f64,
+    /// Seconds this machine's processors were wanted here and ran somebody else's machine.
+    pub(crate) stolen: f64,
     /// Seconds on a processor, by the threads' names.
     pub(crate) threads: BTreeMap<String, f64>,
 }
@@ -82,8 +84,16 @@ fn mark(stage: &Stage) -> Result<Mark> {
         near: stage.ours.near.get().map(|near| near.stats()),
         far: stage.ours.far.get().map(|far| far.stats()),
         cpu: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+        stolen: stolen()?,
         threads: threads()?,
     })
+}
+
+fn stolen() -> Result<f64> {
+    let table = std::fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let all = table.lines().next().unwrap_or("");
+    let ticks = all.split_whitespace().nth(8).and_then(|ticks| ticks.parse::<f64>().ok());
+    Ok(ticks.context("/proc/stat has no stolen time")? / rustix::param::clock_ticks_per_second() as f64)
 }
 
 fn threads() -> Result<BTreeMap<String, f64>> {

@@ -5,7 +5,7 @@
 //! costs at most the rest in punctuality. It never spins: on two cores the measured programs need the rest.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel};
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
 use crate::clock;
+use crate::orders::{Obeyer, Orders, orders};
 use crate::path::{Departure, Path, Verdict};
 use crate::priority;
 use crate::report::WayReport;
@@ -41,7 +42,7 @@ enum Order {
 
 /// The handle of a direction's thread.
 pub(crate) struct Forwarder {
-    orders: Sender<Order>,
+    orders: Orders<Order>,
     bell: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,12 +52,12 @@ impl Forwarder {
     pub(crate) fn start(name: &str, from: Arc<Tun>, to: Arc<Tun>) -> anyhow::Result<Self> {
         let bell =
             Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).context("make an eventfd")?);
-        let (orders, received) = channel();
+        let (orders, obeyer) = orders();
         let direction = Direction {
             from,
             to,
             bell: Arc::clone(&bell),
-            orders: received,
+            orders: obeyer,
             path: Path::new(PathSettings::default(), 0),
             began: clock::now(),
             cpu_before: Duration::ZERO,
@@ -101,7 +102,7 @@ impl Forwarder {
     }
 
     fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+        self.orders.give(order);
         let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
     }
 }
@@ -119,7 +120,7 @@ struct Direction {
     from: Arc<Tun>,
     to: Arc<Tun>,
     bell: Arc<OwnedFd>,
-    orders: Receiver<Order>,
+    orders: Obeyer<Order>,
     path: Path<Box<[u8]>>,
     began: Instant,
     cpu_before: Duration,
@@ -214,8 +215,8 @@ impl Direction {
     /// False if it is to end.
     fn obey(&mut self) -> bool {
         loop {
-            match self.orders.try_recv() {
-                Ok(Order::Begin(settings, seed, done)) => {
+            match self.orders.take() {
+                Some(Order::Begin(settings, seed, done)) => {
                     self.began = clock::now();
                     self.cpu_before = clock::thread_cpu();
                     self.path = Path::new(*settings, seed);
@@ -223,18 +224,18 @@ impl Direction {
                     self.late_ns = lateness();
                     let _ = done.send(());
                 }
-                Ok(Order::Change(settings)) => self.path.reconfigure(self.now(), *settings),
-                Ok(Order::Cut(true)) => self.path.cut(),
-                Ok(Order::Cut(false)) => self.path.heal(),
-                Ok(Order::Report(answer)) => {
+                Some(Order::Change(settings)) => self.path.reconfigure(self.now(), *settings),
+                Some(Order::Cut(true)) => self.path.cut(),
+                Some(Order::Cut(false)) => self.path.heal(),
+                Some(Order::Report(answer)) => {
                     let _ = answer.send(self.report());
                 }
-                Ok(Order::Queue(answer)) => {
+                Some(Order::Queue(answer)) => {
                     let now = self.now();
                     let _ = answer.send(self.path.queue(now));
                 }
-                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return false,
-                Err(TryRecvError::Empty) => return true,
+                Some(Order::Stop) => return false,
+                None => return true,
             }
         }
     }

@@ -18,6 +18,7 @@ mod headroom;
 mod link;
 pub mod netns;
 pub mod options;
+mod orders;
 mod path;
 mod policer;
 pub mod priority;

@@ -168,6 +168,27 @@ proptest! {
     }
 
     #[test]
+    fn the_queue_is_what_a_packet_waits(rate in 100_000..200_000_000_u64, traffic in traffic()) {
+        let settings = PathSettings { rate_bps: Some(rate), queue: Queue::Bytes(u64::MAX), ..PathSettings::default() };
+        let mut path = Path::new(settings, 0);
+        let told: Vec<_> = traffic.iter().enumerate().map(|(number, (at, bytes))| {
+            let queue = path.queue(*at).unwrap();
+            path.push(*at, *bytes, number);
+            queue
+        }).collect();
+        let sending = |bytes: u32| Duration::from_secs_f64(f64::from(bytes) * 8.0 / rate as f64);
+        let rounding = Duration::from_nanos(traffic.len() as u64 + 2);
+        while let Some(out) = path.poll_timeout().and_then(|due| path.pop(due)) {
+            let (at, bytes) = traffic[out.packet];
+            let waited = out.due - at;
+            let least = told[out.packet] + sending(bytes);
+            // Besides, the rest of the packet that was being sent.
+            prop_assert!(waited + rounding >= least && waited <= least + sending(1500) + rounding, "{:?} {:?}", waited, least);
+        }
+        prop_assert_eq!(path.queue(Duration::from_secs(1000)), Some(Duration::ZERO));
+    }
+
+    #[test]
     fn the_same_seed_does_the_same(mut settings in ordered(), traffic in traffic(), seed: u64, late_us in 1..20_000_u64) {
         settings.reorder = Some(Reorder { share: 0.1, by: micros(3000) });
         let (verdicts, out) = run(&settings, seed, &traffic);
@@ -252,6 +273,19 @@ fn outages_and_cuts_take_what_arrives_and_nothing_else() {
     assert_eq!(path.push(micros(3), 100, 3), Verdict::Taken);
     assert_eq!(path.pop(micros(101)).map(|out| out.packet), Some(1));
     assert_eq!(path.pop(micros(200)).map(|out| out.packet), Some(3));
+}
+
+#[test]
+fn a_line_that_stands_still_has_no_queue_in_time() {
+    let stop = CapacityStep { at: Duration::from_secs(1), rate_bps: 0 };
+    let settings =
+        PathSettings { rate_bps: Some(1_000_000), capacity: vec![stop], ..PathSettings::default() };
+    let mut path = Path::new(settings, 0);
+    for number in 0..3 {
+        path.push(Duration::from_millis(999), 1250, number);
+    }
+    assert_eq!(path.queue(Duration::from_millis(999)), Some(Duration::from_millis(20)));
+    assert_eq!(path.queue(Duration::from_secs(2)), None);
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub(super) struct Compete {
     loss: f64,
     /// Cuts that did not make the queue shorter, less those that did.
     ignored: u32,
+    /// Packets that were lost and whose place in the window is not free yet. A burst finds no room in a full
+    /// queue and is lost, which would make room for the next burst.
+    owed: f64,
     /// Rounds in a row in which far too much was lost.
     flooded: u32,
     /// No drain test before this.
@@ -35,7 +38,9 @@ const INSIST: f64 = 0.05;
 /// Above this share lost, the rate that is held on to is forgotten bit by bit.
 const FLOODING: f64 = 0.12;
 /// For so many rounds it is held on to all the same.
-const PATIENCE: u32 = 15;
+const PATIENCE: u32 = 40;
+/// Lost packets' places that are free again for every one acknowledged.
+const REFILL: f64 = 0.5;
 /// Cuts in vain after which the other side is taken not to answer to losses.
 const IN_VAIN: u32 = 3;
 
@@ -53,6 +58,7 @@ impl Compete {
             queue_max: 0.0,
             loss: 0.0,
             ignored: 0,
+            owed: 0.0,
             flooded: 0,
             test_at,
         }
@@ -62,6 +68,7 @@ impl Compete {
     pub(super) fn on_ack(&mut self, now: f64, acked: f64, srtt: f64, queue: f64) {
         self.queue_max =
             self.queue_max.max(queue) - (self.queue_max - queue).max(0.0) * acked / self.window / 64.0;
+        self.owed = (self.owed - REFILL * acked).max(0.0);
         self.loss *= 1.0 - (acked / self.window / 8.0).min(1.0);
         if self.insists() {
             if self.loss < INSIST / 2.0 {
@@ -85,6 +92,7 @@ impl Compete {
     /// `packets` sent at `sent` were lost while `queue` was waiting.
     pub(super) fn on_loss(&mut self, now: f64, sent: f64, packets: f64, queue: f64) {
         let congested = queue > 0.6 * self.queue_max;
+        self.owed += packets;
         if congested {
             self.loss += packets / self.window / 8.0;
         }
@@ -111,14 +119,16 @@ impl Compete {
 
     /// Bytes in flight: CUBIC's, but no less than `held` unless that floods the queue, and at most `limit`.
     pub(super) fn window(&self, packet: f64, held: f64, limit: f64) -> f64 {
-        (self.window * packet).max(held).min(limit)
+        let whole = (self.window * packet).max(held).min(limit);
+        whole - (self.owed * packet).min(0.5 * whole)
     }
 
-    /// A round is over. True if so much has been lost for so long that what we hold on to can't be our share:
-    /// BBR believes for ten rounds in a rate it no longer gets, so giving way earlier would be for good.
-    pub(super) fn in_vain(&mut self) -> bool {
+    /// A round is over: what part of the rate once known is still to be held on to. Less than all if far too much
+    /// has been lost for long: BBR believes for ten rounds in a rate it no longer gets, so giving way earlier
+    /// would be for good.
+    pub(super) fn hope_after_round(&mut self) -> f64 {
         self.flooded = if self.loss > FLOODING { self.flooded + 1 } else { 0 };
-        self.flooded > PATIENCE
+        if self.flooded > PATIENCE { 0.95 } else { 1.0 }
     }
 
     /// The other side does not answer to losses, so neither do we, in moderation.

@@ -139,7 +139,7 @@ impl Trains {
 
     /// Zero until there are enough.
     pub(super) fn rate(&self) -> f64 {
-        if self.samples.len() < TRAINS / 2 { 0.0 } else { lower(&self.samples, 2) }
+        if self.samples.len() < TRAINS / 3 { 0.0 } else { lower(&self.samples, 2) }
     }
 }
 

@@ -4,20 +4,24 @@
 //! settings hand to quinn, [`metrics`] what status asks for. The tests run the model over a path in virtual
 //! time; `docs/design/congestion.md` has goals, arithmetic and results.
 //!
-//! Start reading at `model`, then `phases`; `filters` and `losses` are what it remembers, `compete` is the
-//! mode beside somebody who keeps the queue full.
+//! Start reading at `model`, then `phases` (what an acknowledgement does), `rounds` (what a round trip does) and
+//! `window`; `filters`, `losses` and `limit` are what it remembers, `compete` is the mode beside somebody who
+//! keeps the queue full.
 //!
 //! It never knows what is sent, nor to whom.
 
 mod compete;
 pub mod controller;
 mod filters;
+mod limit;
 mod losses;
 pub mod model;
 mod phases;
 mod round;
+mod rounds;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use controller::{Holdfast, HoldfastConfig, Metrics, metrics};
 pub use model::{Estimate, Model, Phase};

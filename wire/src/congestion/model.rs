@@ -9,9 +9,11 @@
 use std::time::Duration;
 
 use super::filters::{MinRtt, Noise, Rates, Trains};
-use super::losses::Losses;
-use super::phases::{CRUISE_ROUNDS, DRAIN_GAIN, State};
+use super::limit::{Fits, Limit};
+use super::losses::{Harm, Losses};
+use super::phases::State;
 use super::round::{Batch, Round};
+use super::window::DRAIN_GAIN;
 
 /// What the window is doing at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +70,7 @@ pub struct Model {
     pub(super) last_ack: f64,
     /// When silence last let a packet out.
     pub(super) nudged: f64,
-    /// The window at which a probe's losses exceeded the usual, and the cruise rounds before the next.
-    pub(super) limit: Option<f64>,
-    pub(super) patience: u32,
-    /// Probes in a row that lost more than usual.
-    pub(super) harmed: u32,
-    /// Probes in a row that did not.
-    pub(super) harmless: u32,
-    /// Much is lost whatever we send: the limit is what keeps the rate, not what lowers the loss.
-    pub(super) sustain: bool,
+    pub(super) limit: Limit,
     /// Drains lately in which the queue stayed, less a third of those in which it went.
     pub(super) stuck: f64,
     /// The highest rate of the last minute or so, forgotten slowly: what a share is a share of.
@@ -103,7 +97,7 @@ impl Model {
             packet,
             ceiling: ceiling.map(|rate| rate as f64),
             window: INITIAL_PACKETS * packet,
-            state: State::Startup { base: 0.0, flat: 0, held: None },
+            state: State::startup(0.0),
             rates: Rates::default(),
             min_rtt: MinRtt::default(),
             losses: Losses::default(),
@@ -116,11 +110,7 @@ impl Model {
             app_limited_at: -1.0,
             last_ack: 0.0,
             nudged: 0.0,
-            limit: None,
-            patience: CRUISE_ROUNDS,
-            harmed: 0,
-            harmless: 0,
-            sustain: false,
+            limit: Limit::default(),
             stuck: 0.0,
             capacity: 0.0,
             noise: Noise::default(),
@@ -142,9 +132,11 @@ impl Model {
             // After a pause silence is counted from here.
             self.last_ack = now;
         }
-        // What is sent includes bare acknowledgements, which never are in flight: the sum may not run away.
+        let sum = self.in_flight + bytes as f64;
+        // What is sent includes bare acknowledgements, which never are in flight: the sum may not run away. In
+        // silence nothing is there to be acknowledged.
         let most = self.in_flight_acked + self.window + INITIAL_PACKETS * self.packet;
-        self.in_flight = (self.in_flight + bytes as f64).min(most);
+        self.in_flight = if self.silent(now) { sum } else { sum.min(most) };
     }
 
     /// `bytes` sent at `sent` have arrived.
@@ -171,7 +163,7 @@ impl Model {
         }
         let rtt = (now - batch.newest).max(1e-5);
         self.take_rtt(now, rtt);
-        self.trains.take(now, batch.newest, batch.bytes, 6.0 * self.packet);
+        self.trains.take(now, batch.newest, batch.bytes, 4.0 * self.packet);
         self.round.take(&batch, rtt, batch.newest <= self.app_limited_at);
         self.round.broken |= now - self.last_ack > (4.0 * self.srtt).max(0.2);
         self.last_ack = now;
@@ -197,9 +189,9 @@ impl Model {
         if persistent {
             // An outage. What it swallowed says nothing about the rate; begin again at half of it.
             self.round.broken = true;
-            self.limit = None;
+            self.limit.lift();
             self.window = (0.5 * self.content()).max(INITIAL_PACKETS * packet);
-            self.state = State::Startup { base: 0.0, flat: 0, held: None };
+            self.state = State::startup(0.0);
             return;
         }
         self.losses.settle(sent, bytes, true, self.horizon());
@@ -296,6 +288,15 @@ impl Model {
         let smallest = (MIN_PACKETS * self.packet - DRAIN_GAIN * self.content()).max(0.0) / rate;
         let slower = 2.0 * self.packet * (1.0 / rate - 1.0 / self.capacity.max(rate));
         smallest + slower
+    }
+
+    fn on_probe_settled(&mut self, harm: Harm) {
+        let fits = Fits {
+            content: self.content(),
+            recent: self.rates.recent(4) * self.span(),
+            least: 0.5 * self.capacity * self.span(),
+        };
+        self.limit.on_probe(harm, self.losses.share(), &fits);
     }
 
     fn take_rtt(&mut self, now: f64, rtt: f64) {

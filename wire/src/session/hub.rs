@@ -169,6 +169,7 @@ impl HubSession {
             }
             let number = SegmentNumber(segment.number);
             if let Some(before) = super::site::recovered_from(segment) {
+                self.resend_if_used_up(view, &before, ledger, number);
                 self.aliases.insert(before, (ledger.clone(), number));
             }
             self.check_complete(view, ledger, number);
@@ -188,6 +189,12 @@ impl HubSession {
             .collect();
         self.control(proto::hub_message::Kind::TailAck(proto::TailAck { acked }));
         for (ledger, number, _) in stored {
+            // Whoever sends parts of what is held doesn't know that it is: another connection completed it.
+            if let Some(known) = view.segment(ledger, *number)
+                && view.held(ledger).contains(known.seq.0)
+            {
+                self.ack(ledger, &RangeSet::from(known.seq.0..known.seq.0 + 1));
+            }
             self.check_complete(view, ledger, *number);
             if let Some((ledger, number)) = self.aliases.get(&(ledger.clone(), *number)).cloned() {
                 self.check_complete(view, &ledger, number);
@@ -202,11 +209,11 @@ impl HubSession {
             Completion::Held => {
                 self.aliases.retain(|_, current| current != &(ledger.clone(), number));
                 self.ack(ledger, &RangeSet::from(seq.0..seq.0 + 1));
+                if let Some((later, number)) = self.aliases.get(&(ledger.clone(), number)).cloned() {
+                    self.resend(&later, number);
+                }
             }
-            Completion::Mismatch => {
-                let resend = proto::Resend { ledger: Some(ledger.to_proto()), segment: number.0 };
-                self.control(proto::hub_message::Kind::Resend(resend));
-            }
+            Completion::Mismatch => self.resend(ledger, number),
             Completion::Failed => {}
         }
     }
@@ -227,6 +234,26 @@ impl HubSession {
             class: proto::Durability::Node.into(),
         };
         self.control(proto::hub_message::Kind::Ack(ack));
+    }
+
+    fn resend(&mut self, ledger: &LedgerId, number: SegmentNumber) {
+        let resend = proto::Resend { ledger: Some(ledger.to_proto()), segment: number.0 };
+        self.control(proto::hub_message::Kind::Resend(resend));
+    }
+
+    /// A site that came back from an older copy of its disk recovers what it had entered already. The parts
+    /// it takes for being here by their old name are used up: they are a segment of that name.
+    fn resend_if_used_up(
+        &mut self,
+        view: &dyn VaultView,
+        (before, old): &(LedgerId, SegmentNumber),
+        ledger: &LedgerId,
+        number: SegmentNumber,
+    ) {
+        let used = view.segment(before, *old).is_some_and(|known| view.held(before).contains(known.seq.0));
+        if used {
+            self.resend(ledger, number);
+        }
     }
 
     fn check_complete(&mut self, view: &dyn VaultView, ledger: &LedgerId, number: SegmentNumber) {

@@ -9,16 +9,22 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use crate::congestion::HoldfastConfig;
 
 /// Which congestion controller paces a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Congestion {
-    /// quinn's own CUBIC, for lines that lose nothing.
-    #[default]
-    Cubic,
     /// Our delivery-rate model; see `docs/design/congestion.md`.
     Holdfast {
         /// Bytes a second (of UDP payload) that are never exceeded over a round trip: a contracted rate.
         ceiling: Option<u64>,
     },
+    /// quinn's own CUBIC, for lines that lose nothing.
+    Cubic,
+}
+
+impl Default for Congestion {
+    /// Ours, as fast as the line allows. At 100 Mbit/s, 100 ms and 0.1 % loss CUBIC keeps 5 % of the line.
+    fn default() -> Self {
+        Self::Holdfast { ceiling: None }
+    }
 }
 
 /// How a connection behaves. Both sides use the same; [`Settings::default`] is what is measured and shipped.

@@ -2,7 +2,8 @@
 
 use super::directed::segment;
 use super::world::{Faults, NO_FAULTS, World};
-use crate::{RangeSet, SegmentNumber};
+use crate::session::hub::{Completion, VaultView};
+use crate::{LedgerId, RangeSet, SegmentNumber, Seq};
 
 /// Lets the hub find, the first so many times, that what it has is rotten.
 fn settle_with_rot(world: &mut World, times: u32) {
@@ -131,5 +132,73 @@ fn a_resend_of_one_segment_does_not_send_its_neighbours_again() {
         sent.iter().all(|((_, number, _), times)| *times == if number.0 == 0 { 2 } else { 1 }),
         "{sent:?}"
     );
+    world.check_equal();
+}
+
+/// Parts arrive, their entry too; then the site's disk is replaced by a copy from before the entry, and what was
+/// open in it is recovered by a new run.
+fn rolled_back(world: &mut World) -> LedgerId {
+    world.connect();
+    world.record_and_settle(3);
+    world.cut();
+    let before = world.site.ledger_of(0);
+    world.site.commit_segment(0);
+    let ledger = world.site.ledgers.get_mut(&before).unwrap();
+    world.vault.take_entries(&before, Seq(0), &ledger.entries).unwrap();
+    ledger.entries.clear();
+    ledger.heads.truncate(1);
+    let parts = ledger.segments.remove(&SegmentNumber(0)).unwrap();
+    ledger.open = Some((SegmentNumber(0), parts));
+    world.site.restart();
+    before
+}
+
+#[test]
+fn what_a_restored_site_recovers_comes_though_its_parts_were_used_up_meanwhile() {
+    let mut world = World::new(17, NO_FAULTS);
+    let before = rolled_back(&mut world);
+    // The vault tells of the parts, puts their own segment together with them, and has them no more.
+    world.connect();
+    world.settle();
+    let after = world.site.ledger_of(0);
+    assert_eq!(world.vault.held(&before), RangeSet::from(0..1));
+    assert_eq!(world.vault.held(&after), RangeSet::from(0..1), "it takes the parts for being there");
+    assert_eq!(world.site.ledgers[&after].acked, RangeSet::from(0..1));
+}
+
+#[test]
+fn what_a_restored_site_recovers_comes_though_its_parts_were_used_up_before_its_entry_came() {
+    let mut world = World::new(18, NO_FAULTS);
+    rolled_back(&mut world);
+    world.connect();
+    // Their own segment is complete before the entry of the recovered one is sent.
+    while !world.link.as_ref().unwrap().site.is_running() {
+        let link = world.link.as_mut().unwrap();
+        link.poll_site(&mut world.site);
+        link.deliver_to_hub(&mut world.vault);
+        link.poll_hub(&world.vault);
+        while !link.completing.is_empty() {
+            link.complete(0, &mut world.vault, false);
+        }
+        link.deliver_to_site(&world.site);
+    }
+    world.settle();
+    assert_eq!(world.vault.held(&world.site.ledger_of(0)), RangeSet::from(0..1));
+}
+
+#[test]
+fn what_another_connection_completed_is_acked_on_this_one() {
+    let mut world = World::new(19, NO_FAULTS);
+    world.connect();
+    segment(&mut world, 0);
+    while world.link.as_ref().unwrap().completing.is_empty() {
+        world.traffic();
+    }
+    let link = world.link.as_mut().unwrap();
+    let (ledger, number, seq) = link.completing.remove(0);
+    // The other one was faster: it used the parts up, and here there is nothing to put together.
+    assert_eq!(world.vault.complete(&ledger, number, seq), Completion::Held);
+    link.hub.completed(&ledger, number, seq, Completion::Mismatch);
+    world.settle();
     world.check_equal();
 }

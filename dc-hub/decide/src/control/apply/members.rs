@@ -1,0 +1,169 @@
+//! Who is who: nodes, voters, hosts, sites, holds.
+
+use std::collections::BTreeMap;
+
+use super::{Applied, Call, Closed, Event, Refusal, State, close};
+use crate::control::command::Plan;
+use crate::control::membership::{Membership, Role};
+use crate::control::spec::{CameraSpec, Hold, HoldId, HostSpec, SiteSpec};
+use crate::control::state::{Host, Node, Site};
+use crate::epoch::Epoch;
+use crate::ids::{CameraId, HostId, NodeId, SiteId};
+use crate::standby::Life;
+
+impl State {
+    pub(super) fn add_node(&mut self, node: NodeId, role: Role) -> Applied {
+        // Not only ids that are known: an id below the highest may have been known to a history that is lost.
+        if self.nodes.keys().next_back().is_some_and(|highest| node <= *highest) {
+            return Err(Refusal::NodeIdUsed(node));
+        }
+        self.nodes.insert(node, Node { role, removed: false });
+        Ok(Vec::new())
+    }
+
+    /// The log changed its voters: that is a fact. Whoever is in no set any more is removed for ever; whoever
+    /// comes back under its old id stays in the denominator and never counts.
+    pub(super) fn change_membership(&mut self, membership: &Membership) -> Vec<Event> {
+        let (before, after) = (self.membership.voters(), membership.voters());
+        let mut events = Vec::new();
+        for node in &after {
+            let known = self.nodes.entry(*node).or_insert(Node { role: Role::Full, removed: false });
+            if known.removed && !before.contains(node) {
+                events.push(Event::CallPerson(Call::NodeIdReused { node: *node }));
+            }
+        }
+        for gone in before.difference(&after) {
+            if let Some(node) = self.nodes.get_mut(gone) {
+                node.removed = true;
+            }
+        }
+        self.membership = membership.clone();
+        events
+    }
+
+    pub(super) fn set_host(&mut self, host: &HostId, spec: &HostSpec) -> Applied {
+        match self.hosts.get_mut(host) {
+            Some(known) if known.revoked => return Err(Refusal::HostRevoked(host.clone())),
+            Some(known) => known.spec = spec.clone(),
+            None => {
+                self.hosts.insert(host.clone(), Host { spec: spec.clone(), revoked: false });
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// A revoked host keeps the authority it had, in the log, until a round, a person or the site takes it:
+    /// fencing needs a new epoch, not a silent change of the old one. It gets no place from now on.
+    pub(super) fn revoke_host(&mut self, host: &HostId) -> Applied {
+        let known = self.hosts.get_mut(host).ok_or_else(|| Refusal::NoHost(host.clone()))?;
+        if known.revoked {
+            return Err(Refusal::AlreadySo);
+        }
+        known.revoked = true;
+        let mut events = vec![Event::HostRevoked(host.clone())];
+        for (name, site) in &mut self.sites {
+            if site.placement.as_ref() == Some(host) {
+                site.placement = None;
+                events.push(Event::Placed { site: name.clone(), host: None });
+            }
+        }
+        Ok(events)
+    }
+
+    pub(super) fn set_site(&mut self, name: &SiteId, spec: &SiteSpec) -> Applied {
+        if !self.hosts.contains_key(&spec.home) {
+            return Err(Refusal::NoHost(spec.home.clone()));
+        }
+        if self.sites.contains_key(name) {
+            let site = self.site_mut(name)?;
+            if site.spec.home != spec.home {
+                return Err(Refusal::HomeIsFixed { site: name.clone(), home: site.spec.home.clone() });
+            }
+            site.spec = spec.clone();
+            return Ok(Vec::new());
+        }
+        self.sites.insert(name.clone(), new_site(spec, Epoch { generation: self.generation, n: 0 }));
+        Ok(Vec::new())
+    }
+
+    pub(super) fn revoke_site(&mut self, name: &SiteId) -> Applied {
+        let site = self.site_mut(name)?;
+        site.revoked = true;
+        site.placement = None;
+        let closed = close(name, site, Closed::Void);
+        Ok([Event::SiteRevoked(name.clone())].into_iter().chain(closed).collect())
+    }
+
+    pub(super) fn set_config(
+        &mut self,
+        name: &SiteId,
+        revision: u64,
+        cameras: &BTreeMap<CameraId, CameraSpec>,
+    ) -> Applied {
+        let site = self.site_mut(name)?;
+        if revision <= site.revision {
+            return Err(Refusal::OldRevision { site: name.clone(), have: site.revision, offered: revision });
+        }
+        (site.revision, site.cameras) = (revision, cameras.clone());
+        site.assisted.retain(|camera| cameras.contains_key(camera));
+        Ok(Vec::new())
+    }
+
+    pub(super) fn set_vault(&mut self, name: &SiteId, node: NodeId) -> Applied {
+        self.node_ok(node)?;
+        if self.nodes.get(&node).is_some_and(|node| node.role == Role::Witness) {
+            return Err(Refusal::IsWitness(node));
+        }
+        self.site_mut(name)?.vault = Some(node);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn place(&mut self, name: &SiteId, host: Option<&HostId>) -> Applied {
+        if self.site_ok(name)?.placement.as_ref() == host {
+            return Err(Refusal::AlreadySo);
+        }
+        if let Some(host) = host {
+            self.eligible_anew(name, host)?;
+        }
+        self.site_mut(name)?.placement = host.cloned();
+        Ok(vec![Event::Placed { site: name.clone(), host: host.cloned() }])
+    }
+
+    pub(super) fn set_hold(&mut self, hold: HoldId, spec: &Hold) -> Applied {
+        self.site_ok(&spec.site)?;
+        self.holds.insert(hold, spec.clone());
+        Ok(Vec::new())
+    }
+
+    pub(super) fn declare(&mut self, name: &SiteId, plan: Option<&Plan>) -> Applied {
+        let site = self.site_mut(name)?;
+        if site.plan.as_ref() == plan {
+            return Err(Refusal::AlreadySo);
+        }
+        // A goodbye is a run's word, maintenance a person's: the run doesn't end or replace a person's.
+        if let (Some(Plan::Maintenance { .. }), Some(Plan::Bye { .. })) = (&site.plan, plan) {
+            return Err(Refusal::AlreadySo);
+        }
+        site.plan = plan.cloned();
+        Ok(vec![Event::Planned { site: name.clone(), plan: plan.cloned() }])
+    }
+}
+
+fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
+    Site {
+        spec: spec.clone(),
+        revision: 0,
+        cameras: BTreeMap::new(),
+        epoch,
+        life: Life::Home,
+        round: None,
+        placement: None,
+        vault: None,
+        plan: None,
+        pinned: false,
+        giving_back: None,
+        assisted: Default::default(),
+        revoked: false,
+        why: None,
+    }
+}

@@ -1,0 +1,111 @@
+//! Who is who.
+
+use super::*;
+use crate::control::{HostKind, Ineligible, Refusal, Role};
+use crate::fixtures::{Log, host, host_spec, site_spec};
+
+fn refused_for(log: &mut Log, n: u64, to: HostId) -> Ineligible {
+    match log.apply(Command::Place { site: site(n), host: Some(to) }) {
+        Err(Refusal::NotEligible { why, .. }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_id_is_given_once() {
+    let mut log = Log::fleet(0);
+    for used in [3, 1] {
+        let again = log.apply(Command::AddNode { node: NodeId(used), role: Role::Full });
+        assert_eq!(again, Err(Refusal::NodeIdUsed(NodeId(used))));
+    }
+    // After a restore from an older backup: 2 may have been given by the history that was lost.
+    let mut log = Log::default();
+    log.must(Command::AddNode { node: NodeId(3), role: Role::Full });
+    assert!(log.apply(Command::AddNode { node: NodeId(2), role: Role::Full }).is_err());
+}
+
+#[test]
+fn a_host_stands_by_only_where_it_may() {
+    let mut log = Log::fleet(2);
+    assert_eq!(refused_for(&mut log, 1, home(2)), Ineligible::OtherSite);
+    assert_eq!(refused_for(&mut log, 1, home(1)), Ineligible::Holder);
+    log.must(Command::AddNode { node: NodeId(9), role: Role::Witness });
+    log.must(Command::SetHost {
+        host: host("witness"),
+        spec: host_spec(HostKind::Node(NodeId(9)), "dc-9", 9),
+    });
+    assert_eq!(refused_for(&mut log, 1, host("witness")), Ineligible::Witness);
+    log.must(Command::SetHost { host: hub(2), spec: host_spec(HostKind::Node(NodeId(2)), "dc-2", 1) });
+    assert_eq!(refused_for(&mut log, 1, hub(2)), Ineligible::Full, "two cameras");
+    log.must(Command::SetHost {
+        host: host("beside"),
+        spec: host_spec(HostKind::Site(site(1)), "place-1", 2),
+    });
+    log.must(Command::Place { site: site(1), host: Some(host("beside")) });
+    log.must(Command::RevokeHost { host: host("beside") });
+    assert_eq!(log.state.site(&site(1)).unwrap().placement, None);
+    assert_eq!(refused_for(&mut log, 1, host("beside")), Ineligible::Revoked);
+}
+
+#[test]
+fn places_are_admitted_within_capacity_and_kept_while_a_standby_is_at_work() {
+    let mut log = Log::fleet(1);
+    log.must(Command::SetHost { host: hub(1), spec: host_spec(HostKind::Node(NodeId(1)), "dc-1", 2) });
+    log.add_site(2);
+    assert_eq!(refused_for(&mut log, 2, hub(1)), Ineligible::Full, "reserved for site 1");
+    activate(&mut log, 1);
+    assert_eq!(refused_for(&mut log, 2, hub(1)), Ineligible::Full, "used by site 1");
+    assert_eq!(refused_for(&mut log, 1, hub(1)), Ineligible::Holder);
+    let (round, epoch) = (suspect(&mut log, 2), log.epoch(2));
+    log.must(silent(2, round, 1));
+    log.must(silent(2, round, 2));
+    assert!(matches!(log.apply(lost(2, round, epoch)), Err(Refusal::NotEligible { .. })));
+    log.must(lost_to(2, round, epoch, hub(3)));
+}
+
+#[test]
+fn a_draining_host_keeps_what_it_has_and_gets_nothing_new() {
+    let mut log = Log::fleet(1);
+    log.add_site(2);
+    let mut spec = host_spec(HostKind::Node(NodeId(1)), "dc-1", 20);
+    spec.draining = true;
+    log.must(Command::SetHost { host: hub(1), spec });
+    assert_eq!(refused_for(&mut log, 2, hub(1)), Ineligible::Draining);
+    assert_eq!(log.state.eligible(&site(1), &hub(1)), Ok(()));
+}
+
+#[test]
+fn a_revoked_site_or_host_stays_so() {
+    let mut log = Log::fleet(2);
+    let round = suspect(&mut log, 1);
+    let events = log.must(Command::RevokeSite { site: site(1) });
+    assert!(events.contains(&Event::SiteRevoked(site(1))));
+    assert_eq!(log.apply(silent(1, round, 1)), Err(Refusal::SiteRevoked(site(1))));
+    assert_eq!(
+        log.apply(Command::SetSite { site: site(1), spec: site_spec(1) }),
+        Err(Refusal::SiteRevoked(site(1)))
+    );
+    log.must(Command::RevokeHost { host: hub(1) });
+    let spec = host_spec(HostKind::Node(NodeId(1)), "dc-1", 20);
+    assert_eq!(log.apply(Command::SetHost { host: hub(1), spec }), Err(Refusal::HostRevoked(hub(1))));
+}
+
+#[test]
+fn a_configuration_only_gets_newer_and_a_home_never_moves() {
+    let mut log = Log::fleet(2);
+    let cameras = log.state.site(&site(1)).unwrap().cameras.clone();
+    let old = log.apply(Command::Config { site: site(1), revision: 1, cameras });
+    assert!(matches!(old, Err(Refusal::OldRevision { have: 1, offered: 1, .. })));
+    let moved = crate::control::SiteSpec { home: home(2), ..site_spec(1) };
+    let refused = log.apply(Command::SetSite { site: site(1), spec: moved });
+    assert!(matches!(refused, Err(Refusal::HomeIsFixed { .. })));
+}
+
+#[test]
+fn a_witness_keeps_no_vault() {
+    let mut log = Log::fleet(1);
+    log.must(Command::AddNode { node: NodeId(4), role: Role::Witness });
+    let refused = log.apply(Command::SetVault { site: site(1), node: NodeId(4) });
+    assert_eq!(refused, Err(Refusal::IsWitness(NodeId(4))));
+    log.must(Command::SetVault { site: site(1), node: NodeId(2) });
+}

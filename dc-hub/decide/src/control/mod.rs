@@ -1,0 +1,29 @@
+//! The control log's state machine: what the hub's nodes agree on.
+//!
+//! [`State::apply`] takes committed commands in order, on every replica alike, and holds every guard: what was
+//! checked before a command was proposed may have changed by the time it is applied. Time comes in as the
+//! leader's stamp and guards nothing.
+//!
+//! It guarantees: at most one host per epoch; epochs never go back; no activation without a recorded majority
+//! of the configured voters, or a declared plan, or a person's word; no node id twice.
+//!
+//! It never knows how a command travelled, or what a voter heard.
+
+mod apply;
+pub mod command;
+pub mod event;
+pub mod membership;
+pub mod refusal;
+pub mod spec;
+pub mod state;
+pub mod why;
+
+pub use command::{Command, Finding, Person, Plan, Return, TakeOverGround, Verdict};
+pub use event::{Call, Closed, Event};
+pub use membership::{Membership, Role, Tally};
+pub use refusal::{Ineligible, Refusal};
+pub use spec::{
+    BitsPerSecond, CameraSpec, FailbackPolicy, Hold, HoldId, HostKind, HostSpec, Load, SiteSpec, Tier,
+};
+pub use state::{GivingBack, Host, Node, OpenRound, Site, Stamp, State};
+pub use why::{Ground, Silence, Why};

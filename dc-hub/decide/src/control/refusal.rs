@@ -1,0 +1,160 @@
+//! Why a command had no effect. A refused command stays in the log and changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::membership::Tally;
+use crate::epoch::{Epoch, Round, Term};
+use crate::ids::{CameraId, HostId, NodeId, SiteId};
+use crate::standby::NoSuchEdge;
+
+/// The guard that refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The id was given before.
+    #[error("{0} was used before: take a new id")]
+    NodeIdUsed(NodeId),
+    /// No such node.
+    #[error("{0} is not in the control log: add it first")]
+    NoNode(NodeId),
+    /// It was taken out.
+    #[error("{0} was taken out of the voters, for ever: its word counts for nothing")]
+    NodeRemoved(NodeId),
+    /// A witness keeps no archive.
+    #[error("{0} is a witness and keeps no vault: name a full node")]
+    IsWitness(NodeId),
+    /// No such site.
+    #[error("site {0} is not in the control log: add it first")]
+    NoSite(SiteId),
+    /// No such host.
+    #[error("host {0} is not in the control log: add it first")]
+    NoHost(HostId),
+    /// It was revoked.
+    #[error("host {0} is revoked, for ever: add it under a new name")]
+    HostRevoked(HostId),
+    /// It was revoked.
+    #[error("site {0} is revoked, for ever: add it under a new name")]
+    SiteRevoked(SiteId),
+    /// The home is fixed.
+    #[error("site {site} has its home at {home}: relocate it instead")]
+    HomeIsFixed {
+        /// Which site.
+        site: SiteId,
+        /// Where its home is.
+        home: HostId,
+    },
+    /// The host can't stand by for the site.
+    #[error("host {host} can't stand by for {site}: {why}")]
+    NotEligible {
+        /// Which host.
+        host: HostId,
+        /// For which site.
+        site: SiteId,
+        /// Why not.
+        why: Ineligible,
+    },
+    /// An older configuration.
+    #[error("site {site} has revision {have}: {offered} is not newer")]
+    OldRevision {
+        /// Which site.
+        site: SiteId,
+        /// What is in force.
+        have: u64,
+        /// What came.
+        offered: u64,
+    },
+    /// A round of this term is open already.
+    #[error("round {0:?} is open already")]
+    RoundOpen(Round),
+    /// There is no such round, or no more.
+    #[error("round {0:?} is not open")]
+    NoRound(Round),
+    /// The round belongs to an earlier reign.
+    #[error("round {round:?} was opened in term {opened:?}, this is term {now:?}")]
+    StaleTerm {
+        /// Which round.
+        round: Round,
+        /// When it was opened.
+        opened: Term,
+        /// When the verdict was proposed.
+        now: Term,
+    },
+    /// The recorder in question has no authority.
+    #[error("{asked} has no authority over {site}: {holder} has")]
+    NotTheHolder {
+        /// Which site.
+        site: SiteId,
+        /// Who was asked about.
+        asked: HostId,
+        /// Who has it.
+        holder: HostId,
+    },
+    /// Too few said so.
+    #[error("too few voters said so: {0:?}")]
+    NoMajority(Vec<Tally>),
+    /// Authority moved since this was decided.
+    #[error("decided under epoch {expected}, the epoch is {now}")]
+    EpochMoved {
+        /// Then.
+        expected: Epoch,
+        /// Now.
+        now: Epoch,
+    },
+    /// The evidence is of another site, or of no camera.
+    #[error("no camera of {0} was seen to answer: nothing can be recorded")]
+    NoAnswers(SiteId),
+    /// The life of the virtual server has no such edge.
+    #[error(transparent)]
+    Edge(#[from] NoSuchEdge),
+    /// Nothing was declared that allows this.
+    #[error("nothing was planned for {0}: declare it first")]
+    NotPlanned(SiteId),
+    /// Too many sites are dark at once.
+    #[error("{0} is frozen with many others: a person has to look first")]
+    Frozen(SiteId),
+    /// The policy leaves this to a person.
+    #[error("{0} is given back by a person only")]
+    NotAutomatic(SiteId),
+    /// The overlap is too short.
+    #[error("{camera} has {keyframes} keyframes of overlap, 2 are needed")]
+    NoOverlap {
+        /// Of this camera.
+        camera: CameraId,
+        /// So many.
+        keyframes: u64,
+    },
+    /// The epoch is known.
+    #[error("epoch {0} is of this history, or of an earlier one")]
+    KnownEpoch(Epoch),
+    /// Nothing would change.
+    #[error("it is so already")]
+    AlreadySo,
+}
+
+/// Why a host can't stand by for a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Ineligible {
+    /// It is the recorder in question.
+    #[error("it is the one that has authority")]
+    Holder,
+    /// It is the site's home.
+    #[error("it is the home")]
+    Home,
+    /// It belongs to another site.
+    #[error("it belongs to another site")]
+    OtherSite,
+    /// It is revoked.
+    #[error("it is revoked")]
+    Revoked,
+    /// It is being emptied.
+    #[error("it is being emptied")]
+    Draining,
+    /// It has no place left.
+    #[error("it has no place left")]
+    Full,
+    /// The site wants no standby.
+    #[error("the site's tier is none")]
+    TierNone,
+    /// It keeps no archive.
+    #[error("it is a witness")]
+    Witness,
+}

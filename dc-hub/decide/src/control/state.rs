@@ -1,0 +1,224 @@
+//! What the control log has agreed on: the state that every replica computes alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use wire::UnixMicros;
+
+use super::command::{Person, Plan};
+use super::membership::{Membership, Role};
+use super::spec::{CameraSpec, Hold, HoldId, HostSpec, Load, SiteSpec, full_load};
+use super::why::{Ground, Why};
+use crate::detector::Quiet;
+use crate::epoch::{Epoch, Generation, Round, Term};
+use crate::ids::{CameraId, HostId, NodeId, SiteId};
+use crate::mutant::Rules;
+use crate::standby::{Life, Mode};
+
+/// The control log's state. [`State::apply`] is the only way to change it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    pub(super) at: Option<Stamp>,
+    pub(super) generation: Generation,
+    pub(super) membership: Membership,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) hosts: BTreeMap<HostId, Host>,
+    pub(super) sites: BTreeMap<SiteId, Site>,
+    pub(super) holds: BTreeMap<HoldId, Hold>,
+    pub(super) frozen: BTreeSet<SiteId>,
+    pub(super) deletion_suspended: bool,
+    #[serde(skip)]
+    pub(super) rules: Rules,
+}
+
+/// Where in the log a command stands, and who stamped it when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Its index: each is higher than the one before.
+    pub index: u64,
+    /// The term of the leader that proposed it.
+    pub term: Term,
+    /// That leader's wall clock. Nothing is guarded by it: it can lie.
+    pub time: UnixMicros,
+}
+
+/// A node id, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// What it keeps.
+    pub role: Role,
+    /// It voted once and was taken out. It never counts again.
+    pub removed: bool,
+}
+
+/// A host, for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// What it is and can do.
+    pub spec: HostSpec,
+    /// Trusted no more.
+    pub revoked: bool,
+}
+
+/// A site and its virtual server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// How it is to be treated.
+    pub spec: SiteSpec,
+    /// The configuration the site accepted last.
+    pub revision: u64,
+    /// Its cameras.
+    pub cameras: BTreeMap<CameraId, CameraSpec>,
+    /// The epoch in force.
+    pub epoch: Epoch,
+    /// Where its virtual server is in its life.
+    pub life: Life,
+    /// The open round, if any.
+    pub round: Option<OpenRound>,
+    /// The host with a place reserved for it.
+    pub placement: Option<HostId>,
+    /// Who keeps its vault.
+    pub vault: Option<NodeId>,
+    /// What was said beforehand.
+    pub plan: Option<Plan>,
+    /// A person moved it: only a person gives it back.
+    pub pinned: bool,
+    /// The giving back, while that goes on.
+    pub giving_back: Option<GivingBack>,
+    /// Cameras the standby records beside a recorder that doesn't progress.
+    pub assisted: BTreeSet<CameraId>,
+    /// Trusted no more.
+    pub revoked: bool,
+    /// Why it is as it is: the last change of authority, or arming.
+    pub why: Option<Box<Why>>,
+}
+
+/// A failback that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivingBack {
+    /// The entry of the log that began it: a standby that has applied it adds no camera.
+    pub index: u64,
+    /// The person who asked, if it was one.
+    pub by: Option<Person>,
+}
+
+/// A round that nobody has closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRound {
+    /// Which.
+    pub round: Round,
+    /// The reign it was opened in.
+    pub term: Term,
+    /// Whose recorder.
+    pub holder: HostId,
+    /// Who said Silent, and on what it rested.
+    pub silent: BTreeMap<NodeId, Quiet>,
+}
+
+impl OpenRound {
+    /// The voters who said Silent.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.silent.keys().copied().collect()
+    }
+}
+
+impl Site {
+    /// The host that has authority.
+    pub fn holder(&self) -> &HostId {
+        self.life.authority().unwrap_or(&self.spec.home)
+    }
+
+    /// What its standby costs a host.
+    pub fn load(&self) -> Load {
+        full_load(&self.cameras)
+    }
+
+    /// Is a place on this host taken for it: because it stands by there, or would?
+    pub fn has_place_on(&self, host: &HostId) -> bool {
+        self.life.standby() == Some(host) || self.placement.as_ref() == Some(host)
+    }
+
+    /// The host that would take over next: it is the one that watches the cameras.
+    pub fn candidate(&self) -> Option<&HostId> {
+        self.placement.as_ref()
+    }
+
+    /// Has this round led to something already?
+    pub fn was_told_of(&self, round: Round) -> bool {
+        let ground = self.why.as_ref().map(|why| &why.ground);
+        matches!(ground, Some(Ground::Silence(silence)) if silence.round == round)
+    }
+
+    /// Does a standby record with authority?
+    pub fn is_away(&self) -> bool {
+        self.life.authority().is_some()
+    }
+
+    /// Is a standby armed?
+    pub fn is_armed(&self) -> bool {
+        matches!(self.life, Life::Standby { mode: Mode::Armed, .. })
+    }
+}
+
+impl State {
+    /// The voters at this index.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Every node id ever given.
+    pub fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        &self.nodes
+    }
+
+    /// Every host.
+    pub fn hosts(&self) -> &BTreeMap<HostId, Host> {
+        &self.hosts
+    }
+
+    /// Every site.
+    pub fn sites(&self) -> &BTreeMap<SiteId, Site> {
+        &self.sites
+    }
+
+    /// One site.
+    pub fn site(&self, site: &SiteId) -> Option<&Site> {
+        self.sites.get(site)
+    }
+
+    /// Every hold.
+    pub fn holds(&self) -> &BTreeMap<HoldId, Hold> {
+        &self.holds
+    }
+
+    /// The sites that may not be armed until a person has looked.
+    pub fn frozen(&self) -> &BTreeSet<SiteId> {
+        &self.frozen
+    }
+
+    /// May the hub delete nothing until a person has confirmed?
+    pub fn deletion_suspended(&self) -> bool {
+        self.deletion_suspended
+    }
+
+    /// Which history this is.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The last command applied.
+    pub fn at(&self) -> Option<Stamp> {
+        self.at
+    }
+
+    /// The same state with a rule switched off, for the simulator.
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// What is taken on a host, but for `without`.
+    pub fn taken(&self, host: &HostId, without: &SiteId) -> Load {
+        let there = |(name, site): &(&SiteId, &Site)| *name != without && site.has_place_on(host);
+        self.sites.iter().filter(there).fold(Load::default(), |sum, (_, site)| sum + site.load())
+    }
+}

@@ -1,0 +1,76 @@
+//! How far site and standby have recorded the same, camera by camera, since a failback began.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::OriginId;
+
+use crate::control::CameraSpec;
+use crate::detector::Detector;
+use crate::ids::CameraId;
+
+/// Keyframes that both must have committed.
+const ENOUGH: u64 = 2;
+
+/// The overlap of one site with its standby.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overlap {
+    /// The runs it is counted between; another run of either begins anew.
+    runs: Option<(OriginId, OriginId)>,
+    cameras: BTreeMap<CameraId, Counts>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    /// Keyframes when counting began: the site's and the standby's.
+    from: (u64, u64),
+    /// Keyframes now.
+    now: (u64, u64),
+}
+
+impl Counts {
+    fn both(self) -> u64 {
+        (self.now.0.saturating_sub(self.from.0)).min(self.now.1.saturating_sub(self.from.1))
+    }
+}
+
+impl Overlap {
+    /// Takes in what both said last.
+    pub(super) fn update(&mut self, home: &Detector, away: &Detector) {
+        let runs = home.origin().zip(away.origin());
+        if self.runs != runs {
+            (self.runs, self.cameras) = (runs, BTreeMap::new());
+        }
+        let at_home: BTreeMap<&CameraId, u64> = home.recording().collect();
+        let away: BTreeMap<&CameraId, u64> = away.recording().collect();
+        self.cameras.retain(|camera, _| away.contains_key(camera));
+        for (camera, there) in away {
+            // Not recorded at the site: no overlap, however much there was.
+            let Some(here) = at_home.get(camera).copied() else {
+                self.cameras.insert(camera.clone(), Counts { from: (0, there), now: (0, there) });
+                continue;
+            };
+            let fresh = Counts { from: (here, there), now: (here, there) };
+            let counts = self.cameras.entry(camera.clone()).or_insert(fresh);
+            if counts.now.0 == 0 && here > 0 {
+                *counts = fresh;
+            }
+            counts.now = (here, there);
+        }
+    }
+
+    /// Has every camera that the standby records now been recorded by both for long enough?
+    pub(super) fn is_enough(&self, specs: &BTreeMap<CameraId, CameraSpec>) -> bool {
+        let exempt = |camera| specs.get(camera).is_some_and(|spec: &CameraSpec| spec.single_session);
+        self.cameras.iter().all(|(camera, counts)| counts.both() >= ENOUGH || exempt(camera))
+    }
+
+    /// What the standby records now.
+    pub(super) fn recorded(&self) -> BTreeSet<CameraId> {
+        self.cameras.keys().cloned().collect()
+    }
+
+    /// The overlap of each, in keyframes.
+    pub(super) fn keyframes(&self) -> BTreeMap<CameraId, u64> {
+        self.cameras.iter().map(|(camera, counts)| (camera.clone(), counts.both())).collect()
+    }
+}

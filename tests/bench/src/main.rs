@@ -1,0 +1,54 @@
+//! `holdfast-bench`: Holdfast measured beside what people use today, on real processes.
+//!
+//! Every figure is of this machine at this moment: results say what the machine was and how busy, and one
+//! that the machine spoilt is void. It never changes what it measures: daemons run as installed, but for
+//! configuration.
+
+mod cpu;
+mod report;
+mod results;
+mod series;
+mod wan_bench;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "holdfast-bench", version, about = "Holdfast measured beside what people use today")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Catch-up over an emulated WAN, beside rsync over ssh and rclone; needs root
+    Wan(wan_bench::Args),
+    /// Tables and charts of the results so far
+    Report(report::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Wan(args) => wan_bench::run(&args),
+        Command::Report(args) => report::run(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("holdfast-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where results of a benchmark go unless told otherwise: beside the build.
+fn default_results(name: &str) -> anyhow::Result<PathBuf> {
+    use anyhow::Context;
+    let own = std::env::current_exe().context("find this program")?;
+    let target = own.ancestors().find(|folder| folder.ends_with("target")).map(PathBuf::from);
+    Ok(target.unwrap_or_else(|| PathBuf::from("target")).join("bench").join(name))
+}
