@@ -9,8 +9,9 @@ use serde::Deserialize;
 use site_agent::config::check::Check;
 use site_agent::config::identity::{IdentityDefaults, IdentitySection};
 use site_agent::config::leaf::{Text, Whole};
-use site_agent::config::{IdentityFiles, Outcome, defaults, keys, loader};
+use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keys, loader};
 use wire::id::check_slug;
+use wire::transport::Congestion;
 
 pub use site_agent::config::{Problem, report};
 
@@ -36,6 +37,8 @@ pub struct Hub {
     pub name: String,
     /// The UDP address that sites connect to.
     pub listen: SocketAddr,
+    /// Who decides how fast it sends to sites.
+    pub congestion: Congestion,
 }
 
 /// Where recordings are kept.
@@ -104,6 +107,7 @@ struct HubFile {
 struct HubSection {
     name: Option<Text>,
     listen: Option<Text>,
+    congestion: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]
@@ -135,6 +139,8 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let name = section.name.map_or_else(|| defaults::HUB_NAME.to_owned(), |name| name.0);
     let name = check.parsed("hub.name", &name, |name| check_slug(name).map(|()| name.to_owned()));
     let listen = check.listen("hub.listen", section.listen, defaults::HUB_LISTEN);
+    let congestion =
+        congestion::check(&mut check, ("hub.congestion", section.congestion), ("hub.congestion", None));
     let identity = file.identity.unwrap_or_default().check(&IDENTITY, true, &mut check);
 
     let section = file.vault.unwrap_or_default();
@@ -147,7 +153,7 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let http = check.http_listen("http.listen", http, defaults::HUB_HTTP_LISTEN);
     let limits = limits(file.limits.unwrap_or_default(), &mut check);
     let config = (|| {
-        let hub = Hub { name: name?, listen: listen? };
+        let hub = Hub { name: name?, listen: listen?, congestion };
         Some(HubConfig { hub, identity, vault, http: Http { listen: http? }, limits })
     })();
     check.finish(config)

@@ -116,6 +116,12 @@ impl Surface {
         put("holdfast_live_lag_p99_ms", "Frame arrival to TailAck, 99 of 100.", &alone(link.live_lag_ms.p99));
         put("holdfast_sent_live_bytes", "Bytes sent live.", &alone(link.live_bytes));
         put("holdfast_sent_backlog_bytes", "Bytes sent as backlog.", &alone(link.backlog_bytes));
+        if let Some(line) = &link.line {
+            put("holdfast_line_rate_bps", "What the line to the hub carries.", &alone(line.rate_bps));
+            put("holdfast_line_rtt_us", "Round trip to the hub.", &alone(line.rtt_us));
+            put("holdfast_line_queue_us", "What queues on the way add to it.", &alone(line.queue_us));
+            put("holdfast_line_loss_ppm", "Packets lost of a million.", &alone(line.loss_ppm));
+        }
         let streams = self.statuses.snapshot();
         let each = |value: fn(&StreamStatus) -> u64| -> Vec<(String, u64)> {
             streams

@@ -60,6 +60,7 @@ fn section_and_key(text: &str) -> Option<(String, &str)> {
     let words = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
     let section = match section {
         "camera" => "camera[0]",
+        "uplink.limit" => "uplink.limit[0]",
         "camera.stream" => "camera[0].stream[0]",
         other => other,
     };

@@ -45,7 +45,8 @@ impl Downlink {
         quic: &QuicHandle,
     ) -> anyhow::Result<quinn::Endpoint> {
         let listen: SocketAddr = config.hub.listen;
-        transport::hub_endpoint(listen, identity, &Settings::default(), quic)
+        let settings = Settings { congestion: config.hub.congestion, ..Settings::default() };
+        transport::hub_endpoint(listen, identity, &settings, quic)
             .with_context(|| format!("listen for sites on {listen} (hub.listen)"))
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use site_agent::config::congestion::Controller;
 use site_agent::config::defaults;
 use wire::discover::HubAddress;
 
@@ -28,6 +29,7 @@ pub(super) fn site(plan: &SitePlan, hub: &HubAddress) -> String {
             ("name", quote(&name)),
             ("address", address),
             ("srv", srv),
+            ("congestion", quote(Controller::default().word())),
             ("beat_ms", plan.beat_ms.unwrap_or(defaults::BEAT_MS).to_string()),
             ("archive_dir", quote(plan.archive_dir.as_deref().unwrap_or(defaults::ARCHIVE_DIR))),
             ("segment_s", plan.segment_s.unwrap_or(defaults::SEGMENT_S).to_string()),
@@ -49,6 +51,7 @@ pub(super) fn hub(plan: &HubPlan) -> String {
         &[
             ("name", quote(&plan.name)),
             ("listen", quote(plan.listen.as_deref().unwrap_or(defaults::HUB_LISTEN))),
+            ("congestion", quote(Controller::default().word())),
             ("vault_dir", quote(plan.vault_dir.as_deref().unwrap_or(defaults::VAULT_DIR))),
             ("journal_mb", defaults::JOURNAL_MB.to_string()),
             ("http_listen", quote(plan.http_listen.as_deref().unwrap_or(defaults::HUB_HTTP_LISTEN))),

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::keys::closest;
-use super::leaf::{Flag, Text, Whole};
+use super::leaf::{Flag, Number, Text, Whole};
 use super::loader::Source;
 use super::report::{Outcome, Problem};
 
@@ -92,6 +92,16 @@ impl Check {
             self.problem(key, format!("is {number}, but must be from {least} to {most}"));
         }
         number
+    }
+
+    /// A number within a range, if it is given.
+    pub fn number(&mut self, key: &str, number: Option<Number>, range: RangeInclusive<f64>) -> Option<f64> {
+        let Number(number) = number?;
+        if !range.contains(&number) {
+            let (least, most) = (range.start(), range.end());
+            self.problem(key, format!("is {number}, but must be from {least} to {most}"));
+        }
+        Some(number)
     }
 
     /// A switch.

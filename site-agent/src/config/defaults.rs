@@ -20,6 +20,13 @@ pub const BEAT_MS: u64 = 500;
 /// The range of `hub.beat_ms`
 pub const BEAT_MS_RANGE: RangeInclusive<u64> = 100..=10_000;
 
+/// The range of `uplink.rate_mbit_max`: a modem's line to ten times what two cores encrypt.
+pub const RATE_MBIT_RANGE: RangeInclusive<f64> = 0.1..=100_000.0;
+/// The range of `uplink.limit.rate_mbit_max` for live; backlog may be stopped with 0.
+pub const LIMIT_MBIT_MAX: f64 = 100_000.0;
+/// The range of `uplink.limit.percent_max`
+pub const PERCENT_RANGE: RangeInclusive<f64> = 1.0..=100.0;
+
 /// `archive.dir`
 pub const ARCHIVE_DIR: &str = "/var/lib/holdfast/site";
 /// `archive.segment_s`

@@ -16,6 +16,10 @@ pub struct Text(pub String);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Whole(pub u64);
 
+/// A number that may have a fraction.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Number(pub f64);
+
 /// A switch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Flag(pub bool);
@@ -60,6 +64,12 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(NumberVisitor).map(Self)
+    }
+}
+
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(FlagVisitor).map(Self)
@@ -99,6 +109,33 @@ impl Visitor<'_> for WholeVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
         text.parse().map_err(|_| E::invalid_type(Unexpected::Str(text), &self))
+    }
+}
+
+struct NumberVisitor;
+
+impl Visitor<'_> for NumberVisitor {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number such as 10 or 1.5, without quotes")
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<f64, E> {
+        Ok(number)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<f64, E> {
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| E::invalid_type(Unexpected::Str(text), &self))
     }
 }
 

@@ -15,6 +15,7 @@
 //! [`std::time::Duration`]. All defaults are in [`defaults`].
 
 pub mod check;
+pub mod congestion;
 pub mod defaults;
 pub mod identity;
 pub mod keys;
@@ -27,6 +28,7 @@ mod site;
 mod site_check;
 #[cfg(test)]
 mod tests;
+mod uplink_check;
 
 use std::path::Path;
 
@@ -35,7 +37,9 @@ pub use leaf::Secret;
 pub use quirks::Quirks;
 pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
-pub use site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Stream};
+pub use site::{
+    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Site, SiteConfig, Stream, Uplink,
+};
 
 /// Reads and checks a site's configuration, with this process's environment.
 ///

@@ -4,11 +4,21 @@
 use serde::Deserialize;
 
 use super::identity::IdentitySection;
-use super::leaf::{Flag, Secret, Text, Whole};
+use super::leaf::{Flag, Number, Secret, Text, Whole};
 
 /// Every section of a site's file, as a path into an example of it.
-pub const SITE_SECTIONS: &[&str] =
-    &["", "site", "identity", "hub", "archive", "http", "camera[0]", "camera[0].stream[0]"];
+pub const SITE_SECTIONS: &[&str] = &[
+    "",
+    "site",
+    "identity",
+    "hub",
+    "uplink",
+    "uplink.limit[0]",
+    "archive",
+    "http",
+    "camera[0]",
+    "camera[0].stream[0]",
+];
 
 #[derive(Deserialize, Default)]
 #[serde(expecting = "sections such as [site]", default)]
@@ -16,6 +26,7 @@ pub(super) struct SiteFile {
     pub(super) site: Option<SiteSection>,
     pub(super) identity: Option<IdentitySection>,
     pub(super) hub: Option<HubSection>,
+    pub(super) uplink: Option<UplinkSection>,
     pub(super) archive: Option<ArchiveSection>,
     pub(super) http: Option<HttpSection>,
     pub(super) camera: Option<Vec<CameraSection>>,
@@ -26,6 +37,7 @@ pub(super) struct SiteFile {
 pub(super) struct SiteSection {
     pub(super) id: Option<Text>,
     pub(super) name: Option<Text>,
+    pub(super) time_zone: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]
@@ -35,6 +47,24 @@ pub(super) struct HubSection {
     pub(super) srv: Option<Text>,
     pub(super) dns_servers: Option<Vec<Text>>,
     pub(super) beat_ms: Option<Whole>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [uplink]", default)]
+pub(super) struct UplinkSection {
+    pub(super) congestion: Option<Text>,
+    pub(super) rate_mbit_max: Option<Number>,
+    pub(super) limit: Option<Vec<LimitSection>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [[uplink.limit]]", default)]
+pub(super) struct LimitSection {
+    pub(super) class: Option<Text>,
+    pub(super) from: Option<Text>,
+    pub(super) to: Option<Text>,
+    pub(super) rate_mbit_max: Option<Number>,
+    pub(super) percent_max: Option<Number>,
 }
 
 #[derive(Deserialize, Default)]

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
 use url::Url;
 use wire::discover::{DnsConfig, HubAddress};
+use wire::transport::Congestion;
 use wire::{SiteId, StreamId};
 
 use super::{IdentityFiles, Quirks, Secret};
@@ -19,6 +22,8 @@ pub struct SiteConfig {
     pub identity: IdentityFiles,
     /// The hub, unless the site records for itself only.
     pub hub: Option<Hub>,
+    /// How the line to the hub is used.
+    pub uplink: Uplink,
     /// Where and how recordings are kept.
     pub archive: Archive,
     /// Where timelines and pictures are served.
@@ -34,6 +39,46 @@ pub struct Site {
     pub id: SiteId,
     /// What people call it.
     pub name: String,
+    /// Whose hours of the day its configuration speaks of.
+    pub time_zone: TimeZone,
+}
+
+/// How the line to the hub is used.
+#[derive(Clone, Debug)]
+pub struct Uplink {
+    /// Who decides how fast.
+    pub congestion: Congestion,
+    /// What classes of traffic may take; of a class the first that fits the hour counts.
+    pub limits: Vec<ClassLimit>,
+}
+
+/// A kind of traffic that can be limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// What is being recorded, as it is recorded.
+    Live,
+    /// What the hub has missed.
+    Backlog,
+}
+
+/// What a class may take, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassLimit {
+    /// Which.
+    pub class: Class,
+    /// From the first to before the second, every day, maybe past midnight; always, without.
+    pub hours: Option<(Time, Time)>,
+    /// How much.
+    pub most: Allowance,
+}
+
+/// How much of a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Allowance {
+    /// Bits a second on the line, packets' headers and all.
+    Rate(f64),
+    /// This part of what the line is measured to carry.
+    Share(f64),
 }
 
 /// The hub.

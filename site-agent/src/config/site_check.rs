@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use url::Url;
 use wire::discover::{AddressError, DnsConfig, HubAddress};
 use wire::id::check_slug;
@@ -19,6 +20,7 @@ use super::quirks::Quirks;
 use super::report::Outcome;
 use super::schema::{ArchiveSection, CameraSection, HubSection, SiteFile, SiteSection, StreamSection};
 use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Stream};
+use super::uplink_check;
 
 const IDENTITY: IdentityDefaults =
     IdentityDefaults { certificate: defaults::SITE_CERTIFICATE, key: defaults::SITE_KEY };
@@ -27,6 +29,7 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
     let site = site(file.site.unwrap_or_default(), &mut check);
     let identity = file.identity.unwrap_or_default().check(&IDENTITY, file.hub.is_some(), &mut check);
     let hub = file.hub.map(|section| hub(section, &mut check));
+    let uplink = uplink_check::uplink(file.uplink.unwrap_or_default(), &mut check);
     let archive = archive(file.archive.unwrap_or_default(), &mut check);
     let listen = file.http.unwrap_or_default().listen;
     let listen = check.http_listen("http.listen", listen, defaults::SITE_HTTP_LISTEN);
@@ -36,7 +39,15 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
             Some(hub) => Some(hub?),
             None => None,
         };
-        Some(SiteConfig { site: site?, identity, hub, archive, http: Http { listen: listen? }, cameras })
+        Some(SiteConfig {
+            site: site?,
+            identity,
+            hub,
+            uplink,
+            archive,
+            http: Http { listen: listen? },
+            cameras,
+        })
     })();
     check.finish(config)
 }
@@ -45,7 +56,17 @@ fn site(section: SiteSection, check: &mut Check) -> Option<Site> {
     let id = check.required("site.id", section.id, "id = \"shop-1\"");
     let id = id.and_then(|id| check.parsed("site.id", &id, |id| SiteId::new(id)))?;
     let name = section.name.map_or_else(|| id.to_string(), |name| name.0);
-    Some(Site { id, name })
+    let time_zone = match section.time_zone {
+        Some(zone) => check.parsed("site.time_zone", &zone.0, time_zone)?,
+        None => TimeZone::system(),
+    };
+    Some(Site { id, name, time_zone })
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| {
+        format!("is no time zone this machine knows (package tzdata); write one such as \"Europe/Berlin\", not `{name}`")
+    })
 }
 
 fn hub(section: HubSection, check: &mut Check) -> Option<Hub> {

@@ -19,6 +19,7 @@ use wire::transport::Settings;
 use wire::{LedgerId, SegmentNumber, Seq, frame, proto};
 
 use super::shared::{Shared, priority};
+use crate::config::Class;
 
 /// A part to be sent.
 pub(super) struct Item {
@@ -152,7 +153,8 @@ async fn carry(shared: &Shared, stream: &mut quinn::SendStream, item: &Item) -> 
         data,
         live: false,
     };
-    frame::write(stream, &message).await.context("send backlog part")?;
+    let message = frame::encode(&message).context("encode backlog part")?;
+    shared.gate.write(stream, Class::Backlog, &message).await.context("send backlog part")?;
     shared.uplink.status.update(|state| {
         state.backlog_parts += 1;
         state.backlog_bytes += length;

@@ -221,7 +221,11 @@ fn beat(shared: &Shared, number: u64) -> proto::Beat {
     });
     let unacked = shared.session().unacked();
     let lag = shared.lag().summary();
-    shared.uplink.status.update(|state| state.unacked = unacked);
+    let line = shared.gate.line();
+    shared.uplink.status.update(|state| {
+        state.unacked = unacked;
+        state.line = Some(line);
+    });
     proto::Beat {
         number,
         sent_us: wire::clock::wall().0,

@@ -11,6 +11,7 @@ use wire::{LedgerId, frame};
 
 use super::shared::{Shared, facts_of, part_message, priority};
 use crate::archive::Event;
+use crate::config::Class;
 use crate::live::LivePart;
 
 /// Tells the session what is recorded and committed.
@@ -116,7 +117,8 @@ async fn send(shared: Arc<Shared>, ledger: LedgerId) -> anyhow::Result<()> {
         if shared.running_since.get().is_some_and(|running| part.since >= *running) {
             shared.lag().sent(&ledger, part.segment, part.part, part.since);
         }
-        frame::write(&mut stream, &part_message(&part, true)).await.context("send live part")?;
+        let message = frame::encode(&part_message(&part, true)).context("encode live part")?;
+        shared.gate.write(&mut stream, Class::Live, &message).await.context("send live part")?;
         shared.uplink.status.update(|state| {
             state.live_parts += 1;
             state.live_bytes += part.data.len() as u64;

@@ -8,7 +8,10 @@ mod backlog;
 mod connection;
 mod control;
 mod dial;
+mod gate;
 mod lag;
+mod limits;
+mod line;
 mod live;
 mod queue;
 mod redial;
@@ -31,6 +34,7 @@ use crate::virtual_server::Statuses;
 use dial::{AddressBook, Failure};
 use redial::Redial;
 
+pub use line::Line;
 pub use state::{LinkState, UplinkStatus};
 
 /// A connection that went on for this long was a good one: the outage after it is a new one.
@@ -73,7 +77,7 @@ impl Uplink {
     async fn keep_connected(&self, book: &AddressBook, cancel: &CancellationToken) {
         let mut random = SmallRng::seed_from_u64(wire::clock::seed());
         let mut redial = Redial::new(wire::clock::now());
-        let settings = Settings::default();
+        let settings = Settings { congestion: self.config.uplink.congestion, ..Settings::default() };
         loop {
             let attempt = |addresses| dial::attempt(addresses, &self.identity, &settings, &self.quic);
             let failed = |failure: Failure| self.is_down(&failure.why);

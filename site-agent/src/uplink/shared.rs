@@ -11,6 +11,7 @@ use wire::session::site::{LedgerFacts, SiteSession};
 use wire::{LedgerId, proto};
 
 use super::Uplink;
+use super::gate::Gate;
 use super::lag::Lag;
 use super::queue::Queue;
 use crate::live::LivePart;
@@ -26,6 +27,8 @@ pub(super) mod priority {
 pub(super) struct Shared {
     pub(super) uplink: Uplink,
     pub(super) connection: quinn::Connection,
+    /// Where parts go through.
+    pub(super) gate: Gate,
     session: Mutex<SiteSession>,
     /// Something may be there to carry out.
     pub(super) wake: Notify,
@@ -38,6 +41,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(uplink: Uplink, connection: quinn::Connection, session: SiteSession) -> Self {
         Self {
+            gate: Gate::new(connection.clone(), uplink.config.clone()),
             uplink,
             connection,
             session: Mutex::new(session),

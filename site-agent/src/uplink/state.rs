@@ -8,6 +8,7 @@ use tokio::sync::futures::Notified;
 use wire::UnixMicros;
 
 use super::lag::{Lag, LagSummary};
+use super::line::Line;
 
 /// The link as it was last seen.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -34,6 +35,8 @@ pub struct LinkState {
     pub backlog_bytes: u64,
     /// Frame arrival to TailAck since the start of this run, of fragments recorded while the link was up.
     pub live_lag_ms: LagSummary,
+    /// The line, while connected.
+    pub line: Option<Line>,
     /// Ledgers whose past the hub has otherwise: for a person to look at.
     pub quarantined: Vec<String>,
 }
@@ -71,6 +74,7 @@ impl UplinkStatus {
                 state.since_us = wire::clock::wall();
             }
             state.connected = false;
+            state.line = None;
             why.clone_into(&mut state.detail);
         });
         news

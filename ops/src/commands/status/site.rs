@@ -38,7 +38,19 @@ struct Uplink {
     live_bytes: u64,
     backlog_bytes: u64,
     live_lag_ms: Lag,
+    line: Option<Line>,
     quarantined: Vec<String>,
+}
+
+/// What is measured of the line to the hub.
+#[derive(Debug, Deserialize)]
+struct Line {
+    rate_bps: u64,
+    rtt_us: u64,
+    queue_us: u64,
+    loss_ppm: u64,
+    live_bps_max: Option<u64>,
+    backlog_bps_max: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -114,6 +126,9 @@ impl Site {
             if link.unacked == 1 { "1 entry".to_owned() } else { format!("{} entries", link.unacked) }
         );
         head.row([cell("sent"), cell(sent)]);
+        if let Some(line) = &link.line {
+            head.row([cell("line"), cell(line.describe())]);
+        }
         let lag = format!("p50 {} ms, p99 {} ms", link.live_lag_ms.p50, link.live_lag_ms.p99);
         head.row([cell("lag"), cell(lag)]);
     }
@@ -136,6 +151,25 @@ impl Site {
             ]);
         }
         table
+    }
+}
+
+impl Line {
+    fn describe(&self) -> String {
+        let mbit = |bps: u64| format!("{:.1} Mbit/s", bps as f64 / 1e6);
+        let mut text = format!(
+            "{}, round trip {} ms with {} ms of queue, {:.1} % lost",
+            mbit(self.rate_bps),
+            self.rtt_us / 1000,
+            self.queue_us / 1000,
+            self.loss_ppm as f64 / 1e4
+        );
+        for (class, most) in [("live", self.live_bps_max), ("backlog", self.backlog_bps_max)] {
+            if let Some(most) = most {
+                text += &format!(", {class} limited to {}", mbit(most));
+            }
+        }
+        text
     }
 }
 

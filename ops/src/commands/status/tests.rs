@@ -1,7 +1,7 @@
 //! The views read what the daemons' own types write.
 
 use dc_hub::downlink::{CameraBeat, SiteState};
-use site_agent::uplink::LinkState;
+use site_agent::uplink::{Line, LinkState};
 use site_agent::virtual_server::StreamStatus;
 use wire::proto::RecordingState;
 
@@ -46,8 +46,22 @@ fn site() -> Value {
         connects: 3,
         ..StreamStatus::default()
     };
-    let link =
-        LinkState { connected: true, since_us: ago(60), hub: "10.0.0.1:7443".into(), ..LinkState::default() };
+    let line = Line {
+        congestion: "holdfast",
+        rate_bps: 5_250_000,
+        rtt_us: 43_700,
+        queue_us: 4_100,
+        loss_ppm: 1_200,
+        backlog_bps_max: Some(2_000_000),
+        ..Line::default()
+    };
+    let link = LinkState {
+        connected: true,
+        since_us: ago(60),
+        hub: "10.0.0.1:7443".into(),
+        line: Some(line),
+        ..LinkState::default()
+    };
     json!({
         "role": "site", "site": "shop-1", "name": "Shop 1", "software": "holdfast site-agent 0.1.0",
         "origin": "", "archive": { "ledgers": 2, "bytes": 999, "stopped": null },
@@ -120,6 +134,7 @@ site     shop-1 (Shop 1) at http://127.0.0.1:8080, holdfast site-agent 0.1.0
 archive  999 B in 2 ledgers
 hub      connected for 1 min to hub.example:7443 (10.0.0.1:7443)
 sent     0 B live and 0 B of backlog, 0 entries unacked
+line     5.2 Mbit/s, round trip 43 ms with 4 ms of queue, 0.1 % lost, backlog limited to 2.0 Mbit/s
 lag      p50 0 ms, p99 0 ms
 
 CAMERA       STATE      LAST FRAME  FRAMES   BYTES  CODECS       DETAIL

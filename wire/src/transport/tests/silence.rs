@@ -20,8 +20,8 @@ enum Work {
     Once,
 }
 
-/// Cuts the path for so long; from the heal to the first bytes of the site's at the hub.
-async fn heard_again(work: Work, outage: Duration) -> Duration {
+/// Cuts the path for [`OUTAGE`]; from the heal to the first bytes of the site's at the hub.
+async fn heard_again(work: Work) -> Duration {
     let authority = Authority::new();
     // A slow path, so that the machine isn't busy.
     let congestion = Congestion::Holdfast { ceiling: Some(250_000) };
@@ -60,7 +60,7 @@ async fn heard_again(work: Work, outage: Duration) -> Duration {
             tokio::spawn(async move { stream.stopped().await });
         }
     }
-    tokio::time::sleep(outage).await;
+    tokio::time::sleep(OUTAGE).await;
     let before = received.load(SeqCst);
     assert!(before > 0, "nothing arrived before the cut");
     relay.heal();
@@ -74,12 +74,12 @@ async fn heard_again(work: Work, outage: Duration) -> Duration {
 
 #[tokio::test]
 async fn backlog_flows_again_within_a_second_of_the_heal() {
-    let after = heard_again(Work::Endless, OUTAGE).await;
+    let after = heard_again(Work::Endless).await;
     assert!(after < SOON_AGAIN, "after {after:?}");
 }
 
 #[tokio::test]
 async fn a_fragment_lost_in_the_outage_arrives_within_a_second_of_the_heal() {
-    let after = heard_again(Work::Once, OUTAGE).await;
+    let after = heard_again(Work::Once).await;
     assert!(after < SOON_AGAIN, "after {after:?}");
 }
