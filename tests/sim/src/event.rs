@@ -58,11 +58,11 @@ pub enum Event {
     /// A process starts, unless something keeps it down.
     Start(NodeIx),
     /// A recorder asks its camera for a stream.
-    Connect { place: PlaceIx, life: u32, stream: usize },
+    Connect { place: PlaceIx, life: u32, stream: u16 },
     /// A fragment is complete.
-    Fragment { place: PlaceIx, life: u32, stream: usize, session: u32 },
+    Fragment { place: PlaceIx, life: u32, stream: u16, session: u32 },
     /// What was written of a stream's open file is durable.
-    Synced { place: PlaceIx, life: u32, stream: usize, number: SegmentNumber, sync: Sync },
+    Synced { place: PlaceIx, life: u32, stream: u16, sync: Box<(SegmentNumber, Sync)> },
     /// The archive's writer does its next step.
     Commit { place: PlaceIx, life: u32 },
     /// An uplink dials.
@@ -86,10 +86,8 @@ pub enum Event {
     /// A voter hears it.
     BeatArrives { hub: HubIx, message: Arc<BeatMessage> },
     /// A place is told the epoch in force.
-    EpochTold { place: PlaceIx, life: u32, epoch: Epoch, holds: bool },
-    /// A candidate host asks a site's cameras.
-    Probe { hub: HubIx, life: u32, site: SiteIx },
-    /// The answers are in.
+    EpochTold { place: PlaceIx, life: u32, told: Box<(Epoch, bool)> },
+    /// A candidate host has asked a site's cameras: the answers are in, or none came in time.
     ProbeDone { hub: HubIx, life: u32, site: SiteIx, reached: bool },
     /// A voter hears what a candidate host sees.
     AnswersArrive { hub: HubIx, answers: Arc<Answers> },
@@ -120,9 +118,12 @@ pub enum Event {
     /// A host acts with authority.
     Effect { node: NodeIx, life: u32, site: SiteIx },
     /// What it did comes to the gate.
-    EffectArrives { node: NodeIx, site: SiteIx, epoch: Epoch },
+    EffectArrives { node: NodeIx, site: SiteIx, epoch: Box<Epoch> },
     /// Cameras end the sessions of a frozen recorder.
     CamerasGiveUp { node: NodeIx, life: u32 },
     /// A dead recorder has to be taken over by now.
     TakeoverDue { site: SiteIx, died: Time },
 }
+
+// The queue moves events about all the time.
+const _: () = assert!(size_of::<Event>() <= 32);

@@ -22,6 +22,9 @@ struct Arguments {
     /// Print the timeline; with --seed.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// Only links that come and go, an hour each seed, and recorders that die in quiet moments.
+    #[arg(long)]
+    flapping: bool,
     /// Switch a rule off: the run must then fail.
     #[arg(long)]
     mutant: Option<Mutant>,
@@ -36,6 +39,12 @@ struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn suite(&self) -> run::Suite {
+        if self.flapping { run::Suite::Flapping } else { run::Suite::Everything }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let began = wire::clock::now();
@@ -48,7 +57,7 @@ fn main() -> ExitCode {
     let hours_per_minute = hours / (took / 60.0).max(1e-9);
     // A state that is never reached proves nothing; a few seeds can't reach them all.
     let missing: Vec<_> = summary.reach.missing().map(|state| state.to_string()).collect();
-    let thorough = arguments.mutant.is_none() && summary.seeds >= 1000;
+    let thorough = arguments.mutant.is_none() && !arguments.flapping && summary.seeds >= 1000;
     if arguments.reach {
         for state in sim::reach::State::ALL {
             eprintln!("{:>9}  {state}", summary.reach.count(*state));
@@ -71,15 +80,27 @@ fn main() -> ExitCode {
             "simulated_hours": hours,
             "hours_per_minute": hours_per_minute,
             "never_reached": missing,
+            "activations": summary.activations,
+            "needless_activations": summary.needless,
+            "takeovers": summary.takeovers.len(),
+            "takeover_ms": {
+                "p50": summary.takeover_permille(500).as_millis(),
+                "p99": summary.takeover_permille(990).as_millis(),
+                "max": summary.takeover_permille(1000).as_millis(),
+            },
         });
         println!("{line}");
     }
-    let good = summary.failures.is_empty() && (!thorough || missing.is_empty());
+    let slow = summary.slow_takeovers();
+    if let Some(slow) = slow {
+        eprintln!("{slow} of {} take-overs were slower than 99 of 100 may be", summary.takeovers.len());
+    }
+    let good = summary.failures.is_empty() && slow.is_none() && (!thorough || missing.is_empty());
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn one(seed: u64, arguments: &Arguments) -> run::Summary {
-    let outcome = run::one(seed, arguments.mutant, arguments.trace);
+    let outcome = run::one(arguments.suite(), seed, arguments.mutant, arguments.trace);
     outcome.trace.iter().for_each(|line| println!("{line}"));
     for violation in &outcome.violations {
         eprintln!("seed {seed}: {violation}");
@@ -91,9 +112,11 @@ fn many(arguments: &Arguments) -> run::Summary {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores);
     let mutant = arguments.mutant;
-    run::many(arguments.from, arguments.seeds, mutant, threads, &|outcome| {
+    run::many(arguments.suite(), arguments.from, arguments.seeds, mutant, threads, &|outcome| {
         for violation in outcome.violations.iter().take(1) {
-            let with = mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
+            let flapping = if arguments.flapping { " --flapping" } else { "" };
+            let mutant = mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
+            let with = format!("{flapping}{mutant}");
             eprintln!(
                 "seed {}: {violation}\n  replay: holdfast-sim --seed {} --trace{with}",
                 outcome.seed, outcome.seed

@@ -56,6 +56,8 @@ pub struct Params {
     pub stable_min: Duration,
     /// Does nothing in the schedule make beats late? Then take-overs are timed.
     pub clean_beats: bool,
+    /// Is an activation beside a recorder that lives a failure? (Else it is counted.)
+    pub never_needless: bool,
     /// Settings of the quorum.
     pub settings: decide::quorum::Settings,
     /// Settings of the runners.
@@ -76,15 +78,15 @@ impl Params {
     /// Of a seed.
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance::of(seed, "params");
-        let hubs = *chance.pick(&[1, 3, 3, 3, 5]);
+        let hubs = *chance.pick(&[1, 3, 3, 3, 3, 3, 5]);
         Self {
             seed,
-            sites: *chance.pick(&[1, 1, 2, 2, 3, 4]),
+            sites: *chance.pick(&[1, 1, 1, 1, 2, 2, 2, 3, 4]),
             hubs,
             voters: if hubs == 5 { *chance.pick(&[3, 3, 5]) } else { hubs },
-            cameras: *chance.pick(&[1, 1, 2, 3]),
-            camera_sessions: *chance.pick(&[2, 3, 4, 4]),
-            fragment: ms(*chance.pick(&[1_000, 2_000, 4_000])),
+            cameras: *chance.pick(&[1, 1, 1, 2, 3]),
+            camera_sessions: *chance.pick(&[1, 2, 2, 3, 4, 4, 4]),
+            fragment: ms(*chance.pick(&[1_000, 2_000, 4_000, 4_000])),
             fragments_per_segment: *chance.pick(&[2, 5, 10]),
             wan_delay: chance.span(ms(2), ms(150)),
             sync_max: chance.span(ms(1), ms(200)),
@@ -102,6 +104,7 @@ impl Params {
             active_min: chance.span(secs(5), secs(30)),
             stable_min: chance.span(secs(5), secs(30)),
             clean_beats: true,
+            never_needless: false,
             settings: decide::quorum::Settings::default(),
             runner: decide::standby::RunnerSettings::default(),
             faulty: chance.span(secs(120), secs(900)),
@@ -109,6 +112,33 @@ impl Params {
             still: secs(20),
             patience: secs(600),
             fault_every: *chance.pick(&[secs(5), secs(15), secs(40), secs(120)]),
+        }
+    }
+
+    /// Links that come and go for an hour, and recorders that die in quiet moments.
+    pub fn flapping(seed: u64) -> Self {
+        let mut chance = Chance::of(seed, "flapping");
+        Self {
+            sites: 2,
+            hubs: 3,
+            voters: 3,
+            cameras: 1,
+            camera_sessions: 4,
+            fragment: secs(5),
+            fragments_per_segment: 12,
+            wan_delay: chance.span(ms(2), ms(100)),
+            window: 16,
+            late_permille: 0,
+            twice_permille: 0,
+            hasty_permille: 0,
+            manual_failback: false,
+            active_min: secs(60),
+            stable_min: secs(30),
+            clean_beats: true,
+            never_needless: true,
+            faulty: secs(3_600),
+            fault_every: *chance.pick(&[secs(5), secs(10), secs(30)]),
+            ..Self::of(seed)
         }
     }
 

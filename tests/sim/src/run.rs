@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::fault::plan;
-use crate::invariants::Violation;
+use crate::invariants::{Violation, takeover};
 use crate::mutant::Mutant;
 use crate::params::Params;
 use crate::reach::Reach;
@@ -28,14 +28,36 @@ pub struct Outcome {
     pub takeovers: Vec<Duration>,
     /// How often authority left home.
     pub activations: u64,
+    /// How often it left a recorder that lived.
+    pub needless: u64,
     /// The timeline, if it was asked for.
     pub trace: Vec<String>,
 }
 
+/// What seeds are made into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Suite {
+    /// Everything may go wrong.
+    #[default]
+    Everything,
+    /// Links come and go, and recorders die.
+    Flapping,
+}
+
 /// Runs one seed.
-pub fn one(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
-    let mut params = Params::of(seed);
-    let plan = plan::of(&params);
+pub fn one(suite: Suite, seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
+    let (mut params, plan) = match suite {
+        Suite::Everything => {
+            let params = Params::of(seed);
+            let plan = plan::of(&params);
+            (params, plan)
+        }
+        Suite::Flapping => {
+            let params = Params::flapping(seed);
+            let plan = plan::flapping(&params);
+            (params, plan)
+        }
+    };
     params.clean_beats = plan::has_clean_beats(&plan);
     let mut world = World::new(params, plan, mutant, trace);
     world.run();
@@ -47,6 +69,7 @@ pub fn one(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
         events: world.stage.queue.scheduled(),
         takeovers: world.watched.takeovers.clone(),
         activations: world.watched.activations,
+        needless: world.watched.needless,
         trace: world.stage.trace.lines().to_vec(),
     }
 }
@@ -68,6 +91,8 @@ pub struct Summary {
     pub takeovers: Vec<Duration>,
     /// How often authority left home.
     pub activations: u64,
+    /// How often it left a recorder that lived.
+    pub needless: u64,
 }
 
 impl Summary {
@@ -76,6 +101,20 @@ impl Summary {
         let mut summary = Self::default();
         summary.add(outcome);
         summary
+    }
+
+    /// How many of the take-overs took longer than 99 of 100 may, if those are more than 1 of 100.
+    pub fn slow_takeovers(&self) -> Option<usize> {
+        let slow = self.takeovers.iter().filter(|took| **took > takeover::MOST_WITHIN).count();
+        (slow * 100 > self.takeovers.len()).then_some(slow)
+    }
+
+    /// So many of a thousand take-overs took at most this.
+    pub fn takeover_permille(&self, permille: usize) -> Duration {
+        let mut sorted = self.takeovers.clone();
+        sorted.sort_unstable();
+        let index = (sorted.len() * permille / 1000).min(sorted.len().saturating_sub(1));
+        sorted.get(index).copied().unwrap_or_default()
     }
 
     fn add(&mut self, outcome: &Outcome) {
@@ -88,11 +127,13 @@ impl Summary {
         self.events += outcome.events;
         self.takeovers.extend(&outcome.takeovers);
         self.activations += outcome.activations;
+        self.needless += outcome.needless;
     }
 }
 
 /// Runs `count` seeds beginning with `from`, on `threads` threads. `each` is told of every one that failed.
 pub fn many(
+    suite: Suite,
     from: u64,
     count: u64,
     mutant: Option<Mutant>,
@@ -109,7 +150,7 @@ pub fn many(
                     if offset >= count {
                         return;
                     }
-                    let outcome = one(from + offset, mutant, false);
+                    let outcome = one(suite, from + offset, mutant, false);
                     if !outcome.violations.is_empty() {
                         each(&outcome);
                     }

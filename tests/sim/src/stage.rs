@@ -103,6 +103,11 @@ impl Stage {
         self.trace.tell(self.now, text);
     }
 
+    /// Tells a turn of the story, if somebody listens.
+    pub fn turn(&mut self, text: impl FnOnce() -> String) {
+        self.trace.turn(self.now, text);
+    }
+
     /// A rule is broken.
     pub fn violate(&mut self, invariant: Invariant, what: String) {
         self.trace.tell(self.now, || format!("VIOLATION of {invariant}: {what}"));

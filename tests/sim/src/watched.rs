@@ -1,14 +1,14 @@
 //! What an outsider sees of decisions: the log as it was applied first, and what followed from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use decide::control::{Command, Event, Membership, Refusal};
-use decide::{Epoch, HostId, SiteId};
+use decide::{Epoch, HostId, NodeId, SiteId};
 
 use crate::control::HubIx;
 use crate::control::log::Entry;
-use crate::invariants::{authority, majority};
+use crate::invariants::{Invariant, authority, majority};
 use crate::reach::State;
 use crate::time::Time;
 use crate::world::World;
@@ -26,6 +26,8 @@ pub struct Watched {
     pub rounds: BTreeMap<SiteId, majority::Round>,
     /// The voters, as the log itself tells them.
     pub membership: Membership,
+    /// Nodes that vote or voted.
+    pub voted: BTreeSet<NodeId>,
     /// The last effect that was let through, for each site.
     pub accepted: Vec<Option<(Epoch, HostId)>>,
     /// Recorders that died with nothing in the way of a take-over, and when.
@@ -34,8 +36,12 @@ pub struct Watched {
     pub takeovers: Vec<Duration>,
     /// When authority last left home, for each site.
     pub left_home: BTreeMap<SiteId, Time>,
+    /// When authority last left it, however it went on.
+    pub last_left: BTreeMap<SiteId, Time>,
     /// How often it did.
     pub activations: u64,
+    /// How often it left a recorder that lived.
+    pub needless: u64,
 }
 
 impl World {
@@ -54,7 +60,7 @@ impl World {
             if first != applied {
                 let what =
                     format!("h{} applied entry {index} and got {applied:?}, another got {first:?}", hub.0);
-                self.stage.violate(crate::invariants::Invariant::Authority, what);
+                self.stage.violate(Invariant::Authority, what);
             }
             return;
         }
@@ -64,6 +70,11 @@ impl World {
             Ok(events) => format!("log {index}: {} -> {}", brief(command), brief_events(events)),
             Err(refusal) => format!("log {index}: {} refused: {refusal}", brief(command)),
         });
+        for event in applied.as_deref().unwrap_or_default() {
+            if let Some(turn) = crate::story::turn(event) {
+                self.stage.turn(|| turn);
+            }
+        }
         self.note_reached(command, applied);
         majority::follow(&mut self.watched, index, entry, command, applied.is_ok());
         self.hurry(applied.as_deref().unwrap_or_default());
@@ -119,6 +130,30 @@ impl World {
         if !self.watched.left_home.contains_key(site) {
             self.watched.activations += 1;
             self.watched.left_home.insert(site.clone(), now);
+            self.look_at_activation(site);
+        }
+    }
+}
+
+impl World {
+    /// Authority leaves home: too soon after the last time, or away from a recorder that lives?
+    fn look_at_activation(&mut self, site: &SiteId) {
+        let now = self.stage.now;
+        let before = self.watched.last_left.insert(site.clone(), now);
+        let window = self.stage.params.active_min;
+        if let Some(before) =
+            before.filter(|before| now.since(*before) < window && !self.stage.params.manual_failback)
+        {
+            let what = format!("{site} was activated at {before}, and again within {window:?}");
+            self.stage.violate(Invariant::Needless, what);
+        }
+        let home = self.stage.node(self.names.site(site).node());
+        if home.up && !home.paused {
+            self.watched.needless += 1;
+            if self.stage.params.never_needless {
+                self.stage
+                    .violate(Invariant::Needless, format!("{site} was activated, and its recorder lives"));
+            }
         }
     }
 }

@@ -228,8 +228,7 @@ impl World {
             | Event::Beat { place: ix, life }
             | Event::EpochTold { place: ix, life, .. }
             | Event::Connected { place: ix, life, .. } => Some((place(ix), Some(*life))),
-            Event::Probe { hub, life, .. }
-            | Event::ProbeDone { hub, life, .. }
+            Event::ProbeDone { hub, life, .. }
             | Event::Step { hub, life, .. }
             | Event::Wake { hub, life }
             | Event::Apply { hub, life, .. } => Some((self.hub_node(*hub), Some(*life))),
@@ -283,10 +282,12 @@ impl World {
             Event::Still => self.still(),
             Event::Finish => self.finish(),
             Event::Start(node) => self.start_process(node),
-            Event::Connect { place, stream, .. } => self.connect_camera(place, stream),
-            Event::Fragment { place, stream, session, .. } => self.fragment_ends(place, stream, session),
-            Event::Synced { place, stream, number, sync, .. } => {
-                self.file_synced(place, stream, number, sync)
+            Event::Connect { place, stream, .. } => self.connect_camera(place, stream.into()),
+            Event::Fragment { place, stream, session, .. } => {
+                self.fragment_ends(place, stream.into(), session)
+            }
+            Event::Synced { place, stream, sync, .. } => {
+                self.file_synced(place, stream.into(), sync.0, sync.1)
             }
             Event::Commit { place, .. } => self.commit_step(place),
             Event::Dial { place, .. } => self.dial(place),
@@ -314,8 +315,7 @@ impl World {
             }
             Event::Beat { place, .. } => self.beat(place),
             Event::BeatArrives { hub, message } => self.beat_arrives(hub, &message),
-            Event::EpochTold { place, epoch, holds, .. } => self.epoch_told(place, epoch, holds),
-            Event::Probe { hub, site, .. } => self.probe(hub, site),
+            Event::EpochTold { place, told, .. } => self.epoch_told(place, told.0, told.1),
             Event::ProbeDone { hub, site, reached, .. } => self.probe_done(hub, site, reached),
             Event::AnswersArrive { hub, answers } => self.answers_arrive(hub, &answers),
             Event::Step { hub, site, .. } => self.next_camera(hub, site),
@@ -333,7 +333,7 @@ impl World {
             Event::QuorumLost { hub } => self.quorum_lost(hub),
             Event::LeaveJoint => self.leave_joint(),
             Event::Effect { node, site, .. } => self.effect(node, site),
-            Event::EffectArrives { node, site, epoch } => self.effect_arrives(node, site, epoch),
+            Event::EffectArrives { node, site, epoch } => self.effect_arrives(node, site, *epoch),
             Event::CamerasGiveUp { node, life } => self.cameras_give_up(node, life),
             Event::TakeoverDue { site, died } => self.takeover_due(site, died),
             Event::Journal { vault, .. } => self.journal_synced(vault),
@@ -464,7 +464,7 @@ impl World {
 
     /// All faults end.
     fn quiet(&mut self) {
-        self.stage.tell(|| "-- quiet".to_owned());
+        self.stage.turn(|| "-- quiet".to_owned());
         self.thaw();
         for index in self.active.clone() {
             self.fault_ends(index);

@@ -9,6 +9,9 @@
 //!
 //! It never knows how a command travelled, or what a voter heard.
 
+/// Keyframes of overlap that a camera needs at its site before its standby may stop.
+pub const OVERLAP_KEYFRAMES: u64 = 2;
+
 mod apply;
 pub mod command;
 pub mod event;

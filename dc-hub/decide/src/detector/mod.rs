@@ -41,7 +41,8 @@ pub struct Detector {
     /// Silence counts from here if no beat came since: when watching began, or this voter was itself again.
     since: Boot,
     last: Option<Last>,
-    ended: VecDeque<OriginId>,
+    /// Runs that were heard before the one that beats, with the last beat of each.
+    ended: VecDeque<(OriginId, u64)>,
     gaps: Gaps,
     /// A long gap, until it is known whether the path held through it.
     pending: Option<(Boot, Boot)>,
@@ -92,12 +93,12 @@ impl Detector {
             Some(last) => last.origin != beat.origin,
             None => true,
         };
-        if self.ended.contains(&beat.origin) {
+        if first && !self.may_begin(now, beat, timers) {
             return Novelty::Old;
         }
         self.measure(now, first, timers);
         if first {
-            self.begin_run();
+            self.begin_run(beat.origin);
         }
         self.note(now, arrival, beat);
         progress::update(&mut self.cameras, now, beat);
@@ -219,9 +220,19 @@ impl Detector {
         }
     }
 
-    fn begin_run(&mut self) {
+    /// Runs have no order: a late beat of an earlier run that was never heard looks like a restart. So a run that
+    /// was taken for ended and beats on is believed again, once the one it was taken to be ended by is silent.
+    fn may_begin(&self, now: Boot, beat: &Beat, timers: &Timers) -> bool {
+        match self.ended.iter().find(|(origin, _)| *origin == beat.origin) {
+            None => true,
+            Some((_, number)) => beat.number > *number && !self.is_fresh(now, timers),
+        }
+    }
+
+    fn begin_run(&mut self, origin: OriginId) {
+        self.ended.retain(|(ended, _)| *ended != origin);
         if let Some(last) = &self.last {
-            self.ended.push_back(last.origin);
+            self.ended.push_back((last.origin, last.number));
             if self.ended.len() > RUNS_REMEMBERED {
                 self.ended.pop_front();
             }

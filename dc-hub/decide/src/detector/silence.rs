@@ -24,7 +24,7 @@ pub struct Quiet {
 pub enum Basis {
     /// Cameras answer over the path of the last beat, without a break since: the short timer.
     Unbroken {
-        /// What the beat gaps were like: the timer is at least three times this.
+        /// What the beat gaps were like: the timer is three times this, within its bounds.
         gap_p999: Duration,
     },
     /// The path was broken since the last beat and is open again: the recorder gets time to redial.

@@ -198,6 +198,33 @@ fn old_and_repeated_beats_are_no_life() {
 }
 
 #[test]
+fn a_late_beat_of_an_earlier_run_does_not_silence_the_living_one() {
+    // A voter that has just started hears run 2, and then, out of a clogged link, run 1.
+    let timers = Timers::default();
+    let (mut detector, arrival, mut now) = (Detector::new(Boot(0)), Arrival::Direct(wan()), Boot(0));
+    let hear = |detector: &mut Detector, now: Boot, run: u8, number: u64| {
+        detector.handle_beat(now, &arrival, &beat(1, run, number), &timers)
+    };
+    hear(&mut detector, now, 2, 10);
+    assert_eq!(hear(&mut detector, now, 1, 900), Novelty::Fresh { first: true }, "as a restart would look");
+    for number in 11..20 {
+        now = now + ms(500);
+        hear(&mut detector, now, 2, number);
+        assert!(detector.silent_for(now) <= secs(2), "{number}");
+    }
+    assert_eq!(detector.origin(), Some(crate::fixtures::origin(2)));
+    assert_eq!(hear(&mut detector, now, 1, 901), Novelty::Old);
+}
+
+#[test]
+fn however_bad_the_gaps_a_recorder_is_given_up_in_six_seconds() {
+    let timers = Timers::default();
+    assert_eq!(timers.short(ms(500)), secs(2));
+    assert_eq!(timers.short(ms(1_500)), ms(4_500));
+    assert_eq!(timers.short(secs(14)), secs(6));
+}
+
+#[test]
 fn a_voter_that_was_not_itself_counts_silence_from_when_it_was() {
     let mut scene = Scene::running();
     scene.beats = false;

@@ -13,6 +13,9 @@ pub struct Timers {
     pub ask_peers: Duration,
     /// The short timer is never shorter: an agent whose UDP is blocked falls back to TCP within it.
     pub short_min: Duration,
+    /// Nor longer, whatever the gaps were: a recorder whose cameras answer is taken over within 10 s. A needless
+    /// activation does no harm; a missing one loses footage.
+    pub short_max: Duration,
     /// Silence alone.
     pub long: Duration,
     /// After a path reopened: the longest redial plus a handshake, and no less than the idle timeout of a
@@ -39,6 +42,7 @@ impl Default for Timers {
             fresh: 3 * beat,
             ask_peers: 2 * beat + beat / 2,
             short_min: Duration::from_secs(2),
+            short_max: Duration::from_secs(6),
             long: Duration::from_secs(15),
             reopen_wait: Duration::from_secs(12),
             gap_plain: beat + beat / 4,
@@ -53,7 +57,7 @@ impl Default for Timers {
 impl Timers {
     /// The short timer for a recorder whose beats have gaps like this.
     pub fn short(&self, gap_p999: Duration) -> Duration {
-        self.short_min.max(3 * gap_p999)
+        (3 * gap_p999).min(self.short_max).max(self.short_min)
     }
 
     /// How long an unbroken path must be proven into the silence: a path that broke with the recorder's last

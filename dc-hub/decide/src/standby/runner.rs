@@ -60,6 +60,7 @@ pub struct Runner {
     host: HostId,
     settings: RunnerSettings,
     wish: Wish,
+    revision: u64,
     cameras: BTreeMap<CameraId, CameraSpec>,
     uplink: BitsPerSecond,
     authority: Option<Epoch>,
@@ -101,6 +102,7 @@ impl Runner {
             host,
             settings,
             wish: Wish::Nothing,
+            revision: 0,
             cameras: BTreeMap::new(),
             uplink: BitsPerSecond(0),
             authority: None,
@@ -117,7 +119,10 @@ impl Runner {
         let site = state.site(&self.site).filter(|site| !site.revoked);
         self.wish = site.map_or(Wish::Nothing, |site| wish(site, &self.host));
         if let Some(site) = site {
-            self.cameras.clone_from(&site.cameras);
+            if self.revision != site.revision {
+                self.revision = site.revision;
+                self.cameras.clone_from(&site.cameras);
+            }
             self.uplink = site.spec.uplink;
         }
         let authority = site.filter(|site| site.life.authority() == Some(&self.host)).map(|site| site.epoch);

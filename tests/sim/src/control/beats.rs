@@ -53,12 +53,14 @@ impl World {
             }
         };
         let names = &self.names.cameras[site.index()];
+        let over = self.stage.now >= self.stopped_at;
         let run = self.places[ix.index()].run.as_mut().filter(|run| run.ready)?;
         run.beats += 1;
         let camera = |(index, camera): (usize, &decide::CameraId)| {
             let stream = run.streams.iter().rev().find(|stream| stream.camera == index && stream.is_wanted);
             let recording = stream.is_some_and(|stream| stream.on.is_some());
             let state = match stream {
+                _ if over => CameraState::Idle,
                 Some(_) if recording => CameraState::Recording,
                 Some(_) => CameraState::Down,
                 None if home => CameraState::Down,
@@ -111,7 +113,8 @@ impl World {
             let there = self.hub_node(hub);
             let life = self.places[message.place.index()].run.as_ref().map_or(0, |run| run.life);
             if let [Some(delay), _] = self.stage.net.datagram(there, from, false) {
-                self.stage.after(delay, Event::EpochTold { place: message.place, life, epoch, holds });
+                let told = Box::new((epoch, holds));
+                self.stage.after(delay, Event::EpochTold { place: message.place, life, told });
             }
         }
     }

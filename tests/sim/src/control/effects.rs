@@ -28,7 +28,7 @@ impl World {
         let Some(epoch) = epoch else { return };
         // It may be under way for long, and the one who sent it may not be who it was.
         let late = self.stage.chance.net.span(ms(5), secs(3));
-        self.stage.after(late, Event::EffectArrives { node, site, epoch });
+        self.stage.after(late, Event::EffectArrives { node, site, epoch: Box::new(epoch) });
     }
 
     /// An effect comes to the gate.

@@ -145,7 +145,7 @@ impl World {
         self.log.leader = Some(elected);
         self.log.busy_until = self.stage.now;
         let term = self.log.term;
-        self.stage.tell(|| format!("h{} leads term {term}", elected.0));
+        self.stage.turn(|| format!("h{} leads term {term}", elected.0));
         let time = self.wall_of(elected);
         self.append(Entry { term, time, command: None });
         self.look_at_log();

@@ -22,25 +22,19 @@ impl World {
         let probing = self.hubs[hub.index()].probing.get(site.index()).copied().unwrap_or(true);
         if !probing && self.watches(hub, site) {
             self.hubs[hub.index()].probing[site.index()] = true;
-            let life = self.stage.node(self.hub_node(hub)).life;
             let wait = self.stage.chance.hub.span(std::time::Duration::ZERO, self.stage.params.probe_every);
-            self.stage.after(wait, Event::Probe { hub, life, site });
+            self.probe(hub, site, wait);
         }
     }
 
-    /// Asks all cameras of a site.
-    pub fn probe(&mut self, hub: HubIx, site: SiteIx) {
-        if !self.watches(hub, site) {
-            self.hubs[hub.index()].probing[site.index()] = false;
-            return;
-        }
+    /// Asks all cameras of a site, after a while.
+    fn probe(&mut self, hub: HubIx, site: SiteIx, wait: std::time::Duration) {
         let (node, there, every) = (self.hub_node(hub), site.node(), self.stage.params.probe_every);
         let life = self.stage.node(node).life;
-        self.stage.after(every, Event::Probe { hub, life, site });
         let round_trip = self.stage.net.delay(node, there) + self.stage.net.delay(there, node);
         let reached = self.stage.net.flows(node, there) && round_trip < every;
-        let wait = if reached { round_trip } else { every };
-        self.stage.after(wait, Event::ProbeDone { hub, life, site, reached });
+        let takes = if reached { round_trip } else { every };
+        self.stage.after(wait + takes, Event::ProbeDone { hub, life, site, reached });
     }
 
     /// The answers are in, or the deadline has passed: every voter is told.
@@ -67,6 +61,13 @@ impl World {
             }
         }
         self.next_camera(hub, site);
+        if self.watches(hub, site) {
+            let every = self.stage.params.probe_every;
+            let round_trip = 2 * self.stage.net.way(node, site.node()).delay;
+            self.probe(hub, site, every.saturating_sub(if reached { round_trip } else { every }));
+        } else {
+            self.hubs[hub.index()].probing[site.index()] = false;
+        }
     }
 
     /// A voter hears what a candidate host sees.

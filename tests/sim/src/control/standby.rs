@@ -46,7 +46,11 @@ impl World {
     }
 
     fn act(&mut self, hub: HubIx, site: SiteIx, act: Act) {
-        self.stage.tell(|| format!("h{} for {site}: {act:?}", hub.0));
+        match &act {
+            Act::Record { camera, .. } => self.stage.turn(|| format!("h{} records {camera}", hub.0)),
+            Act::Stop { camera, .. } => self.stage.turn(|| format!("h{} lets go of {camera}", hub.0)),
+            _ => self.stage.tell(|| format!("h{} for {site}: {act:?}", hub.0)),
+        }
         match act {
             Act::Prepare(_) => {}
             Act::Record { camera, .. } => {
@@ -102,7 +106,10 @@ impl World {
         run.streams[stream].is_wanted = true;
         if run.ready {
             let life = run.life;
-            self.stage.after(ms(0), Event::Connect { place: ix, life, stream });
+            self.stage.after(
+                ms(0),
+                Event::Connect { place: ix, life, stream: crate::place::recorder::short(stream) },
+            );
         }
     }
 

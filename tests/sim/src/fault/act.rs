@@ -17,7 +17,7 @@ impl World {
     pub fn fault_begins(&mut self, index: usize) {
         let planned = self.plan[index].clone();
         let sites = self.stage.params.sites;
-        self.stage.tell(|| format!("-- {}", text::tell(&planned.fault, sites)));
+        self.stage.turn(|| format!("-- {}", text::tell(&planned.fault, sites)));
         let calm_since = self.disturbed_at;
         self.disturbed();
         if planned.fault.lasts() {
@@ -38,7 +38,7 @@ impl World {
         }
         let fault = self.plan[index].fault.clone();
         let sites = self.stage.params.sites;
-        self.stage.tell(|| format!("-- end of: {}", text::tell(&fault, sites)));
+        self.stage.turn(|| format!("-- end of {}", text::tell(&fault, sites)));
         self.disturbed();
         self.end(&fault);
         self.look_at_log();

@@ -71,6 +71,42 @@ pub fn of(params: &Params) -> Vec<Planned> {
     plan
 }
 
+/// Links that come and go; every few minutes they rest, and a recorder dies.
+pub fn flapping(params: &Params) -> Vec<Planned> {
+    let mut chance = Chance::of(params.seed, "flaps");
+    let mut plan = Vec::new();
+    let mut at = Time::ZERO + secs(60);
+    let end = Time::ZERO + params.faulty;
+    while at + secs(600) < end {
+        let rest = at + chance.span(secs(60), secs(400));
+        loop {
+            at += chance.until_next(params.fault_every);
+            if at >= rest {
+                break;
+            }
+            let kind = *chance.pick(&[Kind::CutOne, Kind::CutWan, Kind::CutWan]);
+            let lasts = flap(&mut chance).min(rest.since(at));
+            plan.extend(faults(kind, params, &mut chance).into_iter().map(|fault| Planned {
+                at,
+                fault,
+                lasts,
+            }));
+        }
+        at = rest + chance.span(secs(60), secs(90));
+        let site = NodeIx::at(chance.below(params.sites));
+        let fault = if chance.coin() { Fault::Kill(site) } else { Fault::Power(site) };
+        plan.push(Planned { at, fault, lasts: chance.span(secs(20), secs(60)) });
+        at += secs(180);
+    }
+    plan
+}
+
+/// How long a link is away: as often a tenth of a second as half a minute.
+fn flap(chance: &mut Chance) -> Duration {
+    let scale = chance.between(0, 8);
+    chance.span(ms(100 << scale), ms(200 << scale)).min(secs(40))
+}
+
 /// Does nothing in a schedule make the beats of a healthy recorder late?
 pub fn has_clean_beats(plan: &[Planned]) -> bool {
     !plan.iter().any(|planned| matches!(planned.fault, Fault::Clog(..) | Fault::Loss(..) | Fault::Pause(_)))

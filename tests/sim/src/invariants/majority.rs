@@ -33,7 +33,10 @@ pub struct Round {
 /// An entry was applied, for the first time anywhere.
 pub fn follow(watched: &mut Watched, index: usize, entry: &Entry, command: &Command, accepted: bool) {
     match command {
-        Command::Membership(membership) => watched.membership = membership.clone(),
+        Command::Membership(membership) => {
+            watched.voted.extend(membership.voters());
+            watched.membership = membership.clone();
+        }
         Command::Suspect { site, .. } if accepted => {
             let round = Round {
                 index: index as u64 + 1,
@@ -50,6 +53,9 @@ pub fn follow(watched: &mut Watched, index: usize, entry: &Entry, command: &Comm
                 open.silent.insert(*voter);
             }
         }
+        // Who was taken out of the voters counts for nothing, whatever it says.
+        Command::Heard { voter, .. }
+            if watched.voted.contains(voter) && !watched.membership.contains(*voter) => {}
         Command::Heard { site, round, .. } => {
             let open = watched.rounds.get_mut(site).filter(|open| open.index == round.0);
             if let Some(open) = open {

@@ -37,15 +37,16 @@ impl Clock {
     /// What CLOCK_BOOTTIME tells.
     pub fn boot(&self, now: Time) -> Duration {
         let since = micros(now.since(self.booted));
-        let drift = i128::from(since) * i128::from(self.drift_ppm) / 1_000_000;
-        Duration::from_micros(since.saturating_add_signed(i64::try_from(drift).unwrap_or(0)))
+        // No run lasts long enough for this to overflow.
+        let drift = i64::try_from(since).unwrap_or(0) * self.drift_ppm / 1_000_000;
+        Duration::from_micros(since.saturating_add_signed(drift))
     }
 
     /// When the boot clock will tell `boot`.
     pub fn when(&self, boot: Duration) -> Time {
-        let back = i128::from(micros(boot)) * 1_000_000 / i128::from(1_000_000 + self.drift_ppm);
+        let Some(scaled) = micros(boot).checked_mul(1_000_000) else { return Time::NEVER };
         // One microsecond later, so that rounding never wakes anyone early.
-        self.booted + Duration::from_micros(u64::try_from(back).unwrap_or(0) + 1)
+        self.booted + Duration::from_micros(scaled / 1_000_000_u64.saturating_add_signed(self.drift_ppm) + 1)
     }
 
     /// What the wall clock tells.

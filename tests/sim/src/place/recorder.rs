@@ -39,7 +39,7 @@ impl World {
                 let since = self.stage.now + self.stage.chance.record.span(ms(20), fragment);
                 stream.on = Some(Session { falls: camera.falls, since });
                 let (life, session) = (run.life, stream.session);
-                let event = Event::Fragment { place: ix, life, stream: index, session };
+                let event = Event::Fragment { place: ix, life, stream: short(index), session };
                 self.stage.queue.put(since + fragment, event);
                 self.stage.tell(|| format!("{site} camera {index}: streaming"));
             }
@@ -67,7 +67,7 @@ impl World {
         else {
             return;
         };
-        let event = Event::Connect { place: ix, life: run.life, stream };
+        let event = Event::Connect { place: ix, life: run.life, stream: short(stream) };
         let wait = self.stage.chance.record.span(ms(500), ms(2_000));
         self.stage.after(wait, event);
     }
@@ -92,7 +92,7 @@ impl World {
         let Some(on) = stream.on.as_mut().filter(|_| stream.session == session) else { return };
         let since = std::mem::replace(&mut on.since, now);
         self.write_fragment(ix, index, since, now, false);
-        let event = Event::Fragment { place: ix, life, stream: index, session };
+        let event = Event::Fragment { place: ix, life, stream: short(index), session };
         self.stage.after(self.stage.params.fragment, event);
     }
 
@@ -151,7 +151,8 @@ impl World {
         let until = (self.stage.now + self.stage.sync_time(node)).max(before);
         let Some(run) = &mut self.places[ix.index()].run else { return };
         run.streams[index].syncing_until = until;
-        self.stage.queue.put(until, Event::Synced { place: ix, life, stream: index, number, sync });
+        let sync = Box::new((number, sync));
+        self.stage.queue.put(until, Event::Synced { place: ix, life, stream: short(index), sync });
     }
 
     /// Nothing is added to the open file any more.
@@ -222,6 +223,11 @@ impl World {
         let kind = Box::new(Kind::Segment(body));
         self.submit(ix, Change::Append { ledger, at, kind, file: Some((from, to)) });
     }
+}
+
+/// A stream's index, as events carry it.
+pub fn short(stream: usize) -> u16 {
+    u16::try_from(stream).unwrap_or(u16::MAX)
 }
 
 /// Entries tell true time here; what a wall clock says is another matter.

@@ -165,8 +165,8 @@ impl World {
             for turn in 0..run.streams.len() {
                 let index = (uplink.turn + turn) % run.streams.len();
                 let ledger = &run.streams[index].ledger;
+                let Some(row) = place.archive.rows.get(ledger) else { continue };
                 let Some(live) = uplink.session.next_live(ledger, now) else { continue };
-                let row = place.archive.rows.get(ledger)?;
                 let parts = place.archive.parts(row.known, live.segment);
                 let Some(data) = parts.and_then(|parts| parts.get(live.part as usize)) else {
                     uplink.session.live_unsent(ledger, &live);

@@ -126,7 +126,10 @@ impl World {
                 run.recovering = 0;
                 let (life, streams) = (run.life, run.streams.len());
                 for stream in (0..streams).filter(|stream| run.streams[*stream].is_wanted) {
-                    self.stage.after(std::time::Duration::ZERO, Event::Connect { place: ix, life, stream });
+                    self.stage.after(
+                        std::time::Duration::ZERO,
+                        Event::Connect { place: ix, life, stream: super::recorder::short(stream) },
+                    );
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Applied, Call, Closed, Event, Refusal, Stamp, State, close, go};
 use crate::beat::Bye;
+use crate::control::OVERLAP_KEYFRAMES;
 use crate::control::command::{Person, Plan, Return, TakeOverGround};
 use crate::control::spec::FailbackPolicy;
 use crate::control::state::GivingBack;
@@ -11,9 +12,6 @@ use crate::control::why::{Ground, Why};
 use crate::epoch::Epoch;
 use crate::ids::{CameraId, HostId, SiteId};
 use crate::standby::{Life, Mode};
-
-/// Keyframes of overlap that a camera needs before its standby may stop.
-pub(crate) const OVERLAP_KEYFRAMES: u64 = 2;
 
 impl State {
     /// Epoch + 1, and `host` has it. The only place where authority leaves for a standby.

@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::OriginId;
 
-use crate::control::CameraSpec;
+use crate::control::{CameraSpec, OVERLAP_KEYFRAMES};
 use crate::detector::Detector;
 use crate::ids::CameraId;
-
-/// Keyframes that both must have committed.
-const ENOUGH: u64 = 2;
 
 /// The overlap of one site with its standby.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +58,7 @@ impl Overlap {
     /// Has every camera that the standby records now been recorded by both for long enough?
     pub(super) fn is_enough(&self, specs: &BTreeMap<CameraId, CameraSpec>) -> bool {
         let exempt = |camera| specs.get(camera).is_some_and(|spec: &CameraSpec| spec.single_session);
-        self.cameras.iter().all(|(camera, counts)| counts.both() >= ENOUGH || exempt(camera))
+        self.cameras.iter().all(|(camera, counts)| counts.both() >= OVERLAP_KEYFRAMES || exempt(camera))
     }
 
     /// What the standby records now.
