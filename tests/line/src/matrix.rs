@@ -102,6 +102,8 @@ pub fn row(name: &str, outcome: &Outcome) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -115,5 +117,14 @@ mod tests {
         assert_eq!(read[1].options.beside, ["cubic", "bbr"]);
         let wrong = cases("first --mbit 5\nsecond --rtt 5", &[]).err().unwrap();
         assert!(format!("{wrong:#}").contains("line 2"), "{wrong:#}");
+    }
+    #[test]
+    fn the_matrices_here_can_be_run_and_no_case_takes_longer_than_half_a_minute() {
+        for text in [include_str!("../matrix/quick.txt"), include_str!("../matrix/issue.txt")] {
+            let cases = cases(text, &[]).unwrap();
+            let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
+            assert_eq!(names.len(), cases.len(), "two cases have the same name");
+            assert!(cases.iter().all(|case| case.options.for_s <= 30.0));
+        }
     }
 }

@@ -166,8 +166,10 @@ fn void(after: &Mark, seen: &Seen) -> Vec<String> {
             void.push(format!("the line from {name} had to wait for other threads"));
         }
     }
-    if seen.overflowed > 0 {
-        void.push(format!("{} datagrams found no room at an end", seen.overflowed));
+    for (name, overflowed) in ["sending", "receiving"].into_iter().zip(seen.overflowed) {
+        if overflowed > 0 {
+            void.push(format!("{overflowed} datagrams found no room in the {name} end's socket"));
+        }
     }
     void
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quinn::ConnectionStats;
-use wan::{Report, Way};
+use wan::{End, Report, Way};
 use wire::congestion::{Estimate, Metrics, metrics};
 
 use crate::run::Stage;
@@ -23,8 +23,8 @@ pub(crate) struct Seen {
     pub(crate) rows: Vec<Row>,
     /// At the beginning of the steady interval, and at its end.
     pub(crate) marks: [Mark; 2],
-    /// Datagrams that the ends' kernels dropped for want of room.
-    pub(crate) overflowed: u64,
+    /// Datagrams that the kernels of the sending and the receiving end dropped for want of room.
+    pub(crate) overflowed: [u64; 2],
 }
 
 /// Every 100 ms.
@@ -52,7 +52,8 @@ pub(crate) fn watch(stage: &Stage) -> Result<Seen> {
     let (mut queue, mut rows, mut first) = (Vec::new(), Vec::new(), None);
     let mut believed: Option<Arc<Metrics>> = None;
     let from = Duration::from_secs_f64(stage.options.from_s);
-    let overflowed_before = overflowed(stage)?;
+    let ends = [&stage.lab.a, &stage.lab.b];
+    let [a_before, b_before] = [overflowed(ends[0])?, overflowed(ends[1])?];
     for look in 0.. {
         let due = LOOK * look;
         if due >= stage.options.end() {
@@ -73,7 +74,7 @@ pub(crate) fn watch(stage: &Stage) -> Result<Seen> {
         }
     }
     let last = mark(stage)?;
-    let overflowed = overflowed(stage)?.saturating_sub(overflowed_before);
+    let overflowed = [overflowed(ends[0])? - a_before, overflowed(ends[1])? - b_before];
     Ok(Seen { queue, rows, marks: [first.context("the run is too short")?, last], overflowed })
 }
 
@@ -109,18 +110,14 @@ fn threads() -> Result<BTreeMap<String, f64>> {
     Ok(threads)
 }
 
-/// Datagrams dropped at both ends. The measurement of the machine's speed leaves some.
-fn overflowed(stage: &Stage) -> Result<u64> {
+/// Datagrams dropped at an end so far. The measurement of the machine's speed leaves some.
+fn overflowed(end: &End) -> Result<u64> {
     let file = "/proc/thread-self/net/snmp";
-    let mut dropped = 0;
-    for end in [&stage.lab.a, &stage.lab.b] {
-        let table = end.netns.inside(|| std::fs::read_to_string(file))?;
-        let table = table.with_context(|| format!("read {file}"))?;
-        let mut lines = table.lines().filter_map(|line| line.strip_prefix("Udp: "));
-        let (names, figures) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-        let figures = names.split_whitespace().zip(figures.split_whitespace());
-        let errors = figures.filter(|(name, _)| ["RcvbufErrors", "SndbufErrors"].contains(name));
-        dropped += errors.filter_map(|(_, figure)| figure.parse::<u64>().ok()).sum::<u64>();
-    }
-    Ok(dropped)
+    let table = end.netns.inside(|| std::fs::read_to_string(file))?;
+    let table = table.with_context(|| format!("read {file}"))?;
+    let mut lines = table.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, figures) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let figures = names.split_whitespace().zip(figures.split_whitespace());
+    let errors = figures.filter(|(name, _)| ["RcvbufErrors", "SndbufErrors"].contains(name));
+    Ok(errors.filter_map(|(_, figure)| figure.parse::<u64>().ok()).sum())
 }
