@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{Call, Command, Event};
 use crate::fixtures::{Log, hub, ms, secs, site};
-use crate::quorum::Line;
+use crate::quorum::{Line, Output};
 use crate::standby::Stage;
 
 #[test]
@@ -97,6 +97,31 @@ fn a_node_that_stood_still_neither_accuses_nor_vetoes() {
     world.pass(secs(10));
     let rounds = world.events.iter().filter(|(_, event)| matches!(event, Event::RoundOpened { .. })).count();
     assert_eq!((rounds, world.moves(1).len()), (0, 0));
+}
+
+#[test]
+fn beats_that_waited_in_a_buffer_are_no_life() {
+    // Node 3 is stopped; the recorder dies a second later and its site goes dark. Node 3 wakes up with that
+    // second's beats in its buffer, and an open round.
+    let mut world = World::new(1, 13);
+    world.members.get_mut(&3).unwrap().up = false;
+    let place = world.places.get_mut(&1).unwrap();
+    (place.alive, place.cameras) = (false, Default::default());
+    world.pass(secs(60));
+    assert_eq!(world.stage(1), Stage::Armed);
+    world.wake(3);
+    let arrival = crate::beat::Arrival::Direct(crate::fixtures::wan());
+    let late = crate::fixtures::beat(1, 1, 100_000);
+    let says_heard = |world: &mut World| {
+        let now = world.now;
+        let node = &mut world.members.get_mut(&3).unwrap().node;
+        node.handle_beat(now, &site(1), &crate::fixtures::home(1), &arrival, &late);
+        let heard = |output: &Output| matches!(output, Output::Propose(Command::Heard { .. }));
+        std::iter::from_fn(|| node.poll_output()).any(|output| heard(&output))
+    };
+    assert!(!says_heard(&mut world));
+    world.pass(secs(1));
+    assert!(says_heard(&mut world), "a second later it is one");
 }
 
 #[test]

@@ -243,6 +243,12 @@ impl World {
         }
     }
 
+    /// Node `n` goes on after it stood still: it follows the log first.
+    pub(super) fn wake(&mut self, n: u64) {
+        self.members.get_mut(&n).unwrap().up = true;
+        self.catch_up(n);
+    }
+
     fn at(&mut self, after: Duration, what: What) {
         self.order += 1;
         self.queue.push(Reverse((self.now + after, self.order, what)));
