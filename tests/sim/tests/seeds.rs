@@ -46,9 +46,8 @@ fn a_seed_is_the_same_run_every_time() {
 #[test]
 fn every_rule_that_is_switched_off_is_missed() {
     for (name, mutant) in Mutant::ALL {
-        let found = (0..1000).find(|seed| {
-            !run::one(Suite::Everything, *seed, Some(mutant), false).violations.is_empty()
-        });
+        let found = (0..1000)
+            .find(|seed| !run::one(Suite::Everything, *seed, Some(mutant), false).violations.is_empty());
         println!("{name}: seed {found:?}");
         assert!(found.is_some(), "{name} is not found in 1,000 seeds");
     }
