@@ -9,6 +9,8 @@ pub mod chance;
 pub mod conn;
 pub mod content;
 pub mod control;
+pub mod dispatch;
+pub mod ending;
 #[allow(missing_docs)] // fields of variants say what they are
 pub mod event;
 pub mod fault;
@@ -19,6 +21,7 @@ pub mod node;
 pub mod oracle;
 pub mod params;
 pub mod place;
+pub mod process;
 pub mod queue;
 pub mod reach;
 pub mod run;

@@ -56,8 +56,8 @@ pub struct Params {
     pub stable_min: Duration,
     /// Does nothing in the schedule make beats late? Then take-overs are timed.
     pub clean_beats: bool,
-    /// Is an activation beside a recorder that lives a failure? (Else it is counted.)
-    pub never_needless: bool,
+    /// Do standbys live, so that a site is never activated twice within `active_min`?
+    pub backoff_holds: bool,
     /// Settings of the quorum.
     pub settings: decide::quorum::Settings,
     /// Settings of the runners.
@@ -78,15 +78,15 @@ impl Params {
     /// Of a seed.
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance::of(seed, "params");
-        let hubs = *chance.pick(&[1, 3, 3, 3, 3, 3, 5]);
+        let hubs = *chance.pick(&[1, 1, 3, 3, 3, 3, 3, 5]);
         Self {
             seed,
-            sites: *chance.pick(&[1, 1, 1, 1, 2, 2, 2, 3, 4]),
+            sites: *chance.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 3, 4]),
             hubs,
             voters: if hubs == 5 { *chance.pick(&[3, 3, 5]) } else { hubs },
-            cameras: *chance.pick(&[1, 1, 1, 2, 3]),
+            cameras: *chance.pick(&[1, 1, 1, 1, 2, 3]),
             camera_sessions: *chance.pick(&[1, 2, 2, 3, 4, 4, 4]),
-            fragment: ms(*chance.pick(&[1_000, 2_000, 4_000, 4_000])),
+            fragment: ms(*chance.pick(&[1_000, 2_000, 4_000, 4_000, 4_000])),
             fragments_per_segment: *chance.pick(&[2, 5, 10]),
             wan_delay: chance.span(ms(2), ms(150)),
             sync_max: chance.span(ms(1), ms(200)),
@@ -104,7 +104,7 @@ impl Params {
             active_min: chance.span(secs(5), secs(30)),
             stable_min: chance.span(secs(5), secs(30)),
             clean_beats: true,
-            never_needless: false,
+            backoff_holds: false,
             settings: decide::quorum::Settings::default(),
             runner: decide::standby::RunnerSettings::default(),
             faulty: chance.span(secs(120), secs(900)),
@@ -135,7 +135,7 @@ impl Params {
             active_min: secs(60),
             stable_min: secs(30),
             clean_beats: true,
-            never_needless: true,
+            backoff_holds: true,
             faulty: secs(3_600),
             fault_every: *chance.pick(&[secs(5), secs(10), secs(30)]),
             ..Self::of(seed)

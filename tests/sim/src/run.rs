@@ -103,10 +103,10 @@ impl Summary {
         summary
     }
 
-    /// How many of the take-overs took longer than 99 of 100 may, if those are more than 1 of 100.
+    /// How many of the take-overs took longer than 99 of 100 may, if those are more than one in 100.
     pub fn slow_takeovers(&self) -> Option<usize> {
         let slow = self.takeovers.iter().filter(|took| **took > takeover::MOST_WITHIN).count();
-        (slow * 100 > self.takeovers.len()).then_some(slow)
+        (slow > (self.takeovers.len() / 100).max(1)).then_some(slow)
     }
 
     /// So many of a thousand take-overs took at most this.

@@ -136,25 +136,19 @@ impl World {
 }
 
 impl World {
-    /// Authority leaves home: too soon after the last time, or away from a recorder that lives?
+    /// Authority leaves home: too soon after the last time? Away from a recorder that lives?
     fn look_at_activation(&mut self, site: &SiteId) {
         let now = self.stage.now;
         let before = self.watched.last_left.insert(site.clone(), now);
         let window = self.stage.params.active_min;
         if let Some(before) =
-            before.filter(|before| now.since(*before) < window && !self.stage.params.manual_failback)
+            before.filter(|before| now.since(*before) < window && self.stage.params.backoff_holds)
         {
             let what = format!("{site} was activated at {before}, and again within {window:?}");
-            self.stage.violate(Invariant::Needless, what);
+            self.stage.violate(Invariant::Backoff, what);
         }
         let home = self.stage.node(self.names.site(site).node());
-        if home.up && !home.paused {
-            self.watched.needless += 1;
-            if self.stage.params.never_needless {
-                self.stage
-                    .violate(Invariant::Needless, format!("{site} was activated, and its recorder lives"));
-            }
-        }
+        self.watched.needless += u64::from(home.up && !home.paused);
     }
 }
 

@@ -42,7 +42,7 @@ impl Default for Timers {
             fresh: 3 * beat,
             ask_peers: 2 * beat + beat / 2,
             short_min: Duration::from_secs(2),
-            short_max: Duration::from_secs(6),
+            short_max: Duration::from_secs(4),
             long: Duration::from_secs(15),
             reopen_wait: Duration::from_secs(12),
             gap_plain: beat + beat / 4,

@@ -34,6 +34,8 @@ pub struct Facts {
     pub listened: bool,
     /// What the candidate host sees, if cameras answer.
     pub answers: Option<Answers>,
+    /// Is the candidate's own node silent too, if it votes?
+    pub candidate_silent: bool,
     /// Has the path been open long enough since it was last broken?
     pub settled: bool,
     /// Has silence alone lasted long enough?
@@ -85,6 +87,7 @@ pub fn read(facts: &Facts) -> Line {
         Hearing::Here => Line::Well,
         Hearing::Elsewhere => Line::PathFault,
         Hearing::Relayed => Line::Isolated,
+        Hearing::Nobody if facts.is_restarting() => Line::Open,
         Hearing::Nobody if !facts.is_majority() || !facts.all_have_spoken() => Line::Open,
         Hearing::Nobody if facts.answers.is_some() && facts.accuses() => Line::RecorderLost,
         Hearing::Nobody if facts.answers.is_none() && facts.long => Line::Dark,
@@ -98,6 +101,11 @@ impl Facts {
         !matches!(self.plan, None | Some(Plan::Bye { bye: Bye::Restart { .. }, .. }))
     }
 
+    /// A stated restart is waited for; whoever leads ends the plan when that has taken too long.
+    pub(super) fn is_restarting(&self) -> bool {
+        matches!(self.plan, Some(Plan::Bye { bye: Bye::Restart { .. }, .. }))
+    }
+
     fn is_majority(&self) -> bool {
         !self.tallies.is_empty() && self.tallies.iter().all(Tally::is_majority)
     }
@@ -109,8 +117,13 @@ impl Facts {
     }
 
     /// Do the cameras' answers accuse the recorder? They do if everybody's silence was over an unbroken path,
-    /// or if the recorder had the time to redial since the path was last broken.
+    /// or if the recorder had the time to redial since the path was last broken. They came over the candidate's
+    /// path, and say nothing of others': so its own node is waited for, as long as silence alone would be.
     fn accuses(&self) -> bool {
+        (self.candidate_silent || self.long) && self.is_path_good()
+    }
+
+    fn is_path_good(&self) -> bool {
         self.settled || self.silent.values().all(|quiet| matches!(quiet.basis, Basis::Unbroken { .. }))
     }
 }

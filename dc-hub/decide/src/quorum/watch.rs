@@ -21,7 +21,7 @@ pub(super) struct Watch {
     pub(super) settings: Settings,
     pub(super) fitness: Fitness,
     pub(super) sites: BTreeMap<SiteId, SiteWatch>,
-    /// When each host last reported, on any site.
+    /// When each host that is a candidate last reported, on any site.
     pub(super) reports: BTreeMap<HostId, Boot>,
     stamped: Option<(Boot, Stamp)>,
 }
@@ -188,15 +188,15 @@ impl Watch {
 
     /// A host reports what it sees of a site's cameras. Says whether that may change what silence means.
     pub(super) fn handle_answers(&mut self, now: Boot, answers: &Answers) -> bool {
-        if let Some(at) = self.reports.get_mut(&answers.host) {
-            *at = now;
-        } else {
-            self.reports.insert(answers.host.clone(), now);
-        }
         let timers = &self.settings.timers;
         let Some(watch) = self.sites.get_mut(&answers.site) else { return false };
         if watch.candidate.as_ref() != Some(&answers.host) {
             return false;
+        }
+        if let Some(at) = self.reports.get_mut(&answers.host) {
+            *at = now;
+        } else {
+            self.reports.insert(answers.host.clone(), now);
         }
         watch.home.handle_answers(now, answers);
         if let Some((_, away)) = &mut watch.away {
@@ -225,8 +225,13 @@ impl Watch {
 
     /// Follows one site.
     pub(super) fn follow(&mut self, now: Boot, name: &SiteId, site: &Site) {
-        let watch = self.sites.entry(name.clone()).or_insert_with(|| SiteWatch::new(now, site));
-        watch.follow(now, site);
+        if let Some(watch) = self.sites.get_mut(name) {
+            watch.follow(now, site);
+        } else {
+            let mut watch = SiteWatch::new(now, site);
+            watch.follow(now, site);
+            self.sites.insert(name.clone(), watch);
+        }
     }
 
     /// This node was not itself until now: what it didn't hear was its own fault.

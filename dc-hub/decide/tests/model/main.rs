@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used)] // a test's helpers panic like the test itself
 
 mod fleet;
+mod tail;
 mod world;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use decide::{Mutant, Rules};
 use fleet::Fleet;
 use stateright::{Checker, Model};
+use tail::{Salvage, Tails};
 
 /// Explores, and gives the discoveries by name and the number of states.
 fn explore(fleet: Fleet, depth: usize) -> (Vec<&'static str>, usize) {
@@ -76,4 +78,30 @@ fn each_rule_is_missed_when_it_is_off() {
         println!("{mutant:?}: {states} states");
         assert!(found.contains(&fleet::SAFE), "{mutant:?} was not noticed");
     }
+}
+
+#[test]
+fn origins_and_tails_lose_nothing_that_either_side_had() {
+    let checker = Tails(Salvage::Longer).checker().threads(2).target_max_depth(14).spawn_bfs().join();
+    println!("{} states", checker.unique_state_count());
+    let found: Vec<&str> = checker.discoveries().into_keys().collect();
+    for always in [tail::KEPT, tail::ENDED, tail::AT_SITE] {
+        assert!(
+            !found.contains(&always),
+            "{always}: {:?}",
+            checker.discovery(always).map(|path| path.into_actions())
+        );
+    }
+    for reached in [tail::SALVAGED, tail::BOTH, tail::LONGER] {
+        assert!(found.contains(&reached), "never reached: {reached}");
+    }
+}
+
+/// A power cut takes a fragment that the site had not synced and the hub had journaled. The next run recovers
+/// the rest and says so. Salvaging only what no entry speaks of forgets the hub's last fragment.
+#[test]
+fn a_tail_that_reaches_further_than_its_entry_has_to_be_salvaged_too() {
+    let checker = Tails(Salvage::Unknown).checker().threads(2).target_max_depth(12).spawn_bfs().join();
+    let path = checker.discovery(tail::KEPT).expect("the fragment is lost");
+    println!("{:?}", path.into_actions());
 }

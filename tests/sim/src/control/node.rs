@@ -189,8 +189,13 @@ impl World {
     /// A leader that reaches no majority gives up by itself.
     pub fn quorum_lost(&mut self, hub: HubIx) {
         let reaches = self.log.leader == Some(hub) && self.leads(hub);
-        if !reaches && self.hubs[hub.index()].reign.take().is_some() {
-            self.with_core(hub, |core, now, _| core.handle_leadership(now, None));
+        if reaches || self.hubs[hub.index()].reign.take().is_none() {
+            return;
+        }
+        self.with_core(hub, |core, now, _| core.handle_leadership(now, None));
+        if self.log.leader == Some(hub) {
+            self.log.leader = None; // whatever it reaches a moment later: it has to be elected again
+            self.look_at_log();
         }
     }
 

@@ -69,6 +69,7 @@ impl World {
                 self.stage.reach.note_if(epoch.is_some(), State::StandbyActivated);
                 let node = self.hub_node(hub);
                 if epoch.is_some() {
+                    self.standby_place(hub, site); // it beats, whatever it can record
                     let life = self.stage.node(node).life;
                     let wait = self.stage.chance.hub.span(ms(100), ms(2_000));
                     self.stage.after(wait, Event::Effect { node, life, site });

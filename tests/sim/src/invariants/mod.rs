@@ -25,8 +25,8 @@ pub enum Invariant {
     Majority,
     /// 2: a silent site with answering cameras is activated.
     Takeover,
-    /// 2: no activation that only a flapping link asked for.
-    Needless,
+    /// 2: no activation twice within the backoff window.
+    Backoff,
     /// Liveness: authority comes to rest where the policy wants it.
     Settled,
     /// 3: an acked segment is never lost or altered; one (origin, stream, seq), one hash.
@@ -49,7 +49,7 @@ impl fmt::Display for Invariant {
             Self::Authority => "1 (one authority per epoch)",
             Self::Majority => "2 (no activation without a majority)",
             Self::Takeover => "2 (a dead recorder is taken over)",
-            Self::Needless => "2 (no activation without need)",
+            Self::Backoff => "2 (no activation twice within the backoff window)",
             Self::Settled => "liveness (authority comes to rest)",
             Self::Acked => "3 (acked is never lost or altered)",
             Self::Recording => "4 (recording at the site has no gap)",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::chance::Chance;
 use crate::node::NodeIx;
+use crate::params::Params;
 use crate::time::{Time, ms};
 
 /// One direction of a pair.
@@ -106,4 +107,26 @@ impl Net {
         let second = self.chance.permille(twice).then(|| self.delay(from, to));
         [first, second]
     }
+}
+
+/// The network of a run, when nothing is wrong with it.
+pub fn healthy(params: &Params) -> Net {
+    let sites = params.sites;
+    let wan = params.wan_delay;
+    Net::new(sites + params.hubs, Chance::of(params.seed, "network"), move |from, to| {
+        let wide = from.index() < sites || to.index() < sites;
+        let delay = if wide { wan } else { ms(2) };
+        Direction {
+            delay,
+            jitter: delay / 4,
+            cuts: 0,
+            udp_blocks: 0,
+            clog: Duration::ZERO,
+            loss_permille: 0,
+            twice_permille: if wide { 5 } else { 0 },
+            stopped: Time::ZERO,
+            cut_at: Time::ZERO,
+            beats_from: Time::ZERO,
+        }
+    })
 }

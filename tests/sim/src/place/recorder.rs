@@ -23,7 +23,7 @@ impl World {
         let reached = site.node() == node || self.stage.net.flows(node, site.node());
         let Some(run) = &mut self.places[ix.index()].run else { return };
         let stream = &mut run.streams[index];
-        if stream.on.is_some() || !stream.is_wanted {
+        if stream.on.is_some() || !stream.is_wanted || self.stage.now >= self.stopped_at {
             return;
         }
         if !reached {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Leader, Look, Says};
 use crate::control::{Command, Finding, TakeOverGround, Verdict};
+use crate::epoch::Round;
 use crate::ids::{CameraId, SiteId};
 use crate::quorum::retry::Wish;
 use crate::quorum::table::{Facts, Hearing, Line};
@@ -31,7 +32,7 @@ impl Leader {
         let (timers, tick) = (&look.watch.settings.timers, look.watch.settings.tick);
         let hinted = self.hinted.get(look.name).is_some_and(|at| look.now.since(*at) <= 2 * tick);
         let silent = hinted || look.holder.quiet(look.now, timers).is_some();
-        if facts.round.is_some() || !silent || (look.restarting() && !look.site.is_away()) {
+        if facts.round.is_some() || !silent || facts.is_restarting() {
             return;
         }
         says.propose(look.name, Wish::Suspect, || Command::Suspect {
@@ -53,18 +54,18 @@ impl Leader {
     /// Verdict dark: the candidate is armed, unless this is one event of many.
     fn arm(&mut self, look: &Look<'_>, facts: &Facts, says: &mut Says<'_>) {
         let Some(round) = facts.round else { return };
-        let host = look.site.candidate().filter(|host| look.state.eligible(look.name, host).is_ok()).cloned();
-        let done = match &host {
-            Some(host) => look.site.is_armed() && look.site.life.standby() == Some(host),
+        let done = match look.site.candidate() {
+            Some(host) => look.site.life.standby() == Some(host),
             None => look.site.is_armed() || look.site.was_told_of(round),
         };
         if done || look.state.frozen().contains(look.name) || self.freeze(look, says) {
             return;
         }
+        let host = look.site.candidate().filter(|host| look.state.eligible(look.name, host).is_ok()).cloned();
         self.verdict(look, round, Finding::Dark { host }, says);
     }
 
-    fn verdict(&self, look: &Look<'_>, round: crate::epoch::Round, finding: Finding, says: &mut Says<'_>) {
+    fn verdict(&self, look: &Look<'_>, round: Round, finding: Finding, says: &mut Says<'_>) {
         says.propose(look.name, Wish::Verdict, || {
             Command::Verdict(Verdict {
                 site: look.name.clone(),

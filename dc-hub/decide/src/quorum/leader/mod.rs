@@ -17,7 +17,7 @@ use super::retry::{Retry, Wish};
 use super::table::{Facts, Hearing, Line};
 use super::watch::{HeardBy, SiteWatch, Watch};
 use crate::beat::{Arrival, Bye};
-use crate::control::{Command, OpenRound, Plan, Site, State};
+use crate::control::{Command, HostKind, OpenRound, Plan, Site, State};
 use crate::detector::Detector;
 use crate::epoch::Term;
 use crate::evidence::Answer;
@@ -190,6 +190,9 @@ impl Leader {
             stalled: look.stalled(),
             round: round.map(|open| open.round),
             tallies: if round.is_some() { state.membership().count(&said) } else { Vec::new() },
+            candidate_silent: candidate
+                .and_then(|host| voter_on(state, host))
+                .is_none_or(|node| silent.contains_key(&node)),
             settled: answers
                 .as_ref()
                 .is_some_and(|answers| answers.unbroken.is_some_and(|held| held >= timers.reopen_wait)),
@@ -255,6 +258,14 @@ impl Leader {
     }
 }
 
+/// The node that this host is, if its word counts.
+fn voter_on(state: &State, host: &HostId) -> Option<NodeId> {
+    let HostKind::Node(node) = state.hosts().get(host)?.spec.kind else { return None };
+    let counts =
+        state.membership().contains(node) && state.nodes().get(&node).is_some_and(|node| !node.removed);
+    counts.then_some(node)
+}
+
 impl Look<'_> {
     /// Cameras that answer and don't progress at home, as far as that is the recorder's fault: a camera with
     /// one session can't progress while somebody else has it.
@@ -280,10 +291,5 @@ impl Look<'_> {
         let Bye::Restart { back_in } = bye else { return false };
         let wait = back_in.min(self.watch.settings.restart_max);
         self.known.plan_since.is_some_and(|since| self.now.since(since) >= wait)
-    }
-
-    /// Is a stated restart being waited for?
-    fn restarting(&self) -> bool {
-        matches!(self.site.plan, Some(Plan::Bye { bye: Bye::Restart { .. }, .. }))
     }
 }

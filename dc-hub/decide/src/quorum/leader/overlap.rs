@@ -13,7 +13,8 @@ use crate::ids::CameraId;
 pub(super) struct Overlap {
     /// The runs it is counted between; another run of either begins anew.
     runs: Option<(OriginId, OriginId)>,
-    cameras: BTreeMap<CameraId, Counts>,
+    /// What the standby records; nothing is counted of what the site doesn't.
+    cameras: BTreeMap<CameraId, Option<Counts>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,24 +42,18 @@ impl Overlap {
         let away: BTreeMap<&CameraId, u64> = away.recording().collect();
         self.cameras.retain(|camera, _| away.contains_key(camera));
         for (camera, there) in away {
-            // Not recorded at the site: no overlap, however much there was.
-            let Some(here) = at_home.get(camera).copied() else {
-                self.cameras.insert(camera.clone(), Counts { from: (0, there), now: (0, there) });
-                continue;
-            };
-            let fresh = Counts { from: (here, there), now: (here, there) };
-            let counts = self.cameras.entry(camera.clone()).or_insert(fresh);
-            if counts.now.0 == 0 && here > 0 {
-                *counts = fresh;
-            }
-            counts.now = (here, there);
+            let counts = self.cameras.entry(camera.clone()).or_default();
+            *counts = at_home.get(camera).map(|here| {
+                let now = (*here, there);
+                Counts { from: counts.map_or(now, |counts| counts.from), now }
+            });
         }
     }
 
     /// Has every camera that the standby records now been recorded by both for long enough?
     pub(super) fn is_enough(&self, specs: &BTreeMap<CameraId, CameraSpec>) -> bool {
         let exempt = |camera| specs.get(camera).is_some_and(|spec: &CameraSpec| spec.single_session);
-        self.cameras.iter().all(|(camera, counts)| counts.both() >= OVERLAP_KEYFRAMES || exempt(camera))
+        self.keyframes().iter().all(|(camera, keyframes)| *keyframes >= OVERLAP_KEYFRAMES || exempt(camera))
     }
 
     /// What the standby records now.
@@ -68,6 +63,7 @@ impl Overlap {
 
     /// The overlap of each, in keyframes.
     pub(super) fn keyframes(&self) -> BTreeMap<CameraId, u64> {
-        self.cameras.iter().map(|(camera, counts)| (camera.clone(), counts.both())).collect()
+        let keyframes = |counts: &Option<Counts>| counts.map_or(0, Counts::both);
+        self.cameras.iter().map(|(camera, counts)| (camera.clone(), keyframes(counts))).collect()
     }
 }

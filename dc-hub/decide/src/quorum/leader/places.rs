@@ -26,14 +26,14 @@ impl Leader {
         if mute {
             self.mute.insert(host.clone(), look.now);
         }
-        if mute || look.state.eligible(look.name, host).is_err() {
+        if mute || look.state.unsuitable(look.name, host).is_some() {
             let site = look.name.clone();
             says.propose(look.name, Wish::Place, || Command::Place { site, host: None });
         }
     }
 
-    /// Finds places for sites that have none, the highest priority first: where there is not room for all,
-    /// lower ones give theirs up. What stands by already stays.
+    /// Finds places for sites that have none, or whose host has become too small, the highest priority first:
+    /// where there is not room for all, lower ones give theirs up. What stands by already stays.
     pub(super) fn give_places(&mut self, state: &State, says: &mut Says<'_>) {
         let now = says.now;
         let again = says.watch.settings.host_again;
@@ -41,7 +41,8 @@ impl Leader {
         self.mute
             .retain(|host, at| now.since(*at) < again && reports.get(host).is_none_or(|report| report < at));
         let wanting = |site: &&Site| !site.revoked && site.spec.tier != Tier::None;
-        if state.sites().values().filter(wanting).all(|site| site.placement.is_some()) {
+        let all_placed = state.sites().values().filter(wanting).all(|site| site.placement.is_some());
+        if all_placed && !overfull(state) {
             return;
         }
         let hosts = self.rooms(state);
@@ -63,12 +64,7 @@ impl Leader {
 
     /// What each host that may get something has left beside the standbys that are at work.
     fn rooms(&self, state: &State) -> BTreeMap<HostId, HostRoom> {
-        let mut at_work: BTreeMap<&HostId, Load> = BTreeMap::new();
-        for site in state.sites().values() {
-            if let Some(host) = site.life.authority() {
-                *at_work.entry(host).or_default() += site.load();
-            }
-        }
+        let at_work = sum(state, |site| site.life.authority());
         let usable = |(name, host): &(&HostId, &Host)| !host.revoked && !self.mute.contains_key(*name);
         let room = |(name, host): (&HostId, &Host)| {
             let taken = at_work.get(name).copied().unwrap_or_default();
@@ -77,6 +73,27 @@ impl Leader {
         };
         state.hosts().iter().filter(usable).map(room).collect()
     }
+}
+
+/// Has any host less room than was reserved on it? A site's cameras, or a host's capacity, may change.
+fn overfull(state: &State) -> bool {
+    let reserved = sum(state, Site::candidate);
+    let at_work = sum(state, |site| site.life.authority());
+    reserved.into_iter().any(|(host, load)| {
+        let taken = load + at_work.get(host).copied().unwrap_or_default();
+        state.hosts().get(host).is_none_or(|host| !taken.fits(host.spec.capacity))
+    })
+}
+
+/// What all sites cost the host that `of` says, host by host.
+fn sum<'a>(state: &'a State, of: impl Fn(&'a Site) -> Option<&'a HostId>) -> BTreeMap<&'a HostId, Load> {
+    let mut loads: BTreeMap<&HostId, Load> = BTreeMap::new();
+    for site in state.sites().values() {
+        if let Some(host) = of(site) {
+            *loads.entry(host).or_default() += site.load();
+        }
+    }
+    loads
 }
 
 fn need(state: &State, name: &SiteId, site: &Site, hosts: &BTreeMap<HostId, HostRoom>) -> SiteNeed {

@@ -167,6 +167,21 @@ fn many_dead_recorders_with_answering_cameras_are_taken_over_by_priority_within_
 }
 
 #[test]
+fn a_host_that_became_too_small_gives_up_the_lowest_priority() {
+    let mut log = Log::fleet(2);
+    let spec = crate::control::SiteSpec { priority: 9, ..crate::fixtures::site_spec(2) };
+    log.must(Command::SetSite { site: site(2), spec });
+    let mut world = World::with(log, 14);
+    let placed = |world: &World, n| world.log.state.site(&site(n)).unwrap().placement.clone();
+    assert_eq!((placed(&world, 1), placed(&world, 2)), (Some(hub(1)), Some(hub(1))));
+    let kind = crate::control::HostKind::Node(crate::NodeId(1));
+    world.commit(Command::SetHost { host: hub(1), spec: crate::fixtures::host_spec(kind, "dc-1", 2) });
+    world.pass(secs(5));
+    assert_eq!(placed(&world, 2), Some(hub(1)));
+    assert!(placed(&world, 1).is_some_and(|host| host != hub(1)));
+}
+
+#[test]
 fn a_standby_whose_host_dies_moves_on() {
     let mut world = World::new(1, 10);
     world.places.get_mut(&1).unwrap().alive = false;
