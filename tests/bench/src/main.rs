@@ -8,6 +8,7 @@ mod cpu;
 mod report;
 mod results;
 mod series;
+mod soak;
 mod wan_bench;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Catch-up over an emulated WAN, beside rsync over ssh and rclone; needs root
     Wan(wan_bench::Args),
+    /// An hour of a bad line: one connection that survives it, nothing durable sent twice; needs root
+    Soak(soak::Args),
     /// Tables and charts of the results so far
     Report(report::Args),
 }
@@ -33,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Wan(args) => wan_bench::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Report(args) => report::run(&args),
     };
     match done {

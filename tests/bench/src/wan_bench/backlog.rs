@@ -24,6 +24,8 @@ const FRAME_BYTES: usize = 10_000;
 const FRAMES_PER_S: u64 = 25;
 /// A segment of it: 10 s, 2.5 MB.
 pub(crate) const SEGMENT_BYTES: u64 = 10 * FRAMES_PER_S * FRAME_BYTES as u64;
+/// Its largest part: a second, and the boxes around it.
+pub(crate) const FRAGMENT_BYTES_MAX: u64 = FRAMES_PER_S * FRAME_BYTES as u64 + 4096;
 /// Segments of one origin: a run of five minutes.
 const SEGMENTS: u64 = 30;
 /// From the beginning of one run to the next.

@@ -27,19 +27,23 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn lay(case: &Case, queue: Duration) -> anyhow::Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        netns::sweep()?;
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let names = ["site", "hub"].map(|end| format!("hfw-{}-{number}-{end}", std::process::id()));
-        let made = [Made::new(&names[0])?, Made::new(&names[1])?];
-        let path = PathSettings {
+        Self::along(&PathSettings {
             delay: Duration::from_millis(case.rtt_ms.into()) / 2,
             rate_bps: Some(u64::from(case.mbit) * 1_000_000),
             queue: Queue::Time(queue),
             loss: case.loss_percent / 100.0,
             ..PathSettings::default()
-        };
-        let settings = Settings { headroom: Headroom::Measure, ..Settings::symmetric(path) };
+        })
+    }
+
+    /// With this path in both directions.
+    pub(crate) fn along(path: &PathSettings) -> anyhow::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        netns::sweep()?;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let names = ["site", "hub"].map(|end| format!("hfw-{}-{number}-{end}", std::process::id()));
+        let made = [Made::new(&names[0])?, Made::new(&names[1])?];
+        let settings = Settings { headroom: Headroom::Measure, ..Settings::symmetric(path.clone()) };
         let wan = Wan::start(&End::new(&names[0], SITE), &End::new(&names[1], HUB), &settings)?;
         let [site, hub] = [made[0].netns(), made[1].netns()];
         Ok(Self { wan, site, hub, _made: made })

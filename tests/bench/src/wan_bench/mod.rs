@@ -1,10 +1,10 @@
 //! `holdfast-bench wan`: how much of a bad line an agent with a backlog uses, how long a queue it keeps there,
 //! and what that does to its live cameras, beside rsync over ssh and rclone over SFTP.
 
-mod backlog;
+pub(crate) mod backlog;
 pub(crate) mod case;
-mod line;
-mod ours;
+pub(crate) mod line;
+pub(crate) mod ours;
 mod peers;
 pub(crate) mod record;
 mod summary;

@@ -103,11 +103,11 @@ impl Installation {
     }
 
     /// For a vault: every run has a new one, so that to the hub everything is news.
-    fn scratch(&self) -> anyhow::Result<tempfile::TempDir> {
+    pub(crate) fn scratch(&self) -> anyhow::Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix("vault-").tempdir_in(&self.dir).context("make a folder")
     }
 
-    fn start_cameras(&self, line: &Line) -> anyhow::Result<Process> {
+    pub(crate) fn start_cameras(&self, line: &Line) -> anyhow::Result<Process> {
         let plans = CAMERAS.map(|id| CameraPlan::new(id, CAMERA));
         let command = programs::cameras(CAMERA_PORT, &self.dir.join("cameras"), &plans)?;
         let log = self.dir.join("cameras.log");
@@ -116,7 +116,12 @@ impl Installation {
         Ok(cameras)
     }
 
-    fn start_daemons(&self, line: &Line, archive: &Path, scratch: &Path) -> anyhow::Result<Daemons> {
+    pub(crate) fn start_daemons(
+        &self,
+        line: &Line,
+        archive: &Path,
+        scratch: &Path,
+    ) -> anyhow::Result<Daemons> {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let log = |name: &str| self.dir.join(format!("{name}-{run}.log"));
@@ -152,7 +157,7 @@ fn with_settings(settings: &[String], command: Vec<String>) -> Vec<String> {
 }
 
 /// A hub and an agent that run. They are killed when this is dropped.
-struct Daemons {
+pub(crate) struct Daemons {
     agent: Process,
     hub: Process,
     site: SiteId,
@@ -163,6 +168,19 @@ struct Daemons {
 impl Daemons {
     fn uplink(&self) -> anyhow::Result<Value> {
         Ok(self.site_http.status()?["uplink"].take())
+    }
+
+    /// A number of the agent's link.
+    pub(crate) fn uplink_figure(&self, key: &str) -> anyhow::Result<u64> {
+        self.uplink()?[key].as_u64().with_context(|| format!("the agent's status has no uplink.{key}"))
+    }
+
+    /// Stops both, the agent first. Returns the bytes the hub had taken in by then.
+    pub(crate) fn stop(self) -> anyhow::Result<u64> {
+        self.agent.stop()?;
+        let status = self.hub_http.status()?;
+        self.hub.stop()?;
+        Ok(status["sites"][self.site.as_str()]["bytes_in"].as_u64().unwrap_or(0))
     }
 
     fn lag(&self) -> anyhow::Result<Lag> {
@@ -176,7 +194,7 @@ impl Daemons {
     }
 
     /// Parts are counted when they are synced in the journal.
-    fn durable_bytes(&self) -> anyhow::Result<u64> {
+    pub(crate) fn durable_bytes(&self) -> anyhow::Result<u64> {
         let status = self.hub_http.status()?;
         let site = &status["sites"][self.site.as_str()];
         Ok(site["bytes_in"].as_u64().unwrap_or(0)) // not there before it has connected
