@@ -7,10 +7,12 @@
 //! | [`vault`] | archive and journal as one; puts segments together | networks |
 //! | [`salvage`] | enters tails that nobody will close | networks |
 //! | [`downlink`] | sites' connections | HTTP |
+//! | [`peers`] | the other hub nodes' connections | what they ask and say |
 
 pub mod api;
 pub mod config;
 pub mod downlink;
 pub mod journal;
+pub mod peers;
 pub mod salvage;
 pub mod vault;

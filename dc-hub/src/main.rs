@@ -75,7 +75,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let endpoint = Downlink::bind(&config, &identity, &threads.handle())?;
     let http = dc_hub::api::start(&config, &downlink, stop.clone()).await?;
     tracing::info!(hub = config.hub.name, sites = %config.hub.listen, "listening");
-    downlink.run(endpoint, stop).await;
+    downlink.run(endpoint, None, stop).await;
     let _ = http.await;
     Ok(())
 }

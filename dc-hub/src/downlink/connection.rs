@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use wire::transport::{explain, peer_site};
+use wire::transport::{explain, peer_node, peer_site};
 use wire::{OriginId, SiteId, frame, proto};
 
 use super::peer::{Peer, ROOM_KIB};
 use super::{Downlink, control, parts};
+use crate::peers::HubPeers;
 
 /// A site that has not said hello by then is not one of ours.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const FACTS: usize = 1024;
 
 /// Serves one connection; whatever ends it is said once.
-pub(super) async fn serve(downlink: Downlink, incoming: quinn::Incoming) {
+pub(super) async fn serve(downlink: Downlink, hubs: Option<HubPeers>, incoming: quinn::Incoming) {
     let from = incoming.remote_address();
     let connection = match incoming.await {
         Ok(connection) => connection,
@@ -27,6 +28,10 @@ pub(super) async fn serve(downlink: Downlink, incoming: quinn::Incoming) {
             return;
         }
     };
+    // The handshake has seen to it that such a certificate asked for the hubs' protocol.
+    if let (Some(hubs), Ok(node)) = (hubs, peer_node(&connection)) {
+        return hubs.serve(&node, connection).await;
+    }
     let site = match peer_site(&connection) {
         Ok(site) => site,
         Err(error) => {

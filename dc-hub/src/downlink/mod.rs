@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use wire::transport::{self, Identity, QuicHandle, Settings};
 
 use crate::config::{HubConfig, Limits};
+use crate::peers::HubPeers;
 use crate::vault::Vault;
 
 pub use sites::{CameraBeat, SiteState, Sites};
@@ -50,13 +51,15 @@ impl Downlink {
             .with_context(|| format!("listen for sites on {listen} (hub.listen)"))
     }
 
-    /// Serves connections until `cancel`.
-    pub async fn run(self, endpoint: quinn::Endpoint, cancel: CancellationToken) {
+    /// Serves connections until `cancel`: sites' here, other hub nodes' there, if there are any.
+    pub async fn run(self, endpoint: quinn::Endpoint, hubs: Option<HubPeers>, cancel: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 incoming = endpoint.accept() => match incoming {
-                    Some(incoming) => drop(connections.spawn(connection::serve(self.clone(), incoming))),
+                    Some(incoming) => {
+                        connections.spawn(connection::serve(self.clone(), hubs.clone(), incoming));
+                    }
                     None => break,
                 },
                 Some(_) = connections.join_next() => {}
