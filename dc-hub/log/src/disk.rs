@@ -120,7 +120,8 @@ impl Disk {
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        let written = self.with(|db| self.broken().and_then(|()| db.write_opt(rows, &options).map_err(other)));
+        let written =
+            self.with(|db| self.broken().and_then(|()| db.write_opt(rows, &options).map_err(other)));
         if let Err(error) = &written {
             self.poison(error);
         }
@@ -159,7 +160,8 @@ impl Disk {
 
     /// What is kept under a name.
     pub(crate) fn get<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
-        let value = self.with(|db| db.get_pinned_cf(family(db, "meta"), name).map_err(other)?.map(parse).transpose());
+        let value =
+            self.with(|db| db.get_pinned_cf(family(db, "meta"), name).map_err(other)?.map(parse).transpose());
         value.map_err(|error| self.about(name, error))
     }
 
@@ -245,7 +247,8 @@ fn family<'a>(db: &'a DB, name: &'static str) -> &'a ColumnFamily {
 }
 
 fn index_of(key: &[u8]) -> io::Result<u64> {
-    let bytes: [u8; 8] = key.try_into().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("key {key:02x?}")))?;
+    let bytes: [u8; 8] =
+        key.try_into().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("key {key:02x?}")))?;
     Ok(u64::from_be_bytes(bytes))
 }
 

@@ -59,7 +59,9 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum ProposeError {
     /// Nobody leads, as far as this node knows.
-    #[error("the control log has no leader now: propose again when it has (a majority of the voters is needed)")]
+    #[error(
+        "the control log has no leader now: propose again when it has (a majority of the voters is needed)"
+    )]
     NoLeader,
     /// Another node's word, or one that only the log itself says.
     #[error("{from} may not propose this: {why}")]
@@ -109,7 +111,9 @@ pub enum ChangeError {
     #[error("{0} is the only voter: the control log can't be without one")]
     LastVoter(NodeId),
     /// A name is one node's.
-    #[error("the name `{0}` is taken by another node of the control log: each node needs a certificate of its own")]
+    #[error(
+        "the name `{0}` is taken by another node of the control log: each node needs a certificate of its own"
+    )]
     NameTaken(String),
     /// No such node.
     #[error("{0} is not in the control log")]
@@ -118,7 +122,9 @@ pub enum ChangeError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The new node didn't follow.
-    #[error("{0} didn't catch up in time: see that it runs and is reachable, then add it again (it keeps its id)")]
+    #[error(
+        "{0} didn't catch up in time: see that it runs and is reachable, then add it again (it keeps its id)"
+    )]
     NotCaughtUp(NodeId),
     /// Another change is not finished.
     #[error("another change of the control log's nodes is under way: try again")]

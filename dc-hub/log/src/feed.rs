@@ -43,7 +43,10 @@ impl Feed {
     }
 
     pub(crate) fn follow(&self) -> Follow {
-        Follow { each: self.each.subscribe(), newest: self.newest.subscribe(), seen: None, behind: true }
+        // In this order: what is applied between the two comes twice, and is skipped.
+        let (each, newest) = (self.each.subscribe(), self.newest.subscribe());
+        let jump = newest.borrow().clone();
+        Follow { each, newest, seen: None, jump }
     }
 }
 
@@ -52,25 +55,26 @@ pub struct Follow {
     each: broadcast::Receiver<Applied>,
     newest: watch::Receiver<Option<Applied>>,
     seen: Option<u64>,
-    behind: bool,
+    /// The state to tell before anything else.
+    jump: Option<Applied>,
 }
 
 impl Follow {
-    /// The next entry. First comes the state as it is, if anything was applied. `None` when the log is closed.
+    /// The next entry. First comes the state as it was when this began, if anything was applied. `None` when the
+    /// log is closed.
     pub async fn next(&mut self) -> Option<Applied> {
         loop {
-            if std::mem::take(&mut self.behind) {
-                // In this order: what is applied between the two comes twice, and is skipped below.
-                self.each = self.each.resubscribe();
-                let newest = self.newest.borrow_and_update().clone();
-                if let Some(newest) = newest.filter(|newest| self.is_new(newest)) {
-                    return Some(newest);
-                }
+            match self.jump.take() {
+                Some(newest) if self.is_new(&newest) => return Some(newest),
+                _ => {}
             }
             match self.each.recv().await {
                 Ok(applied) if self.is_new(&applied) => return Some(applied),
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => self.behind = true,
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    self.each = self.each.resubscribe();
+                    self.jump = self.newest.borrow().clone();
+                }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
@@ -78,9 +82,7 @@ impl Follow {
 
     fn is_new(&mut self, applied: &Applied) -> bool {
         let new = self.seen.is_none_or(|seen| seen < applied.index);
-        if new {
-            self.seen = Some(applied.index);
-        }
+        self.seen = self.seen.max(Some(applied.index));
         new
     }
 }

@@ -43,12 +43,15 @@ impl ControlLog {
             },
             Request::Snapshot { vote, meta, state } => match self.speaks_for_itself(from, &vote) {
                 Ok(()) => {
-                    let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot: state }).await;
+                    let installed =
+                        raft.install_full_snapshot(vote, Snapshot { meta, snapshot: state }).await;
                     installed.map_or_else(|error: Fatal<Types>| stopped(error), Response::Snapshot)
                 }
                 Err(refused) => refused,
             },
-            Request::Transfer(rpc) => raft.handle_transfer_leader(rpc).await.map_or_else(stopped, Response::Transfer),
+            Request::Transfer(rpc) => {
+                raft.handle_transfer_leader(rpc).await.map_or_else(stopped, Response::Transfer)
+            }
             Request::Propose(command) => match admissible(from, &command) {
                 Ok(()) => self.propose_here(command).await,
                 Err(error) => Response::NotDone(error.to_string()),

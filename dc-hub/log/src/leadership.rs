@@ -83,7 +83,8 @@ pub(crate) async fn watch(raft: Raft, watched: std::sync::Arc<Watched>, lease: D
 
 async fn finish_change(raft: Raft) {
     if raft.metrics().borrow_watched().membership_config.get_joint_config().len() > 1
-        && let Err(error) = raft.change_membership(openraft::ChangeMembers::AddVoterIds(Default::default()), false).await
+        && let Err(error) =
+            raft.change_membership(openraft::ChangeMembers::AddVoterIds(Default::default()), false).await
     {
         tracing::warn!(%error, "a change of the control log's nodes is half done: the next leader finishes it");
     }

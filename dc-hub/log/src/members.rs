@@ -123,7 +123,8 @@ impl ControlLog {
             let matched = metrics.replication.as_ref().and_then(|all| all.get(&node.0)).copied().flatten();
             matched.map(|log_id| log_id.index) >= goal
         };
-        let waited = self.raft().wait(Some(self.timing().catch_up)).metrics(has, "a node has caught up").await;
+        let waited =
+            self.raft().wait(Some(self.timing().catch_up)).metrics(has, "a node has caught up").await;
         waited.map(drop).map_err(|_| ChangeError::NotCaughtUp(node))
     }
 
@@ -156,6 +157,9 @@ impl ControlLog {
                 ChangeMembershipError::InProgress(_),
             ))) => Err(ChangeError::Busy),
             Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+                Err(ChangeError::NotDone(error.to_string()))
+            }
+            Err(RaftError::APIError(error @ ClientWriteError::ForwardToLeader(_))) => {
                 Err(ChangeError::NotDone(error.to_string()))
             }
             Err(error) => Err(ChangeError::Unknown(error.to_string())),

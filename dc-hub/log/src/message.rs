@@ -2,8 +2,8 @@
 
 use decide::control::Command;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,11 @@ pub(crate) enum Request {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
-    Snapshot { vote: Vote, meta: SnapshotMeta, state: Shared },
+    Snapshot {
+        vote: Vote,
+        meta: SnapshotMeta,
+        state: Shared,
+    },
     Transfer(TransferLeaderRequest<Types>),
     /// To the leader, from who is not.
     Propose(Command),

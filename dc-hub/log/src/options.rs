@@ -71,6 +71,8 @@ impl Timing {
             // is well; without the second, a leader that hears nobody keeps those who hear it from electing.
             enable_pre_vote: Some(true),
             quorum_loss_probe_interval: Some(2 * election_max),
+            // A restarted leader is elected anew: what it knew to be committed may not have reached its disk.
+            enable_leader_restore: Some(false),
             // A node that can't be reached is tried again: soon, since hub nodes are few.
             backoff: "100ms 200ms ...500ms".to_owned(),
             ..Config::default()

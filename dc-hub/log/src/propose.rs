@@ -70,8 +70,12 @@ impl ControlLog {
     pub(crate) async fn propose_here(&self, command: Command) -> Response {
         let stamped = Stamped { time: wire::clock::wall(), command };
         match self.raft().client_write(stamped).await {
-            Ok(written) => Response::Proposed(Proposed { index: written.log_id.index, outcome: written.data }),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Response::NotLeader(to.leader_id),
+            Ok(written) => {
+                Response::Proposed(Proposed { index: written.log_id.index, outcome: written.data })
+            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                Response::NotLeader(to.leader_id)
+            }
             Err(error) => Response::Unknown(error.to_string()),
         }
     }

@@ -50,7 +50,11 @@ impl Stores {
     }
 
     /// What `from` says, if it is the one that was here before.
-    pub(crate) async fn unseal<T: DeserializeOwned>(&self, from: NodeId, message: &[u8]) -> Result<T, String> {
+    pub(crate) async fn unseal<T: DeserializeOwned>(
+        &self,
+        from: NodeId,
+        message: &[u8],
+    ) -> Result<T, String> {
         let sealed: Sealed<T> = serde_json::from_slice(message)
             .map_err(|error| format!("read a message: {error} (do both nodes run the same version?)"))?;
         match self.store_of(from, sealed.store).await {

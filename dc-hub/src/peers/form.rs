@@ -23,7 +23,9 @@ pub(super) async fn write(stream: &mut SendStream, message: &[u8]) -> io::Result
 pub(super) async fn read(stream: &mut RecvStream, max: u32) -> io::Result<Option<Bytes>> {
     let length = match stream.read_u32().await {
         Ok(length) if length <= max => length,
-        Ok(length) => return Err(io::Error::other(format!("a message of {length} bytes; {max} are allowed"))),
+        Ok(length) => {
+            return Err(io::Error::other(format!("a message of {length} bytes; {max} are allowed")));
+        }
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };

@@ -170,10 +170,8 @@ pub(super) async fn request(
     connection: &quinn::Connection,
     request: Bytes,
 ) -> Result<Bytes, PeerError> {
-    let (mut send, mut receive) = connection
-        .open_bi()
-        .await
-        .map_err(|error| PeerError::NotSent { node, why: explain(&error) })?;
+    let (mut send, mut receive) =
+        connection.open_bi().await.map_err(|error| PeerError::NotSent { node, why: explain(&error) })?;
     let lost = |why: String| PeerError::Lost { node, why };
     form::write(&mut send, &request).await.map_err(|error| lost(error.to_string()))?;
     let _ = send.finish();

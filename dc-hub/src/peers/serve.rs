@@ -11,7 +11,8 @@ impl HubPeers {
     /// Serves a connection whose certificate is hub node `name`'s, until it ends.
     pub(crate) async fn serve(&self, name: &str, connection: quinn::Connection) {
         let Some(id) = self.admit(name, &connection) else {
-            let why = format!("hub node `{name}` is in neither the control log nor the configuration of this one");
+            let why =
+                format!("hub node `{name}` is in neither the control log nor the configuration of this one");
             tracing::warn!(from = %connection.remote_address(), "refused a connection: {why}");
             return connection.close(form::NOT_A_MEMBER, why.as_bytes());
         };

@@ -11,7 +11,8 @@ use decide::control::{Command, HostKind, HostSpec, Load, Role};
 use decide::quorum::Hint;
 use decide::{HostId, NodeId, SiteId};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,7 +22,9 @@ use super::{Cast, HubPeers, Neighbour, To};
 
 /// For whatever must happen at all: far longer than it takes on a busy machine.
 async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), happens).await.unwrap_or_else(|_| panic!("{what}: not in 60 s"))
+    tokio::time::timeout(Duration::from_secs(60), happens)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not in 60 s"))
 }
 
 struct Authority {
@@ -102,7 +105,8 @@ impl Site {
         let (peers, casts) = HubPeers::new(NodeId(id), endpoint.clone(), &identity).unwrap();
         let timing = Timing::default();
         let dir = self.authority.dir.path().join(format!("node-{id}"));
-        let log = ControlLog::open(Options { me: NodeId(id), dir, timing }, Arc::new(peers.clone())).await.unwrap();
+        let log =
+            ControlLog::open(Options { me: NodeId(id), dir, timing }, Arc::new(peers.clone())).await.unwrap();
         peers.attach(&log, self.configured());
         let accepting = tokio::spawn(accept(endpoint.clone(), peers.clone()));
         Running { peers, casts, log, endpoint, accepting }
@@ -211,7 +215,10 @@ async fn a_minority_proposes_nothing_and_a_cut_leader_does_not_know() {
     }
     let log = nodes[&leader].log.clone();
     let unknown = log.propose(host("alone")).await.unwrap_err();
-    assert!(unknown.is_unknown(), "{unknown}: it is in the leader's own log, and may come to be in the others'");
+    assert!(
+        unknown.is_unknown(),
+        "{unknown}: it is in the leader's own log, and may come to be in the others'"
+    );
     leadership(&log, |now| now.leader.is_none()).await;
     let refused = log.propose(host("later")).await.unwrap_err();
     assert!(!refused.is_unknown(), "{refused}");

@@ -11,11 +11,15 @@ use decide::NodeId;
 use decide::control::{Command, HostKind, HostSpec, Load, Role};
 use decide::ids::HostId;
 
-use crate::{Answered, ControlLog, Leadership, Member, Options, PeerError, Peers, Proposed, Timing, TwoVoters};
+use crate::{
+    Answered, ControlLog, Leadership, Member, Options, PeerError, Peers, Proposed, Timing, TwoVoters,
+};
 
 /// For whatever must happen at all: far longer than it takes on a busy machine.
 pub(super) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), happens).await.unwrap_or_else(|_| panic!("{what}: not in 60 s"))
+    tokio::time::timeout(Duration::from_secs(60), happens)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not in 60 s"))
 }
 
 pub(super) fn member(id: u64) -> Member {

@@ -19,10 +19,7 @@ async fn a_log_grows_from_one_to_three_and_its_first_node_may_leave() {
     agree(&first, "before").await;
 
     let second = cluster.start(2).await;
-    assert_eq!(
-        first.add_node(NodeId(2), member(2), TwoVoters::Refuse).await,
-        Err(ChangeError::TwoVoters)
-    );
+    assert_eq!(first.add_node(NodeId(2), member(2), TwoVoters::Refuse).await, Err(ChangeError::TwoVoters));
     first.add_node(NodeId(2), member(2), TwoVoters::Accept).await.unwrap();
     assert!(has_host(&second, "before"), "it votes once it has caught up");
     let third = cluster.start(3).await;
@@ -74,8 +71,7 @@ async fn a_new_node_gets_a_snapshot_when_the_log_is_gone() {
     let first = cluster.start(1).await;
     first.found(members([1]), TwoVoters::Refuse).await.unwrap();
     leadership(&first, |now| now.mine.is_some()).await;
-    agree(&first, "old").await;
-    let last = first.status().applied.unwrap();
+    let last = agree(&first, "old").await.index;
     let raft = first.raft();
     raft.trigger().snapshot().await.unwrap();
     let wait = || raft.wait(Some(std::time::Duration::from_secs(30)));

@@ -3,6 +3,7 @@
 mod alone;
 mod broken;
 mod cluster;
+mod figures;
 mod members;
 mod restore;
 mod suite;

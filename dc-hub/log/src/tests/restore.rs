@@ -5,7 +5,7 @@ use decide::control::{Membership, Refusal};
 use decide::epoch::Generation;
 use wire::UnixMicros;
 
-use super::cluster::{Cluster, agree, has_host, leadership, member};
+use super::cluster::{Cluster, agree, has_host, host_arrives, leadership, member};
 use crate::{Export, ExportError, TwoVoters, restore};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,6 +38,8 @@ async fn an_export_becomes_a_log_of_one_new_node_above_every_epoch() {
     let fifth = cluster.start(5).await;
     log.add_node(NodeId(5), member(5), TwoVoters::Accept).await.unwrap();
     assert!(has_host(&fifth, "kept") && has_host(&fifth, "new"));
+    agree(&log, "last").await;
+    host_arrives(&fifth, "last").await;
     assert_eq!(fifth.state(), log.state());
     cluster.end().await;
 }

@@ -1,10 +1,10 @@
 //! Three replicas: a majority agrees, a minority doesn't, and nobody calls unknown what is not.
 
 use decide::NodeId;
+use decide::Round;
 use decide::beat::Arrival;
 use decide::control::{Command, Membership};
 use decide::ids::{PathId, SiteId};
-use decide::Round;
 
 use super::cluster::{Cluster, agree, has_host, host, host_arrives, leadership, leads, soon};
 use crate::ProposeError;
@@ -140,7 +140,7 @@ async fn a_node_that_lost_its_disk_is_neither_heard_nor_believed() {
     assert!(matches!(&asked, Response::NotDone(why) if why.contains("lost its control log")));
     let answered = logs[&leader].ask(NodeId(a), &Request::Propose(host("x"))).await;
     assert!(answered.err().unwrap().to_string().contains("lost its control log"));
-    agree(&logs[&leader], "without it").await;
-    host_arrives(&logs[&b], "without it").await;
+    agree(&logs[&leader], "without-it").await;
+    host_arrives(&logs[&b], "without-it").await;
     cluster.end().await;
 }
