@@ -94,7 +94,7 @@ impl Dialler {
                     let since = wire::clock::now();
                     let why = self.connected(connection).await;
                     tracing::info!(node = self.neighbour.name, why, "lost the connection to a hub node");
-                    self.told.send_replace(Err(why));
+                    let _ = self.told.send_replace(Err(why));
                     // A connection that is refused at once doesn't count as one.
                     if wire::clock::now().saturating_duration_since(since) > WAIT_MAX {
                         wait = WAIT;
@@ -129,29 +129,24 @@ impl Dialler {
     /// Serves a connection until it ends, and says why it did.
     async fn connected(&self, connection: quinn::Connection) -> String {
         tracing::info!(node = self.neighbour.name, id = %self.id, "connected to a hub node");
-        self.told.send_replace(Ok(connection.clone()));
+        let _ = self.told.send_replace(Ok(connection.clone()));
         tokio::select! {
             reason = connection.closed() => explain(&reason),
-            error = self.casts(&connection) => {
-                let reason = connection.close_reason().map(|reason| explain(&reason));
-                reason.unwrap_or_else(|| error.to_string())
-            }
+            ended = self.casts(&connection) => match (connection.close_reason(), ended) {
+                (Some(reason), _) => explain(&reason),
+                (None, Err(error)) => error.to_string(),
+                (None, Ok(())) => "no more casts".to_owned(),
+            },
         }
     }
 
-    /// Sends casts; ends with an error only.
-    async fn casts(&self, connection: &quinn::Connection) -> std::io::Error {
-        let sending = async {
-            let mut stream = connection.open_uni().await?;
-            stream.set_priority(CASTS_PRIORITY)?;
-            loop {
-                let cast = self.outbox.next().await;
-                form::write(&mut stream, &cast).await?;
-            }
-        };
-        match sending.await {
-            Ok(never) => never,
-            Err(error) => error,
+    /// Sends casts until the connection ends.
+    async fn casts(&self, connection: &quinn::Connection) -> std::io::Result<()> {
+        let mut stream = connection.open_uni().await?;
+        stream.set_priority(CASTS_PRIORITY)?;
+        loop {
+            let cast = self.outbox.next().await;
+            form::write(&mut stream, &cast).await?;
         }
     }
 }

@@ -137,10 +137,14 @@ async fn accept(endpoint: quinn::Endpoint, peers: HubPeers) {
 
 impl Running {
     /// Ends at once, as far as the others can see.
-    async fn kill(self) {
+    fn cut(&self) {
         self.accepting.abort();
         self.peers.stop();
         self.endpoint.close(0u32.into(), b"");
+    }
+
+    async fn kill(self) {
+        self.cut();
         self.log.stop().await;
         self.endpoint.wait_idle().await;
         // Frees the port, whoever still holds a clone.
@@ -210,10 +214,9 @@ async fn a_minority_proposes_nothing_and_a_cut_leader_does_not_know() {
     let site = Site::new(3);
     let (mut nodes, leader) = site.three().await;
     let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
-    for id in &followers {
-        nodes.remove(id).unwrap().kill().await;
-    }
     let log = nodes[&leader].log.clone();
+    // Within its lease it believes that it leads.
+    followers.iter().for_each(|id| nodes[id].cut());
     let unknown = log.propose(host("alone")).await.unwrap_err();
     assert!(
         unknown.is_unknown(),
@@ -224,6 +227,9 @@ async fn a_minority_proposes_nothing_and_a_cut_leader_does_not_know() {
     assert!(!refused.is_unknown(), "{refused}");
     assert!(log.state().hosts().is_empty());
 
+    for id in &followers {
+        nodes.remove(id).unwrap().kill().await;
+    }
     // With one of the others it is a majority again, and what was unknown is decided: here it comes to be.
     let back = site.start(followers[0]).await;
     leads([&nodes[&leader], &back]).await;

@@ -61,6 +61,8 @@ async fn a_snapshot_replaces_what_it_holds() {
     cluster.stop(1).await;
     let again = cluster.start(1).await;
     host_arrives(&again, "d").await;
+    let waiting = again.raft().wait(Some(std::time::Duration::from_secs(30)));
+    waiting.metrics(|metrics| metrics.snapshot.map(|id| id.index) == last, "snapshot").await.unwrap();
     assert_eq!(again.status().snapshot, last);
     assert_eq!(again.state(), before);
     cluster.end().await;
