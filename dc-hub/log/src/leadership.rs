@@ -74,9 +74,9 @@ pub(crate) async fn watch(raft: Raft, watched: std::sync::Arc<Watched>, lease: D
             tokio::spawn(finish_change(raft.clone()));
         }
         reign = mine;
-        match tokio::time::timeout(left.max(Duration::from_millis(10)), metrics.changed()).await {
-            Ok(Err(_)) => return watched.stop("it was shut down".to_owned()),
-            Ok(Ok(())) | Err(_) => {}
+        let waited = tokio::time::timeout(left.max(Duration::from_millis(10)), metrics.changed()).await;
+        if let Ok(Err(_)) = waited {
+            return watched.stop("it was shut down".to_owned());
         }
     }
 }

@@ -75,8 +75,7 @@ impl RaftLogStorage<Types> for Store {
             change.put_entry(entry.log_id.index, &entry);
         }
         let written = self.disk.write(change.finish()?).await;
-        let told =
-            written.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+        let told = written.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()));
         callback.io_completed(told);
         written
     }

@@ -36,7 +36,7 @@ async fn a_log_grows_from_one_to_three_and_its_first_node_may_leave() {
     first.remove_node(NodeId(1), TwoVoters::Accept).await.unwrap();
     let leader = leads([&second, &third]).await;
     let log = if leader == 2 { &second } else { &third };
-    agree(&log, "after").await;
+    agree(log, "after").await;
     assert_eq!(log.state().membership(), &nodes([2, 3]));
     assert!(log.state().nodes()[&NodeId(1)].removed);
     let again = log.add_node(NodeId(1), member(1), TwoVoters::Refuse).await;
