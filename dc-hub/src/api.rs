@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wire::proto::GapCause;
 use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
 
+use crate::beats::Intake;
 use crate::config::HubConfig;
 use crate::downlink::{Downlink, SiteState, Sites};
 use crate::journal::{Journal, Tail};
@@ -37,7 +38,10 @@ pub async fn start(
             let (vault, sites) = (vault.clone(), sites.clone());
             Arc::new(move || status(&name, &vault, &sites))
         },
-        metrics: Arc::new(move || metrics(&vault, &sites)),
+        metrics: {
+            let intake = downlink.intake.clone();
+            Arc::new(move || metrics(&vault, &sites, &intake))
+        },
         cameras: Arc::new(SiteCameras(downlink.sites.clone())),
         role: Role::Hub,
     };
@@ -146,7 +150,7 @@ fn status(name: &str, vault: &Vault, sites: &Sites) -> serde_json::Value {
     })
 }
 
-fn metrics(vault: &Vault, sites: &Sites) -> String {
+fn metrics(vault: &Vault, sites: &Sites, intake: &Intake) -> String {
     let mut text = String::new();
     let mut put = |name: &str, help: &str, rows: &[(String, u64)]| {
         // Writing to a String can't fail.
@@ -165,6 +169,8 @@ fn metrics(vault: &Vault, sites: &Sites) -> String {
     put("holdfast_vault_open_segments", "Segments not complete yet.", &[(String::new(), open)]);
     let stopped = u64::from(vault.poisoned().is_some());
     put("holdfast_vault_stopped", "1 after a failed write.", &[(String::new(), stopped)]);
+    let dropped = [(String::new(), intake.dropped())];
+    put("holdfast_beats_dropped", "Beats lost because whoever decides was too slow.", &dropped);
     put("holdfast_site_connected", "1 while the site is connected.", &per_site(|s| s.connected.into()));
     put("holdfast_site_unacked_entries", "Entries of the site not acked.", &per_site(|s| s.unacked));
     put(

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use dc_hub::beats::{self, Alone, Intake};
 use dc_hub::config;
 use dc_hub::downlink::{Downlink, Sites};
 use dc_hub::vault::Vault;
 use site_agent::cli;
 use wire::transport::{Identity, QuicThreads};
 
+/// Beats that wait for whoever decides: a second's of 2,000 sites.
+const HEARD: usize = 4096;
 /// One that empties the socket, and one for the connections of the sites, which share both.
 const QUIC_THREADS: usize = 2;
 
@@ -65,17 +68,24 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         tracing::error!(%error, "sites will refuse this hub");
     }
     let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
+    let node = identity.node().context("identity.certificate")?.to_owned();
+    let sites = Arc::new(Sites::default());
+    let (heard, _) = beats::queue(HEARD);
+    let intake = Intake::new(heard, Arc::new(Alone::new(&node)), sites.clone());
     let downlink = Downlink {
         vault: vault.clone(),
         live: Arc::default(),
-        sites: Arc::new(Sites::default()),
+        sites,
+        intake,
+        node,
         limits: config.limits.clone(),
     };
     let threads = QuicThreads::start(QUIC_THREADS).context("start QUIC's threads")?;
     let endpoint = Downlink::bind(&config, &identity, &threads.handle())?;
+    let tcp = Downlink::bind_tcp(&config, &identity)?;
     let http = dc_hub::api::start(&config, &downlink, stop.clone()).await?;
     tracing::info!(hub = config.hub.name, sites = %config.hub.listen, "listening");
-    downlink.run(endpoint, stop).await;
+    downlink.run(endpoint, tcp, stop).await;
     let _ = http.await;
     Ok(())
 }

@@ -10,8 +10,10 @@
 //! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
 //! | [`serve`] | timeline, live, playlist, export over HTTP | who records |
 //! | [`uplink`] | the archive → the hub | cameras |
+//! | [`beats`] | that the recorder is well → every voter of the hub | why they want to know |
 
 pub mod archive;
+pub mod beats;
 pub mod camera;
 pub mod cli;
 pub mod config;

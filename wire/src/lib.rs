@@ -29,4 +29,4 @@ pub use range::RangeSet;
 pub use time::UnixMicros;
 
 /// The protocol version this build speaks; see `docs/protocol.md`, "Versions".
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;

@@ -82,7 +82,7 @@ impl Control {
             Some(Kind::Offer(offer)) => self.offer(&offer).await?,
             Some(Kind::Opened(opened)) => self.opened(&opened).await?,
             Some(Kind::Entries(entries)) => self.entries(&entries).await?,
-            Some(Kind::Beat(beat)) => self.peer.downlink.sites.beat(&self.peer.site, &beat),
+            Some(Kind::Beat(_)) => bail!("it sent a beat on the control stream"),
             Some(Kind::Bye(_)) => return Ok(true),
             None => {} // of a later version; what matters is announced by the protocol number
         }

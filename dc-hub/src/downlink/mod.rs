@@ -17,11 +17,14 @@ use anyhow::Context;
 use site_agent::live::Live;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wire::transport::{self, Identity, QuicHandle, Settings};
+use tokio_util::task::AbortOnDropHandle;
+use wire::transport::{self, Identity, QuicHandle, Settings, TcpHub};
 
+use crate::beats::Intake;
 use crate::config::{HubConfig, Limits};
 use crate::vault::Vault;
 
+pub(crate) use connection::{SOFTWARE, protocol_refusal};
 pub use sites::{CameraBeat, SiteState, Sites};
 
 /// What connections work with.
@@ -33,6 +36,10 @@ pub struct Downlink {
     pub live: Arc<Live>,
     /// How each site is.
     pub sites: Arc<Sites>,
+    /// Takes in beats.
+    pub intake: Intake,
+    /// This node's name, as in its certificate.
+    pub node: String,
     /// What one site may use.
     pub limits: Limits,
 }
@@ -50,9 +57,16 @@ impl Downlink {
             .with_context(|| format!("listen for sites on {listen} (hub.listen)"))
     }
 
+    /// Listens for beats over TLS where [`Self::bind`] does for the rest.
+    pub fn bind_tcp(config: &HubConfig, identity: &Identity) -> anyhow::Result<TcpHub> {
+        let listen = config.hub.listen;
+        TcpHub::bind(listen, identity).with_context(|| format!("listen for beats on {listen} (hub.listen)"))
+    }
+
     /// Serves connections until `cancel`.
-    pub async fn run(self, endpoint: quinn::Endpoint, cancel: CancellationToken) {
+    pub async fn run(self, endpoint: quinn::Endpoint, tcp: TcpHub, cancel: CancellationToken) {
         let mut connections = JoinSet::new();
+        let beats = AbortOnDropHandle::new(tokio::spawn(self.intake.clone().listen(tcp)));
         loop {
             tokio::select! {
                 incoming = endpoint.accept() => match incoming {
@@ -63,6 +77,7 @@ impl Downlink {
                 () = cancel.cancelled() => break,
             }
         }
+        drop(beats);
         endpoint.close(0u32.into(), b"the hub is stopping");
         connections.shutdown().await;
         endpoint.wait_idle().await;

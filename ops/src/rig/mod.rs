@@ -113,7 +113,7 @@ impl Rig {
     pub fn new(dir: &Path, sites: &[SiteSpec], settings: &Settings) -> anyhow::Result<Self> {
         net::sweep();
         let block = net::Block::take()?;
-        let hub_port = free_udp_port()?;
+        let hub_port = free_port()?;
         let hub_http = format!("127.0.0.1:{}", free_tcp_port()?);
         let vault = dir.join("vault");
         let mut plan = Plan::new(dir.join("installation"));
@@ -305,8 +305,15 @@ fn path_text(path: &Path) -> anyhow::Result<String> {
     Ok(path.to_str().context("the folder's name is not UTF-8")?.to_owned())
 }
 
-fn free_udp_port() -> anyhow::Result<u16> {
-    Ok(std::net::UdpSocket::bind("0.0.0.0:0").context("find a free UDP port")?.local_addr()?.port())
+/// A port that is free for both UDP and TCP.
+fn free_port() -> anyhow::Result<u16> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").context("find a free UDP port")?;
+    let port = socket.local_addr()?.port();
+    match std::net::TcpListener::bind(("0.0.0.0", port)) {
+        Ok(_) => Ok(port),
+        // Rare: another then.
+        Err(_) => free_port(),
+    }
 }
 
 fn free_tcp_port() -> anyhow::Result<u16> {

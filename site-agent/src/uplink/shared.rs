@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use wire::session::site::{LedgerFacts, SiteSession};
 use wire::{LedgerId, proto};
 
@@ -16,8 +16,9 @@ use super::lag::Lag;
 use super::queue::Queue;
 use crate::live::LivePart;
 
-/// Priorities of streams, strict: control before live before backlog.
-pub(super) mod priority {
+/// Priorities of streams, strict: beats before control before live before backlog.
+pub(crate) mod priority {
+    pub(crate) const BEATS: i32 = 30;
     pub(crate) const CONTROL: i32 = 20;
     pub(crate) const LIVE: i32 = 10;
     pub(crate) const BACKLOG: i32 = 0;
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) wake: Notify,
     /// Live parts in line, by ledger; and a bell for each ledger's sender.
     queues: Mutex<BTreeMap<LedgerId, Arc<Queue>>>,
+    /// The hub node at the other end has taken us in.
+    pub(super) welcomed: SetOnce<()>,
     /// Since when the hub has told all it has: what was recorded before is catching up, not live.
     pub(super) running_since: OnceLock<Instant>,
 }
@@ -47,6 +50,7 @@ impl Shared {
             session: Mutex::new(session),
             wake: Notify::new(),
             queues: Mutex::default(),
+            welcomed: SetOnce::new(),
             running_since: OnceLock::new(),
         }
     }

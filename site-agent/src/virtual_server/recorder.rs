@@ -175,6 +175,8 @@ impl Recorder {
         status.bytes += part.data.len() as u64;
         if durable && part.part > 0 {
             status.last_durable_us = Some(part.last_arrival.wall);
+            status.durable = Some((part.segment, part.part));
+            status.keyframes += u64::from(part.key);
         }
         drop(status);
         self.publish(part);

@@ -4,6 +4,7 @@
 //! Run with `ops/test.sh`; needs root, for networks of its own.
 
 mod agent_crash;
+mod beats;
 mod cameras;
 mod export;
 mod http;

@@ -22,8 +22,10 @@ use super::{buffers, memory};
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The socket can't be had.
-    #[error("open UDP socket {address}: {source}{}", advice(source))]
+    #[error("open {what} socket {address}: {source}{}", advice(source))]
     Socket {
+        /// `UDP` or `TCP`.
+        what: &'static str,
         /// Where it was to be bound.
         address: SocketAddr,
         /// What the kernel says.
@@ -151,8 +153,11 @@ fn endpoint(
     quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
-    Endpoint::new(config, server, socket, Arc::new(quic.clone()))
-        .map_err(|source| EndpointError::Socket { address, source })
+    Endpoint::new(config, server, socket, Arc::new(quic.clone())).map_err(|source| EndpointError::Socket {
+        what: "UDP",
+        address,
+        source,
+    })
 }
 
 fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, EndpointError> {
@@ -165,5 +170,5 @@ fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, Endpoin
         socket.bind(&address.into())?;
         Ok(socket.into())
     };
-    open().map_err(|source| EndpointError::Socket { address, source })
+    open().map_err(|source| EndpointError::Socket { what: "UDP", address, source })
 }

@@ -3,7 +3,7 @@
 //! One private certificate authority signs everybody. [`identity`] loads and checks what a party has,
 //! [`names`] tells a site's certificate from a hub's, [`tls`] makes both sides' rustls configuration,
 //! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, [`runtime`]
-//! has the threads they run on, `memory` lets a restarted hub tell its sites so, `silence` finds out
+//! has the threads they run on, [`tcp`] is TLS without QUIC for where UDP isn't let through, `memory` lets a restarted hub tell its sites so, `silence` finds out
 //! when a path is back, and [`refusal`] turns a failed handshake into advice.
 //!
 //! Guarantees: TLS 1.3 and `holdfast/1` or nothing; a hub's connection always has exactly one site's name;
@@ -20,6 +20,7 @@ pub mod refusal;
 pub mod runtime;
 pub mod settings;
 mod silence;
+pub mod tcp;
 pub mod tls;
 
 #[cfg(test)]
@@ -27,9 +28,10 @@ mod tests;
 
 pub use endpoint::{ConnectError, EndpointError, connect, hub_endpoint, site_endpoint};
 pub use identity::{Holder, Identity, IdentityError};
-pub use names::{HUB_NAME, NamesError, hub_dns_names, peer_site, site_dns_name, site_of};
+pub use names::{HUB_NAME, NamesError, hub_dns_names, node_of, peer_node, peer_site, site_dns_name, site_of};
 pub use refusal::explain;
 pub use runtime::{QuicHandle, QuicThreads};
 pub use settings::{Congestion, Settings};
 pub use silence::probe_silence;
+pub use tcp::{TcpDialer, TcpError, TcpHub, TcpIncoming};
 pub use tls::{ALPN, TlsError};

@@ -4,6 +4,7 @@ mod relay;
 mod restart;
 mod runtime;
 mod silence;
+mod tcp;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

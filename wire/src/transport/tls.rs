@@ -49,8 +49,18 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// TLS of the hub: shows a certificate and wants a site's.
+/// TLS of the hub in QUIC.
 pub fn hub(identity: &Identity) -> Result<QuicServerConfig, TlsError> {
+    Ok(QuicServerConfig::try_from(hub_plain(identity)?)?)
+}
+
+/// TLS of a site in QUIC.
+pub fn site(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
+    Ok(QuicClientConfig::try_from(site_plain(identity)?)?)
+}
+
+/// TLS of the hub: shows a certificate and wants a site's.
+pub(super) fn hub_plain(identity: &Identity) -> Result<rustls::ServerConfig, TlsError> {
     let chain = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider()).build()?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -59,11 +69,11 @@ pub fn hub(identity: &Identity) -> Result<QuicServerConfig, TlsError> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(QuicServerConfig::try_from(config)?)
+    Ok(config)
 }
 
 /// TLS of a site: shows a certificate and wants a hub's.
-pub fn site(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
+pub(super) fn site_plain(identity: &Identity) -> Result<rustls::ClientConfig, TlsError> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(identity.roots())
@@ -71,7 +81,7 @@ pub fn site(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    Ok(QuicClientConfig::try_from(config)?)
+    Ok(config)
 }
 
 /// Webpki's checks of the chain, and then: it must be a site's certificate. One authority signs hubs too,
