@@ -94,9 +94,20 @@ impl Hub {
         Self { address, heard, sites, stop, task }
     }
 
+    /// Stops, and gives its address back.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
+        // Sockets are closed by tasks that end a moment later; a process that ends closes its own at once.
+        let is_free = |address| {
+            std::net::UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok()
+        };
+        until("its address is free", || is_free(self.address)).await;
+    }
+
+    /// Is a site's session here?
+    pub(crate) fn has_session(&self) -> bool {
+        self.sites.snapshot().values().any(|site| site.connected)
     }
 
     /// The next that is heard and of which something is made.
@@ -194,6 +205,16 @@ impl Stands for Told {
 /// A voter at an address.
 pub(crate) fn voter(node: &str, id: u64, address: SocketAddr) -> proto::Voter {
     proto::Voter { node: node.to_owned(), id, addresses: vec![address.to_string()] }
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
 /// An address of this machine that the kernel chooses.
