@@ -98,7 +98,8 @@ impl Hub {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
-        // Sockets are closed by tasks that end a moment later; a process that ends closes its own at once.
+        // It may still know connections, which keep the socket; the rest is closed by tasks that end a moment later.
+        drop(self.sites);
         let is_free = |address| {
             std::net::UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok()
         };
