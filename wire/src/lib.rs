@@ -22,6 +22,12 @@ pub mod transport;
 #[allow(missing_docs, clippy::large_enum_variant)]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/holdfast.v1.rs"));
+
+    impl std::fmt::Debug for LogIn {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("LogIn(…)")
+        }
+    }
 }
 
 pub use id::{LedgerId, NameError, OriginId, SegmentNumber, Seq, SiteId, StreamId, VaultId};

@@ -112,6 +112,34 @@ fn heads() -> Vec<Head> {
     heads
 }
 
+fn configuration() -> proto::Configuration {
+    let stream = proto::StreamConfiguration {
+        name: "main".to_owned(),
+        url: "rtsp://10.0.0.5:554/stream1".to_owned(),
+        rate_bps: 4_000_000,
+        log_in: Some(proto::LogIn { username: "viewer".to_owned(), password: "secret".to_owned() }),
+        connect_timeout_ms: 5_000,
+        quirks: vec![proto::Setting { name: "transport".to_owned(), word: "tcp".to_owned() }],
+        max_timestamp_jump_s: 10,
+    };
+    let camera = proto::CameraConfiguration {
+        id: "till-1".to_owned(),
+        name: "Till 1".to_owned(),
+        audio: false,
+        metadata: true,
+        priority: 100,
+        single_session: true,
+        streams: vec![stream],
+    };
+    proto::Configuration {
+        revision: 1_750_000_000,
+        tier: "warm".to_owned(),
+        segment_ms: 10_000,
+        fragment_ms: 1_000,
+        cameras: vec![camera],
+    }
+}
+
 fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     let entries: Vec<_> = entries().iter().map(|(_, entry)| entry.bytes().clone()).collect();
     let state = proto::LedgerState {
@@ -153,6 +181,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         ("hello", site_message::Kind::Hello(hello)),
         ("offer", site_message::Kind::Offer(proto::Offer { ledgers: vec![state.clone()], last: true })),
         ("opened", site_message::Kind::Opened(proto::Opened { ledger: Some(state) })),
+        ("configuration", site_message::Kind::Configuration(configuration())),
         (
             "entries",
             site_message::Kind::Entries(proto::Entries {
@@ -183,6 +212,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         generation: 1,
         part_bytes_max: PART_BYTES_MAX as u64,
         site: "harbour".to_owned(),
+        ..proto::Welcome::default()
     };
     let held = proto::LedgerHeld {
         ledger: ledger.clone(),
