@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use site_agent::archive::Archive;
 use site_agent::config::{self, SiteConfig};
-use site_agent::uplink::{Uplink, UplinkStatus};
+use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::{self, VirtualServer};
 use site_agent::{cli, daemon};
 use wire::transport::{Identity, QuicThreads};
@@ -82,6 +82,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let live = Arc::default();
     let server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
+    let configuration = hub.as_ref().and_then(|_| configuration(&config));
     let status = Arc::new(UplinkStatus::default());
     let surface = daemon::Surface {
         config: config.clone(),
@@ -94,11 +95,12 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let http = surface.start(stop.clone());
     // The uplink outlives the recorders, so that what they close at the end still reaches the hub.
     let hang_up = tokio_util::sync::CancellationToken::new();
-    let uplink = hub.as_ref().map(|(identity, threads)| {
+    let sending = hub.as_ref().map(|(identity, threads)| {
         let uplink = Uplink {
             config: config.clone(),
             identity: identity.clone(),
             quic: threads.handle(),
+            configuration: configuration.clone(),
             archive: archive.clone(),
             live,
             statuses: server.statuses(),
@@ -110,10 +112,10 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     stop.cancelled().await;
     server.stop().await;
     tracing::info!("recorders are stopped");
-    if let Some(uplink) = uplink {
+    if let Some(sending) = sending {
         daemon::drain(&archive, &status).await;
         hang_up.cancel();
-        let _ = uplink.await;
+        let _ = sending.await;
     }
     let _ = http.await;
     Ok(())
@@ -134,4 +136,12 @@ fn identity(config: &SiteConfig) -> anyhow::Result<Identity> {
         tracing::warn!(%error, "the hub may refuse this certificate");
     }
     Ok(identity)
+}
+
+/// What the hub is told of the cameras. Recording doesn't wait for it.
+fn configuration(config: &SiteConfig) -> Option<Arc<wire::proto::Configuration>> {
+    let numbered = uplink::numbered(config, &config.archive.dir, wire::clock::wall());
+    let failed =
+        |error: &_| tracing::error!(%error, "number the configuration: no standby is told of changes");
+    numbered.inspect_err(failed).ok().map(Arc::new)
 }

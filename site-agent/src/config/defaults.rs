@@ -45,6 +45,16 @@ pub const SITE_HTTP_LISTEN: &str = "127.0.0.1:8081";
 pub const AUDIO: bool = false;
 /// `camera.metadata`
 pub const METADATA: bool = true;
+/// `camera.priority`
+pub const PRIORITY: u64 = 100;
+/// `camera.single_session`
+pub const SINGLE_SESSION: bool = false;
+/// `camera.stream.rate_mbit` of a camera's first stream.
+pub const RATE_MBIT: f64 = 4.0;
+/// `camera.stream.rate_mbit` of the others.
+pub const SUB_RATE_MBIT: f64 = 1.0;
+/// The range of `camera.stream.rate_mbit`
+pub const STREAM_RATE_MBIT_RANGE: RangeInclusive<f64> = 0.01..=1_000.0;
 /// `camera.stream.connect_timeout_s`
 pub const CONNECT_TIMEOUT_S: u64 = 5;
 /// The range of `camera.stream.connect_timeout_s`

@@ -1,6 +1,7 @@
 //! The control stream: messages in, and out whatever the session wants said.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -26,6 +27,7 @@ pub(super) async fn read(
     while let Some(message) = reader.next::<proto::HubMessage>().await.context("read control stream")? {
         if let Some(proto::hub_message::Kind::Welcome(welcome)) = &message.kind {
             check_welcome(&shared, welcome)?;
+            shared.owes_configuration.store(welcome.standby_host, Ordering::Relaxed);
         }
         let head_at =
             |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
@@ -84,6 +86,11 @@ pub(super) async fn write(
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut number = 0;
     loop {
+        if shared.owes_configuration.swap(false, Ordering::Relaxed)
+            && let Some(configuration) = shared.uplink.configuration.as_deref()
+        {
+            say(&mut stream, proto::site_message::Kind::Configuration(configuration.clone())).await?;
+        }
         loop {
             let output = shared.session().poll_output();
             match output {

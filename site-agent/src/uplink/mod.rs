@@ -15,6 +15,7 @@ mod line;
 mod live;
 mod queue;
 mod redial;
+mod revision;
 mod shared;
 mod state;
 
@@ -35,6 +36,7 @@ use dial::{AddressBook, Failure};
 use redial::Redial;
 
 pub use line::Line;
+pub use revision::numbered;
 pub use state::{LinkState, UplinkStatus};
 
 /// A connection that went on for this long was a good one: the outage after it is a new one.
@@ -49,6 +51,8 @@ pub struct Uplink {
     pub identity: Identity,
     /// Where QUIC runs.
     pub quic: QuicHandle,
+    /// What a hub node that may stand by is told of the cameras.
+    pub configuration: Option<Arc<wire::proto::Configuration>>,
     /// What to send from.
     pub archive: Archive,
     /// What is being recorded.

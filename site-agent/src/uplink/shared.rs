@@ -3,6 +3,7 @@
 //! The session is behind a mutex that is never held across an await.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     session: Mutex<SiteSession>,
     /// Something may be there to carry out.
     pub(super) wake: Notify,
+    /// The hub may stand by, and was not yet told of the cameras.
+    pub(super) owes_configuration: AtomicBool,
     /// Live parts in line, by ledger; and a bell for each ledger's sender.
     queues: Mutex<BTreeMap<LedgerId, Arc<Queue>>>,
     /// Since when the hub has told all it has: what was recorded before is catching up, not live.
@@ -46,6 +49,7 @@ impl Shared {
             connection,
             session: Mutex::new(session),
             wake: Notify::new(),
+            owes_configuration: AtomicBool::new(false),
             queues: Mutex::default(),
             running_since: OnceLock::new(),
         }
