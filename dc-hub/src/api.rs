@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
+use site_agent::live::Live;
 use site_agent::serve::{
-    self, CameraInfo, Cameras, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
+    self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
 
 use crate::config::HubConfig;
 use crate::downlink::{Downlink, SiteState, Sites};
-use crate::journal::{Journal, Tail};
+use crate::journal::Tail;
 use crate::vault::Vault;
 
 /// Listens and serves until `stop`.
@@ -32,7 +33,7 @@ pub async fn start(
     let served = Served {
         archive: vault.archive().clone(),
         live: downlink.live.clone(),
-        tails: Arc::new(JournalTails(vault.journal().clone())),
+        tails: Arc::new(HubTails { vault: vault.clone(), live: downlink.live.clone() }),
         status: {
             let (vault, sites) = (vault.clone(), sites.clone());
             Arc::new(move || status(&name, &vault, &sites))
@@ -49,16 +50,30 @@ pub async fn start(
     }))
 }
 
-/// Unfinished segments, from the tail journal.
-struct JournalTails(Journal);
+/// Unfinished segments: those of sites in the tail journal, those of standbys as they record.
+struct HubTails {
+    vault: Vault,
+    live: Arc<Live>,
+}
 
-impl Tails for JournalTails {
+impl HubTails {
+    fn standby(&self, ledger: &LedgerId) -> Option<SiteId> {
+        self.vault.archive().ledger(ledger).filter(|record| record.standby)?.site().ok()
+    }
+}
+
+impl Tails for HubTails {
     fn tails(&self, site: &SiteId, stream: &StreamId) -> Vec<TailSpan> {
-        self.0.of_stream(site, stream).into_iter().filter_map(span).collect()
+        let live = LiveTails::new(self.live.clone(), site.clone()).tails(site, stream);
+        let standbys = live.into_iter().filter(|tail| self.standby(&tail.ledger).is_some());
+        self.vault.journal().of_stream(site, stream).into_iter().filter_map(span).chain(standbys).collect()
     }
 
     fn read(&self, ledger: &LedgerId, segment: SegmentNumber, part: u32) -> Option<Bytes> {
-        self.0.read(ledger, segment, part).ok().flatten()
+        match self.standby(ledger) {
+            Some(site) => LiveTails::new(self.live.clone(), site).read(ledger, segment, part),
+            None => self.vault.journal().read(ledger, segment, part).ok().flatten(),
+        }
     }
 }
 

@@ -69,6 +69,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         vault: vault.clone(),
         live: Arc::default(),
         sites: Arc::new(Sites::default()),
+        accepted: None,
         limits: config.limits.clone(),
     };
     let threads = QuicThreads::start(QUIC_THREADS).context("start QUIC's threads")?;

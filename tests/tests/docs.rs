@@ -61,6 +61,7 @@ fn section_and_key(text: &str) -> Option<(String, &str)> {
     let section = match section {
         "camera" => "camera[0]",
         "uplink.limit" => "uplink.limit[0]",
+        "standby.map" => "standby.map[0]",
         "camera.stream" => "camera[0].stream[0]",
         other => other,
     };

@@ -75,6 +75,7 @@ async fn session(
         generation,
         part_bytes_max: frame::PART_BYTES_MAX as u64,
         site: site.as_str().to_owned(),
+        standby_host: downlink.accepted.is_some(),
     };
     control::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
     let (facts, brought) = mpsc::channel(FACTS);

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use wire::transport::{self, Identity, QuicHandle, Settings};
 
 use crate::config::{HubConfig, Limits};
+use crate::standby::AcceptedConfigs;
 use crate::vault::Vault;
 
 pub use sites::{CameraBeat, SiteState, Sites};
@@ -33,6 +34,8 @@ pub struct Downlink {
     pub live: Arc<Live>,
     /// How each site is.
     pub sites: Arc<Sites>,
+    /// Where what they tell of their cameras is kept, if this node may stand by.
+    pub accepted: Option<Arc<AcceptedConfigs>>,
     /// What one site may use.
     pub limits: Limits,
 }

@@ -212,9 +212,10 @@ fn templates_have_every_key() {
     let site = template::site(&site("shop-1"), &Plan::new("").hub_address);
     let hub = template::hub(&HubPlan::new("hub-1"));
     for (text, keys) in [(&site, known(site_keys, SITE_SECTIONS)), (&hub, known(hub_keys, HUB_SECTIONS))] {
-        for (section, key) in keys.into_iter().filter(|(_, key)| !["stream", "limit"].contains(key)) {
+        for (section, key) in keys.into_iter().filter(|(_, key)| !["stream", "limit", "map"].contains(key)) {
             let header = match section {
                 "uplink.limit[0]" => "[[uplink.limit]]",
+                "standby.map[0]" => "[[standby.map]]",
                 "camera[0]" => "[[camera]]",
                 "camera[0].stream[0]" => "[[camera.stream]]",
                 other => &format!("[{other}]"),
@@ -251,7 +252,8 @@ fn templates_tell_the_defaults() {
     let file = made.hub.as_deref().unwrap();
     let full = uncommented(&fs::read_to_string(file).unwrap(), &[]);
     let full = reload(file, &full, load_hub).unwrap();
-    let bare = reload(file, "", load_hub).unwrap();
+    let bare = "[[standby.map]]\nsite = \"shop-1\"\nfrom = \"192.168.1.0/24\"\nto = \"10.7.1.0/24\"\n";
+    let bare = reload(file, bare, load_hub).unwrap();
     assert_eq!(format!("{full:?}"), format!("{bare:?}"));
 
     let file = &made.sites[0].1;
