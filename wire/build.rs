@@ -2,6 +2,8 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let schema = protox::compile(["proto/holdfast.proto"], ["proto"])?;
-    prost_build::Config::new().bytes(["."]).btree_map(["."]).compile_fds(schema)?;
+    let mut config = prost_build::Config::new();
+    // A password is never printed: `wire::proto::LogIn` says itself how it shows.
+    config.bytes(["."]).btree_map(["."]).skip_debug([".holdfast.v1.LogIn"]).compile_fds(schema)?;
     Ok(())
 }

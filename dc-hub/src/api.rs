@@ -5,23 +5,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
+use site_agent::live::Live;
 use site_agent::serve::{
-    self, CameraInfo, Cameras, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
+    self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::proto::GapCause;
 use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
 
+use crate::beats::Intake;
 use crate::config::HubConfig;
 use crate::downlink::{Downlink, SiteState, Sites};
-use crate::journal::{Journal, Tail};
+use crate::journal::Tail;
+use crate::quorum::Quorum;
 use crate::vault::Vault;
 
 /// Listens and serves until `stop`.
 pub async fn start(
     config: &HubConfig,
     downlink: &Downlink,
+    quorum: Quorum,
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
     let token = Token::load_or_make(&config.vault.dir)?;
@@ -32,16 +36,19 @@ pub async fn start(
     let served = Served {
         archive: vault.archive().clone(),
         live: downlink.live.clone(),
-        tails: Arc::new(JournalTails(vault.journal().clone())),
+        tails: Arc::new(HubTails { vault: vault.clone(), live: downlink.live.clone() }),
         status: {
-            let (vault, sites) = (vault.clone(), sites.clone());
-            Arc::new(move || status(&name, &vault, &sites))
+            let (vault, sites, quorum) = (vault.clone(), sites.clone(), quorum.clone());
+            Arc::new(move || status(&name, &vault, &sites, &quorum))
         },
-        metrics: Arc::new(move || metrics(&vault, &sites)),
+        metrics: {
+            let intake = downlink.intake.clone();
+            Arc::new(move || metrics(&vault, &sites, &intake))
+        },
         cameras: Arc::new(SiteCameras(downlink.sites.clone())),
         role: Role::Hub,
     };
-    let router = serve::router(served, token);
+    let router = serve::router_with(served, token, crate::quorum::http::routes(quorum));
     Ok(tokio::spawn(async move {
         if let Err(error) = serve::serve(listener, router, stop).await {
             tracing::error!(%error, "HTTP has stopped");
@@ -49,16 +56,30 @@ pub async fn start(
     }))
 }
 
-/// Unfinished segments, from the tail journal.
-struct JournalTails(Journal);
+/// Unfinished segments: those of sites in the tail journal, those of standbys as they record.
+struct HubTails {
+    vault: Vault,
+    live: Arc<Live>,
+}
 
-impl Tails for JournalTails {
+impl HubTails {
+    fn standby(&self, ledger: &LedgerId) -> Option<SiteId> {
+        self.vault.archive().ledger(ledger).filter(|record| record.standby)?.site().ok()
+    }
+}
+
+impl Tails for HubTails {
     fn tails(&self, site: &SiteId, stream: &StreamId) -> Vec<TailSpan> {
-        self.0.of_stream(site, stream).into_iter().filter_map(span).collect()
+        let live = LiveTails::new(self.live.clone(), site.clone()).tails(site, stream);
+        let standbys = live.into_iter().filter(|tail| self.standby(&tail.ledger).is_some());
+        self.vault.journal().of_stream(site, stream).into_iter().filter_map(span).chain(standbys).collect()
     }
 
     fn read(&self, ledger: &LedgerId, segment: SegmentNumber, part: u32) -> Option<Bytes> {
-        self.0.read(ledger, segment, part).ok().flatten()
+        match self.standby(ledger) {
+            Some(site) => LiveTails::new(self.live.clone(), site).read(ledger, segment, part),
+            None => self.vault.journal().read(ledger, segment, part).ok().flatten(),
+        }
     }
 }
 
@@ -126,14 +147,14 @@ fn stream_of(beat: &crate::downlink::CameraBeat) -> Option<StreamInfo> {
     })
 }
 
-fn status(name: &str, vault: &Vault, sites: &Sites) -> serde_json::Value {
+fn status(name: &str, vault: &Vault, sites: &Sites, quorum: &Quorum) -> serde_json::Value {
     let (id, generation) = vault.archive().identity();
     let ledgers = vault.archive().ledgers();
     json!({
         "role": "hub",
         "name": name,
         "software": concat!("holdfast dc-hub ", env!("CARGO_PKG_VERSION")),
-        "quorum": "one node: it decides alone",
+        "quorum": quorum.in_words(),
         "vault": {
             "id": id,
             "generation": generation,
@@ -146,7 +167,7 @@ fn status(name: &str, vault: &Vault, sites: &Sites) -> serde_json::Value {
     })
 }
 
-fn metrics(vault: &Vault, sites: &Sites) -> String {
+fn metrics(vault: &Vault, sites: &Sites, intake: &Intake) -> String {
     let mut text = String::new();
     let mut put = |name: &str, help: &str, rows: &[(String, u64)]| {
         // Writing to a String can't fail.
@@ -165,6 +186,8 @@ fn metrics(vault: &Vault, sites: &Sites) -> String {
     put("holdfast_vault_open_segments", "Segments not complete yet.", &[(String::new(), open)]);
     let stopped = u64::from(vault.poisoned().is_some());
     put("holdfast_vault_stopped", "1 after a failed write.", &[(String::new(), stopped)]);
+    let dropped = [(String::new(), intake.dropped())];
+    put("holdfast_beats_dropped", "Beats lost because whoever decides was too slow.", &dropped);
     put("holdfast_site_connected", "1 while the site is connected.", &per_site(|s| s.connected.into()));
     put("holdfast_site_unacked_entries", "Entries of the site not acked.", &per_site(|s| s.unacked));
     put(

@@ -2,18 +2,29 @@
 //!
 //! Reading, collecting and reporting are [`site_agent::config`]'s; only the keys are the hub's own.
 
+mod control;
+mod policy;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use site_agent::config::check::Check;
 use site_agent::config::identity::{IdentityDefaults, IdentitySection};
-use site_agent::config::leaf::{Text, Whole};
+use site_agent::config::leaf::{Number, Text, Whole};
 use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keys, loader};
+use wire::SiteId;
 use wire::id::check_slug;
 use wire::transport::Congestion;
 
+use crate::standby::{Range, Rule};
+
+pub use control::Control;
+pub use policy::Policy;
 pub use site_agent::config::{Problem, report};
+
+use control::ControlSection;
+use policy::{FailbackSection, Rooms};
 
 /// Everything a hub node is told.
 #[derive(Clone, Debug)]
@@ -28,6 +39,19 @@ pub struct HubConfig {
     pub http: Http,
     /// What sites may use.
     pub limits: Limits,
+    /// How cameras are reached that this node stands by for.
+    pub standby: Standby,
+    /// What it can record for sites, and how their authority comes back.
+    pub policy: Policy,
+    /// Its part in the control log.
+    pub control: Control,
+}
+
+/// How cameras are reached that this node stands by for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standby {
+    /// Ranges of sites that are other ranges here; the first that fits counts.
+    pub map: Vec<Rule>,
 }
 
 /// Which node this is.
@@ -69,7 +93,19 @@ pub struct Limits {
 }
 
 /// Every section of a hub's file.
-pub const HUB_SECTIONS: &[&str] = &["", "hub", "identity", "vault", "http", "limits"];
+pub const HUB_SECTIONS: &[&str] = &[
+    "",
+    "hub",
+    "identity",
+    "control",
+    "control.member[0]",
+    "vault",
+    "http",
+    "limits",
+    "standby",
+    "standby.map[0]",
+    "failback",
+];
 
 /// Reads and checks a hub node's configuration, with this process's environment.
 ///
@@ -100,6 +136,27 @@ struct HubFile {
     vault: Option<VaultSection>,
     http: Option<HttpSection>,
     limits: Option<LimitsSection>,
+    standby: Option<StandbySection>,
+    failback: Option<FailbackSection>,
+    control: Option<ControlSection>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [standby]", default)]
+struct StandbySection {
+    streams_max: Option<Whole>,
+    rate_mbit_max: Option<Number>,
+    domain: Option<Text>,
+    uplink_mbit: Option<Number>,
+    map: Option<Vec<MapSection>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [[standby.map]]", default)]
+struct MapSection {
+    site: Option<Text>,
+    from: Option<Text>,
+    to: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]
@@ -152,9 +209,29 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let http = file.http.unwrap_or_default().listen;
     let http = check.http_listen("http.listen", http, defaults::HUB_HTTP_LISTEN);
     let limits = limits(file.limits.unwrap_or_default(), &mut check);
+    let mut section = file.standby.unwrap_or_default();
+    let rooms = Rooms {
+        streams_max: section.streams_max.take(),
+        rate_mbit_max: section.rate_mbit_max.take(),
+        domain: section.domain.take(),
+        uplink_mbit: section.uplink_mbit.take(),
+    };
+    let own = name.clone().unwrap_or_default();
+    let policy = policy::check(rooms, file.failback.unwrap_or_default(), &own, &mut check);
+    let standby = standby(section, &mut check);
+    let control = file.control.unwrap_or_default().check(&own, &mut check);
     let config = (|| {
         let hub = Hub { name: name?, listen: listen?, congestion };
-        Some(HubConfig { hub, identity, vault, http: Http { listen: http? }, limits })
+        Some(HubConfig {
+            hub,
+            identity,
+            vault,
+            http: Http { listen: http? },
+            limits,
+            standby,
+            policy,
+            control: control?,
+        })
     })();
     check.finish(config)
 }
@@ -171,6 +248,27 @@ fn limits(section: LimitsSection, check: &mut Check) -> Limits {
         ledgers_per_site_max: usize::try_from(ledgers).unwrap_or(usize::MAX),
         tail_bytes_per_site_max: bytes(tail_mb),
     }
+}
+
+fn standby(section: StandbySection, check: &mut Check) -> Standby {
+    let rules = section.map.unwrap_or_default().into_iter().enumerate();
+    Standby {
+        map: rules.filter_map(|(at, section)| rule(section, &format!("standby.map[{at}]"), check)).collect(),
+    }
+}
+
+fn rule(section: MapSection, path: &str, check: &mut Check) -> Option<Rule> {
+    let key = |name: &str| format!("{path}.{name}");
+    let site = check.required(&key("site"), section.site, "site = \"shop-1\"");
+    let site = site.and_then(|site| check.parsed(&key("site"), &site, |site| SiteId::new(site)));
+    let range = |name: &str, text, example, check: &mut Check| -> Option<Range> {
+        let text = check.required(&key(name), text, example)?;
+        check.parsed(&key(name), &text, str::parse)
+    };
+    let from = range("from", section.from, "from = \"192.168.1.0/24\"", check);
+    let to = range("to", section.to, "to = \"10.7.1.0/24\"", check);
+    let (site, from, to) = (site?, from?, to?);
+    check.parsed(&key("to"), "", |_| Rule::new(site, from, to))
 }
 
 /// Saturates, since a number out of range is still converted before the configuration is refused.
@@ -242,6 +340,21 @@ mod tests {
         let (_, warnings) = load_hub_with(&folder.path().join("hub.toml"), std::iter::empty()).unwrap();
         assert_eq!(warnings.len(), 1);
         assert_eq!(warnings[0].key, "identity.key");
+    }
+
+    #[test]
+    fn ranges_of_sites_are_checked() {
+        let rule = "[[standby.map]]\nsite = \"shop-1\"\nfrom = \"192.168.1.0/24\"\nto = ";
+        let (_folder, outcome) = load(&format!("{rule}\"10.7.1.0/24\"\n"), &[]);
+        assert_eq!(outcome.unwrap().0.standby.map.len(), 1);
+        let (_folder, outcome) =
+            load(&format!("{rule}\"10.7.0.0/16\"\n[[standby.map]]\nsite = \"Shop\"\n"), &[]);
+        let problems = outcome.unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["standby.map[0].to", "standby.map[1].site", "standby.map[1].from", "standby.map[1].to"]
+        );
     }
 
     #[test]

@@ -6,11 +6,21 @@
 //! | [`journal`] | parts of unfinished segments, group-synced | archives, networks |
 //! | [`vault`] | archive and journal as one; puts segments together | networks |
 //! | [`salvage`] | enters tails that nobody will close | networks |
+//! | [`beats`] | what sites' recorders say of themselves, typed | what silence means |
 //! | [`downlink`] | sites' connections | HTTP |
+//! | [`peers`] | the other hub nodes' connections | what they ask and say |
+//! | [`quorum`] | drives what decides, with all of these | what a silence means |
+//! | [`node`] | puts all of them together | |
+//! | [`standby`] | what this node does for sites whose recorder may be lost | who decided it |
 
 pub mod api;
+pub mod beats;
 pub mod config;
 pub mod downlink;
 pub mod journal;
+pub mod node;
+pub mod peers;
+pub mod quorum;
 pub mod salvage;
+pub mod standby;
 pub mod vault;

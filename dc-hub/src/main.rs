@@ -2,13 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use dc_hub::config;
-use dc_hub::downlink::{Downlink, Sites};
-use dc_hub::vault::Vault;
+use dc_hub::{config, node};
 use site_agent::cli;
 use wire::transport::{Identity, QuicThreads};
 
@@ -64,18 +61,6 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     if let Err(error) = identity.check(wire::clock::wall()) {
         tracing::error!(%error, "sites will refuse this hub");
     }
-    let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
-    let downlink = Downlink {
-        vault: vault.clone(),
-        live: Arc::default(),
-        sites: Arc::new(Sites::default()),
-        limits: config.limits.clone(),
-    };
     let threads = QuicThreads::start(QUIC_THREADS).context("start QUIC's threads")?;
-    let endpoint = Downlink::bind(&config, &identity, &threads.handle())?;
-    let http = dc_hub::api::start(&config, &downlink, stop.clone()).await?;
-    tracing::info!(hub = config.hub.name, sites = %config.hub.listen, "listening");
-    downlink.run(endpoint, stop).await;
-    let _ = http.await;
-    Ok(())
+    node::run(&config, &identity, &threads.handle(), stop).await
 }

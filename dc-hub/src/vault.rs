@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 use site_agent::archive::{self, Archive, ArchiveError, Change, layout};
+use site_agent::virtual_server;
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
 use wire::session::hub::{Completion, KnownSegment, VaultView};
@@ -40,6 +41,14 @@ impl Vault {
     pub fn open(dir: &Path, journal_file_bytes: u64) -> Result<Self, VaultError> {
         let archive = Archive::open(dir)?;
         clear_incoming(dir)?;
+        // A thread that is not async's, so that this may be called from anywhere.
+        let recovered = std::thread::scope(|scope| {
+            scope
+                .spawn(|| virtual_server::recover_standbys(&archive))
+                .join()
+                .unwrap_or(Err(ArchiveError::Closed))
+        });
+        recovered?;
         let held = |ledger: &LedgerId, number| match archive.seq_of(ledger, number) {
             Ok(Some(seq)) => archive.holds(ledger, seq),
             _ => false,
@@ -78,7 +87,7 @@ impl Vault {
         let known = self.archive.ledger(ledger);
         let opened = UnixMicros(state.opened_us);
         let change = Change::Open { ledger: ledger.clone(), site: site.clone(), opened };
-        if known.as_ref().is_none_or(|record| record.site != site.as_str()) {
+        if known.as_ref().is_none_or(|record| record.site != site.as_str() || record.is_written_here()) {
             self.archive.submit(change).await?;
         }
         if state.ended && known.is_none_or(|record| !record.ended) {

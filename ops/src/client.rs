@@ -117,6 +117,27 @@ impl Client {
         Ok(Answer { value, now: now(&headers, wire::clock::wall()) })
     }
 
+    /// Asks for something to be done, below `/api/v1`.
+    pub fn post(&self, path: &str, wish: &Value) -> anyhow::Result<Value> {
+        let url = format!("{}/api/v1{path}", self.base);
+        let mut request = self.agent.post(&url);
+        if let Ok(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.text));
+        }
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let response = request.send(wish.to_string()).map_err(|error| self.unreachable(&error))?;
+        if response.status() != 200 {
+            return Err(self.refused(response));
+        }
+        let mut text = String::new();
+        let reader = response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).reader();
+        reader
+            .take(ANSWER_BYTES_MAX)
+            .read_to_string(&mut text)
+            .with_context(|| format!("read the answer of {}", self.base))?;
+        serde_json::from_str(&text).map_err(|_| anyhow!(self.foreign("no JSON")))
+    }
+
     /// Asks for bytes, as they come.
     pub fn download(&self, path: &str) -> anyhow::Result<(HeaderMap, Box<dyn Read>)> {
         let url = format!("{}/api/v1{path}", self.base);
@@ -195,6 +216,11 @@ fn now(headers: &HeaderMap, ours: UnixMicros) -> UnixMicros {
     let Some(theirs) = theirs.map(|at| UnixMicros(at.as_microsecond())) else { return ours };
     let differ = theirs.since(ours).max(ours.since(theirs));
     if differ > SAME_CLOCK { theirs } else { ours }
+}
+
+/// [`clean`], line by line.
+pub(crate) fn clean_lines(text: &str) -> String {
+    text.lines().map(|line| clean(line) + "\n").collect()
 }
 
 /// What daemons and cameras tell may hold anything; a terminal gets no control characters of theirs.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ops::commands::{coverage, export, status, verify};
+use ops::commands::{coverage, export, status, verify, why, wish};
 
 /// Keep video evidence when something breaks: the operator's tools
 #[derive(Parser)]
@@ -27,6 +27,18 @@ enum Command {
     Export(export::Args),
     /// Check an exported file, without any hub or site
     Verify(verify::Args),
+    /// Tell who has authority over a site's recorder, and why
+    Why(why::Args),
+    /// Let the standby take a site over, until a person gives it back
+    Failover(wish::Failover),
+    /// Give a site its authority back
+    Failback(wish::Failback),
+    /// Move a standby that has authority to another host
+    Relocate(wish::Relocate),
+    /// Say which hosts should stand by for a site, best first
+    Prefer(wish::Prefer),
+    /// Say that a site's recorder will be silent, and that this is no fault
+    Maintenance(wish::Maintenance),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +49,12 @@ fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Why(arguments) => why::run(&arguments),
+        Command::Failover(arguments) => arguments.run(),
+        Command::Failback(arguments) => arguments.run(),
+        Command::Relocate(arguments) => arguments.run(),
+        Command::Prefer(arguments) => arguments.run(),
+        Command::Maintenance(arguments) => arguments.run(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

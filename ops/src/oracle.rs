@@ -97,6 +97,30 @@ pub fn read_open_archive(archive: &Archive, site: &SiteId, stream: &StreamId) ->
     Ok(recorded)
 }
 
+/// The times of every segment that an archive holds of a stream.
+pub fn recorded_spans(
+    archive: &Archive,
+    site: &SiteId,
+    stream: &StreamId,
+) -> anyhow::Result<Vec<(UnixMicros, UnixMicros)>> {
+    let located = archive.query(site, stream, UnixMicros(0), UnixMicros::MAX)?;
+    let held = located.into_iter().filter(|located| located.held && located.entry.segment().is_some());
+    Ok(held.map(|located| (located.start, located.end)).collect())
+}
+
+/// What lies between spans that are sorted by their beginnings.
+pub fn holes(spans: &[(UnixMicros, UnixMicros)]) -> Vec<(UnixMicros, UnixMicros)> {
+    let mut holes = Vec::new();
+    let mut end: Option<UnixMicros> = None;
+    for (from, to) in spans {
+        if let Some(before) = end.filter(|before| before < from) {
+            holes.push((before, *from));
+        }
+        end = end.max(Some(*to));
+    }
+    holes
+}
+
 /// From the end of a run to the beginning of the next nobody recorded: the host was down.
 fn between_runs(archive: &Archive, site: &SiteId, stream: &StreamId) -> Vec<(UnixMicros, UnixMicros)> {
     let mut runs: Vec<_> = archive

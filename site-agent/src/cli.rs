@@ -1,6 +1,8 @@
 //! What both daemons' command lines share: logging, signals, `check` and `verify`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -12,7 +14,11 @@ use crate::archive::verify::{Progress, Report, verify};
 
 /// Logs to standard error; `HOLDFAST_LOG` sets what, `info` if it is not there.
 pub fn log() {
-    let info = || Targets::new().with_default(tracing::Level::INFO);
+    // The control log's library tells its own steps at every level; what matters of them our crate says itself.
+    let info = || {
+        let quiet = tracing::level_filters::LevelFilter::OFF;
+        Targets::new().with_default(tracing::Level::INFO).with_target("openraft", quiet)
+    };
     let asked = std::env::var("HOLDFAST_LOG").ok();
     let filter = asked.as_deref().map(str::parse::<Targets>);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -25,24 +31,61 @@ pub fn log() {
     }
 }
 
-/// Cancelled at SIGTERM and SIGINT; a second signal ends the process at once.
+/// What ends a daemon: SIGTERM or SIGINT, and for an agent SIGHUP too. A second one ends it at once.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Cancelled at the first signal.
+    pub token: CancellationToken,
+    /// Was that SIGHUP: is it about to be started again?
+    restart: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Is the daemon about to be started again?
+    pub fn is_restart(&self) -> bool {
+        self.restart.load(Ordering::Relaxed)
+    }
+}
+
+/// Listens for SIGTERM and SIGINT.
 pub fn stop_signal() -> anyhow::Result<CancellationToken> {
+    listen(false).map(|stop| stop.token)
+}
+
+/// Listens for SIGTERM, SIGINT and SIGHUP.
+pub fn stop_or_restart_signal() -> anyhow::Result<Stop> {
+    listen(true)
+}
+
+fn listen(restarts: bool) -> anyhow::Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let stop = CancellationToken::new();
-    let token = stop.clone();
+    let mut hang_up = match restarts {
+        true => Some(signal(SignalKind::hangup()).context("listen for SIGHUP")?),
+        false => None,
+    };
+    let stop = Stop { token: CancellationToken::new(), restart: Arc::default() };
+    let told = stop.clone();
     tokio::spawn(async move {
         for last in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            let hung_up = async {
+                match &mut hang_up {
+                    Some(signal) => signal.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let restart = tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => false,
+                _ = hung_up => true,
+            };
             if last {
                 std::process::exit(130);
             }
-            tracing::info!("stopping; once more to end at once");
-            token.cancel();
+            tracing::info!(restart, "stopping; once more to end at once");
+            told.restart.store(restart, Ordering::Relaxed);
+            told.token.cancel();
         }
     });
     Ok(stop)

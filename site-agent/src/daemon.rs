@@ -11,6 +11,7 @@ use wire::proto::{GapCause, RecordingState};
 use wire::{OriginId, RangeSet};
 
 use crate::archive::{Archive, LedgerRecord};
+use crate::beats::Beats;
 use crate::config::SiteConfig;
 use crate::live::Live;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
@@ -37,6 +38,8 @@ pub struct Surface {
     pub statuses: Arc<Statuses>,
     /// How the link to the hub is.
     pub uplink: Arc<UplinkStatus>,
+    /// What the hub is told of the recorders, if there is one.
+    pub beats: Option<Arc<Beats>>,
     /// This run.
     pub origin: OriginId,
 }
@@ -95,6 +98,7 @@ impl Surface {
             },
             "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
             "uplink": self.uplink.snapshot(),
+            "voters": self.beats.as_ref().map(|beats| beats.status()),
             "streams": self.statuses.snapshot(),
         })
     }

@@ -8,16 +8,20 @@
 //! | [`archive`] | segment files and their index; commit, recovery, verify | cameras, networks |
 //! | [`live`] | what is being recorded right now | disks |
 //! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
+//! | [`private_file`] | a file replaced whole, for this user only | what is in it |
 //! | [`serve`] | timeline, live, playlist, export over HTTP | who records |
 //! | [`uplink`] | the archive → the hub | cameras |
+//! | [`beats`] | that the recorder is well → every voter of the hub | why they want to know |
 
 pub mod archive;
+pub mod beats;
 pub mod camera;
 pub mod cli;
 pub mod config;
 pub mod coverage;
 pub mod daemon;
 pub mod live;
+pub mod private_file;
 pub mod serve;
 pub mod uplink;
 pub mod virtual_server;

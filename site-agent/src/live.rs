@@ -2,12 +2,13 @@
 //! watch live.
 //!
 //! Of each stream the parts of its open segment are kept, so that a follower who joins in the middle
-//! begins with the header and the latest keyframe. The queue to a follower is bounded: one who doesn't
+//! begins with the header and the latest keyframe. A stream can have two recorders at once (a standby beside
+//! the site's own): each has its own open segment here. The queue to a follower is bounded: one who doesn't
 //! keep up loses parts and is told so ([`RecvError::Lagged`]); recording is never held up.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
@@ -18,6 +19,8 @@ use wire::{LedgerId, SegmentNumber, SiteId, StreamId, UnixMicros};
 const FOLLOWER_PARTS: usize = 64;
 /// Parts that wait for a slow follower of everything.
 const TAP_PARTS: usize = 4096;
+/// A recorder of which nothing has come for so long, while another's parts come, is gone.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 /// What is kept of an open segment at most; beyond it a late follower waits for the next segment.
 const OPEN_BYTES_MAX: usize = 64 << 20;
 
@@ -48,9 +51,19 @@ pub struct LivePart {
 
 #[derive(Debug)]
 struct Feed {
-    open: Vec<Arc<LivePart>>,
-    bytes: usize,
+    /// The open segment of each recorder, the one heard of last at the end.
+    open: Vec<Open>,
     followers: broadcast::Sender<Arc<LivePart>>,
+}
+
+/// The parts of one recorder's open segment, or nothing if they were too many.
+#[derive(Debug)]
+struct Open {
+    ledger: LedgerId,
+    segment: SegmentNumber,
+    parts: Vec<Arc<LivePart>>,
+    bytes: usize,
+    heard: Instant,
 }
 
 /// The open segments of all streams.
@@ -80,15 +93,13 @@ impl Live {
     /// The open segment of a stream has been closed: what is kept of it can go.
     pub fn closed(&self, site: &SiteId, ledger: &LedgerId, segment: SegmentNumber) {
         let mut feeds = self.feeds();
-        if let Some(feed) = feeds.get_mut(&(site.clone(), ledger.stream.clone()))
-            && feed.open.first().is_some_and(|part| part.ledger == *ledger && part.segment == segment)
-        {
-            feed.clear();
+        if let Some(feed) = feeds.get_mut(&(site.clone(), ledger.stream.clone())) {
+            feed.open.retain(|open| open.ledger != *ledger || open.segment != segment);
         }
     }
 
-    /// Follows one stream: what is there of its open segment, and everything that comes. The first part
-    /// of the receiver is the one after the last of the list.
+    /// Follows one stream: what is there of the open segment heard of last, and everything that comes, of all
+    /// recorders. The first part of the receiver is the one after the last of the list.
     pub fn follow(
         &self,
         site: &SiteId,
@@ -96,18 +107,20 @@ impl Live {
     ) -> (Vec<Arc<LivePart>>, broadcast::Receiver<Arc<LivePart>>) {
         let mut feeds = self.feeds();
         let feed = feeds.entry((site.clone(), stream.clone())).or_insert_with(Feed::new);
-        (feed.open.clone(), feed.followers.subscribe())
+        let newest = feed.open.last().map(|open| open.parts.clone()).unwrap_or_default();
+        (newest, feed.followers.subscribe())
     }
 
     /// Follows all streams, likewise.
     pub fn tap(&self) -> (Vec<Arc<LivePart>>, broadcast::Receiver<Arc<LivePart>>) {
         let feeds = self.feeds();
-        (feeds.values().flat_map(|feed| feed.open.iter().cloned()).collect(), self.tap.subscribe())
+        (feeds.values().flat_map(Feed::parts).collect(), self.tap.subscribe())
     }
 
-    /// What is kept of a stream's open segment.
+    /// What is kept of a stream's open segments.
     pub fn open(&self, site: &SiteId, stream: &StreamId) -> Vec<Arc<LivePart>> {
-        self.feeds().get(&(site.clone(), stream.clone())).map(|feed| feed.open.clone()).unwrap_or_default()
+        let feeds = self.feeds();
+        feeds.get(&(site.clone(), stream.clone())).map(|feed| feed.parts().collect()).unwrap_or_default()
     }
 
     fn feeds(&self) -> MutexGuard<'_, BTreeMap<(SiteId, StreamId), Feed>> {
@@ -117,25 +130,32 @@ impl Live {
 
 impl Feed {
     fn new() -> Self {
-        Self { open: Vec::new(), bytes: 0, followers: broadcast::channel(FOLLOWER_PARTS).0 }
+        Self { open: Vec::new(), followers: broadcast::channel(FOLLOWER_PARTS).0 }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Arc<LivePart>> {
+        self.open.iter().flat_map(|open| open.parts.iter().cloned())
     }
 
     fn take(&mut self, part: Arc<LivePart>) {
-        let continues =
-            self.open.last().is_some_and(|last| last.ledger == part.ledger && last.segment == part.segment);
-        if !continues {
-            self.clear();
+        let at = self.open.iter().position(|open| open.ledger == part.ledger);
+        let known = at.map(|at| self.open.remove(at)).filter(|open| open.segment == part.segment);
+        let now = part.since;
+        self.open.retain(|open| now.saturating_duration_since(open.heard) < GONE_AFTER);
+        let mut open = known.unwrap_or_else(|| Open {
+            ledger: part.ledger.clone(),
+            segment: part.segment,
+            parts: Vec::new(),
+            bytes: 0,
+            heard: now,
+        });
+        open.heard = now;
+        open.bytes += part.data.len();
+        if open.bytes > OPEN_BYTES_MAX {
+            open.parts.clear();
+        } else {
+            open.parts.push(part);
         }
-        if self.bytes + part.data.len() > OPEN_BYTES_MAX {
-            self.clear();
-            return;
-        }
-        self.bytes += part.data.len();
-        self.open.push(part);
-    }
-
-    fn clear(&mut self) {
-        self.open.clear();
-        self.bytes = 0;
+        self.open.push(open);
     }
 }

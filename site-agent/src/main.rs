@@ -3,18 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use site_agent::archive::Archive;
+use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
-use site_agent::uplink::{Uplink, UplinkStatus};
+use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::{self, VirtualServer};
 use site_agent::{cli, daemon};
+use wire::proto::ByeReason;
 use wire::transport::{Identity, QuicThreads};
 
 /// One connection, one task: more threads would have nothing to do.
 const QUIC_THREADS: usize = 1;
+
+/// How long a restart may take before the hub gives up waiting for it: a slow disk's recovery, and a dial.
+const RESTART: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -71,7 +77,7 @@ fn recover(file: &Path) -> anyhow::Result<()> {
 async fn run(file: &Path) -> anyhow::Result<()> {
     cli::log();
     let config = Arc::new(cli::usable(file, config::load_site(file))?);
-    let stop = cli::stop_signal()?;
+    let stop = cli::stop_or_restart_signal()?;
     let hub = match &config.hub {
         Some(_) => {
             Some((identity(&config)?, QuicThreads::start(QUIC_THREADS).context("start QUIC's threads")?))
@@ -82,41 +88,61 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let live = Arc::default();
     let server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
+    let configuration = hub.as_ref().and_then(|_| configuration(&config));
     let status = Arc::new(UplinkStatus::default());
+    let beats = config.hub.as_ref().map(|hub| {
+        let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
+        let file = archive.dir().join("hub-voters");
+        Arc::new(Beats::new(facts, hub.beat, hub.address.clone(), file))
+    });
     let surface = daemon::Surface {
         config: config.clone(),
         archive: archive.clone(),
         live: live.clone(),
         statuses: server.statuses(),
         uplink: status.clone(),
+        beats: beats.clone(),
         origin: server.origin(),
     };
-    let http = surface.start(stop.clone());
+    let http = surface.start(stop.token.clone());
     // The uplink outlives the recorders, so that what they close at the end still reaches the hub.
     let hang_up = tokio_util::sync::CancellationToken::new();
-    let uplink = hub.as_ref().map(|(identity, threads)| {
+    let uplink = hub.as_ref().zip(beats).map(|((identity, threads), beats)| {
+        let told = beats.clone();
         let uplink = Uplink {
             config: config.clone(),
             identity: identity.clone(),
             quic: threads.handle(),
+            configuration: configuration.clone(),
             archive: archive.clone(),
             live,
-            statuses: server.statuses(),
-            origin: server.origin(),
+            beats,
             status: status.clone(),
         };
-        tokio::spawn(uplink.run(hang_up.clone()))
+        (told, tokio::spawn(uplink.run(hang_up.clone())))
     });
-    stop.cancelled().await;
+    stop.token.cancelled().await;
+    // Before anything stops: whoever takes over begins while this still records.
+    if let Some((beats, _)) = &uplink {
+        say_goodbye(beats, stop.is_restart()).await;
+    }
     server.stop().await;
     tracing::info!("recorders are stopped");
-    if let Some(uplink) = uplink {
+    if let Some((_, uplink)) = uplink {
         daemon::drain(&archive, &status).await;
         hang_up.cancel();
         let _ = uplink.await;
     }
     let _ = http.await;
     Ok(())
+}
+
+async fn say_goodbye(beats: &Beats, restart: bool) {
+    if restart {
+        beats.goodbye(ByeReason::Restart, RESTART).await;
+    } else if beats.goodbye(ByeReason::Shutdown, Duration::ZERO).await {
+        beats.until_taken_over().await;
+    }
 }
 
 fn identity(config: &SiteConfig) -> anyhow::Result<Identity> {
@@ -134,4 +160,12 @@ fn identity(config: &SiteConfig) -> anyhow::Result<Identity> {
         tracing::warn!(%error, "the hub may refuse this certificate");
     }
     Ok(identity)
+}
+
+/// What the hub is told of the cameras. Recording doesn't wait for it.
+fn configuration(config: &SiteConfig) -> Option<Arc<wire::proto::Configuration>> {
+    let numbered = uplink::numbered(config, &config.archive.dir, wire::clock::wall());
+    let failed =
+        |error: &_| tracing::error!(%error, "number the configuration: no standby is told of changes");
+    numbered.inspect_err(failed).ok().map(Arc::new)
 }

@@ -33,7 +33,7 @@ impl Watch {
     fn start(task: CameraTask, capacity: usize) -> Self {
         let (sender, events) = mpsc::channel(capacity);
         let cancel = CancellationToken::new();
-        let running = tokio::spawn(camera::run(task, sender, cancel.clone()));
+        let running = tokio::spawn(camera::run(task, None, sender, cancel.clone()));
         Self { events, task: running, cancel: cancel.drop_guard() }
     }
 
@@ -95,6 +95,7 @@ fn task(url: url::Url) -> CameraTask {
         stream: Stream {
             id: StreamId::new("cam", "main").expect("a stream"),
             url,
+            rate_bps: 4_000_000,
             credentials: None,
             connect_timeout: Duration::from_secs(10),
             quirks: Quirks::default(),

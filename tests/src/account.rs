@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use ops::oracle::{self, Comparison, Recorded, Sent};
@@ -57,6 +58,56 @@ pub fn settle(scene: &mut Scene) -> anyhow::Result<Vec<CameraAccount>> {
         }
     }
     Ok(accounts)
+}
+
+/// One camera's account where a standby recorded too: what either side has counts.
+pub struct MergedAccount {
+    /// Which.
+    pub camera: String,
+    /// The log and both sides together.
+    pub found: Comparison,
+    /// Times that neither side has, between the first and the last that any has.
+    pub holes: Vec<(UnixMicros, UnixMicros)>,
+}
+
+/// Stops everything, and checks what must hold with standbys: archives verify, everything the site has is at the
+/// hub, and no frame is missing outside the holes of the timeline, or altered.
+pub fn merged(scene: &mut Scene) -> anyhow::Result<Vec<MergedAccount>> {
+    scene.rig.stop()?;
+    verify(&scene.rig)?;
+    let rig = &scene.rig;
+    let vault = open(&rig.vault)?;
+    let mut accounts = Vec::new();
+    for site in &rig.sites {
+        equal(&open(&site.archive)?, &vault)?;
+        for camera in &site.cameras {
+            let log = oracle::read_log(&site.camera_logs.join(format!("{}.log", camera.id)))?;
+            let stream = StreamId::new(&camera.id, "main")?;
+            let mut recorded = oracle::read_open_archive(&vault, &site.id, &stream)?;
+            let mut spans = oracle::recorded_spans(&vault, &site.id, &stream)?;
+            spans.sort_unstable();
+            recorded.gaps = oracle::holes(&spans);
+            let found = oracle::compare(&log, &recorded, &recorded)?;
+            let wrong = found.lost + found.foreign + found.audio_wrong;
+            ensure!(wrong == 0 && found.sent > 0, "{}: {found:?}, holes {:?}", camera.id, recorded.gaps);
+            accounts.push(MergedAccount { camera: camera.id.clone(), found, holes: recorded.gaps });
+        }
+    }
+    Ok(accounts)
+}
+
+impl MergedAccount {
+    /// How long nobody recorded around an instant.
+    pub fn gap_around(&self, at: UnixMicros) -> Duration {
+        let moment = Duration::from_secs(2);
+        let around = self.holes.iter().find(|(from, to)| *from <= at + moment && *to >= at);
+        around.map_or(Duration::ZERO, |(from, to)| to.since(*from))
+    }
+
+    /// Those that end later than a moment before `at`.
+    pub fn holes_after(&self, at: UnixMicros) -> Vec<(UnixMicros, UnixMicros)> {
+        self.holes.iter().copied().filter(|(_, to)| *to >= at - Duration::from_secs(2)).collect()
+    }
 }
 
 /// Both daemons re-read their archives and find everything there.

@@ -17,8 +17,11 @@ use wire::{OriginId, Seq, SiteId, StreamId, UnixMicros};
 /// What any wait may take: far more than is ever needed, so that a busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Segments and fragments as short as tests want them.
-pub const QUICK: Settings = Settings { segment_s: 2, fragment_ms: 500 };
+/// Segments and fragments as short as tests want them, and no standby: what it records is in no site's archive.
+pub const QUICK: Settings = Settings { segment_s: 2, fragment_ms: 500, failback_s: (300, 600), tier: "none" };
+
+/// Likewise, with a standby that soon gives back.
+pub const STANDBY: Settings = Settings { failback_s: (2, 2), tier: "warm", ..QUICK };
 
 /// One scene at a time, also where tests share a process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -141,6 +144,40 @@ impl Scene {
             Ok(true)
         };
         wait_until("the hub has acked everything", PATIENCE, all)
+    }
+
+    /// Who has authority over a site, and why, as the hub tells.
+    pub fn why(&self, site: usize) -> anyhow::Result<Value> {
+        self.rig.hub()?.get(&format!("/sites/{}/why", self.rig.sites[site].id))
+    }
+
+    /// Waits until the hub could take over every camera of a site, and has no reason to.
+    pub fn await_protected(&self, site: usize) -> anyhow::Result<()> {
+        let cameras = self.rig.sites[site].cameras.len();
+        let protected = || {
+            let Ok(why) = self.why(site) else { return Ok(false) };
+            let protection = why["protection"].as_object().cloned().unwrap_or_default();
+            let all = protection.len() == cameras && protection.values().all(|how| how == "Protected");
+            Ok(all && why["verdict"]["telling"]["line"] == "Well")
+        };
+        wait_until("the site is protected", PATIENCE, protected).map(drop)
+    }
+
+    /// Waits until the life of a site's virtual server is so.
+    pub fn await_life(
+        &self,
+        site: usize,
+        what: &str,
+        right: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Duration> {
+        wait_until(what, PATIENCE, || Ok(right(&self.why(site)?["known"]["life"])))
+    }
+
+    /// How often authority over a site has moved since the hub started.
+    pub fn moves(&self, site: usize) -> anyhow::Result<usize> {
+        let why = self.why(site)?;
+        let decided = why["decided"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(decided.iter().filter(|was| was["event"].get("Authority").is_some()).count())
     }
 
     /// Waits until the link of a site is up, or down.

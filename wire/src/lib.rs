@@ -22,6 +22,12 @@ pub mod transport;
 #[allow(missing_docs, clippy::large_enum_variant)]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/holdfast.v1.rs"));
+
+    impl std::fmt::Debug for LogIn {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("LogIn(…)")
+        }
+    }
 }
 
 pub use id::{LedgerId, NameError, OriginId, SegmentNumber, Seq, SiteId, StreamId, VaultId};
@@ -29,4 +35,4 @@ pub use range::RangeSet;
 pub use time::UnixMicros;
 
 /// The protocol version this build speaks; see `docs/protocol.md`, "Versions".
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;

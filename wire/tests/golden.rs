@@ -19,9 +19,9 @@ use wire::proto::{self, hub_message, site_message};
 use wire::{LedgerId, OriginId, UnixMicros};
 
 const ABOUT: &str = "\
-# The bytes of protocol 1, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
+# The bytes of protocol 2, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
 #
-# frame.site.*, frame.hub.*   a SiteMessage or HubMessage on the control stream, with its four bytes of length
+# frame.site.*, frame.hub.*   a SiteMessage or HubMessage with its four bytes of length: on the control stream, or beats
 # frame.part.*                a Part on a data stream, likewise
 # entry.*                     an entry as first encoded, without a frame
 # head.N                      the chain's head before entry N of the ledger in the other vectors
@@ -112,6 +112,38 @@ fn heads() -> Vec<Head> {
     heads
 }
 
+fn epoch() -> proto::Epoch {
+    proto::Epoch { generation: 1, salt: 0x0123_4567_89ab_cdef, n: 7 }
+}
+
+fn configuration() -> proto::Configuration {
+    let stream = proto::StreamConfiguration {
+        name: "main".to_owned(),
+        url: "rtsp://10.0.0.5:554/stream1".to_owned(),
+        rate_bps: 4_000_000,
+        log_in: Some(proto::LogIn { username: "viewer".to_owned(), password: "secret".to_owned() }),
+        connect_timeout_ms: 5_000,
+        quirks: vec![proto::Setting { name: "transport".to_owned(), word: "tcp".to_owned() }],
+        max_timestamp_jump_s: 10,
+    };
+    let camera = proto::CameraConfiguration {
+        id: "till-1".to_owned(),
+        name: "Till 1".to_owned(),
+        audio: false,
+        metadata: true,
+        priority: 100,
+        single_session: true,
+        streams: vec![stream],
+    };
+    proto::Configuration {
+        revision: 1_750_000_000,
+        tier: "warm".to_owned(),
+        segment_ms: 10_000,
+        fragment_ms: 1_000,
+        cameras: vec![camera],
+    }
+}
+
 fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     let entries: Vec<_> = entries().iter().map(|(_, entry)| entry.bytes().clone()).collect();
     let state = proto::LedgerState {
@@ -125,8 +157,8 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     };
     let batch = proto::EntryBatch { entries: entries[..2].to_vec() }.encode_to_vec();
     let hello = proto::Hello {
-        protocol_min: 1,
-        protocol_max: 1,
+        protocol_min: 2,
+        protocol_max: 2,
         software: "holdfast site-agent 0.1.0".to_owned(),
         origin: Bytes::copy_from_slice(&ledger().origin.0),
         cameras: vec![proto::Camera {
@@ -134,25 +166,33 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
             name: "Till 1".to_owned(),
             streams: vec!["main".to_owned()],
         }],
+        purpose: proto::Purpose::Session.into(),
+        path: "wan".to_owned(),
     };
     let beat = proto::Beat {
         number: 9,
         sent_us: 1_750_000_004_000_000,
-        cameras: vec![proto::CameraState {
-            stream: "till-1/main".to_owned(),
+        streams: vec![proto::StreamBeat {
             state: proto::RecordingState::Recording.into(),
             last_durable_us: 1_750_000_003_900_000,
             detail: String::new(),
+            segment: 4,
+            fragment: 2,
+            keyframes: 31,
         }],
         unacked_segments: 3,
         unacked_bytes: 0,
         live_lag_ms_p50: 640,
         live_lag_ms_p99: 1180,
+        origin: Bytes::copy_from_slice(&ledger().origin.0),
+        epoch: Some(epoch()),
+        log: 0,
     };
     vec![
         ("hello", site_message::Kind::Hello(hello)),
         ("offer", site_message::Kind::Offer(proto::Offer { ledgers: vec![state.clone()], last: true })),
         ("opened", site_message::Kind::Opened(proto::Opened { ledger: Some(state) })),
+        ("configuration", site_message::Kind::Configuration(configuration())),
         (
             "entries",
             site_message::Kind::Entries(proto::Entries {
@@ -167,7 +207,11 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         ("beat", site_message::Kind::Beat(beat)),
         (
             "bye",
-            site_message::Kind::Bye(proto::Bye { reason: proto::ByeReason::Restart.into(), back_in_s: 20 }),
+            site_message::Kind::Bye(proto::Bye {
+                reason: proto::ByeReason::Restart.into(),
+                back_in_s: 20,
+                number: 10,
+            }),
         ),
     ]
 }
@@ -176,13 +220,27 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
     let vault = Bytes::from_static(&[0xab; 16]);
     let range = |start, end| vec![proto::Range { start, end }];
     let ledger = Some(ledger().to_proto());
+    let standing = proto::Standing {
+        revision: 42,
+        voters: vec![proto::Voter {
+            node: "hub-1".to_owned(),
+            id: 1,
+            addresses: vec!["hub-1.example.com:7443".to_owned()],
+        }],
+        owner: "hub-1".to_owned(),
+        epoch: Some(epoch()),
+        covered: true,
+        away: false,
+    };
     let welcome = proto::Welcome {
-        protocol: 1,
+        protocol: 2,
         software: "holdfast dc-hub 0.1.0".to_owned(),
         vault: vault.clone(),
         generation: 1,
         part_bytes_max: PART_BYTES_MAX as u64,
         site: "harbour".to_owned(),
+        standing: Some(standing.clone()),
+        standby_host: true,
     };
     let held = proto::LedgerHeld {
         ledger: ledger.clone(),
@@ -211,6 +269,8 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("ack", hub_message::Kind::Ack(ack)),
         ("resend", hub_message::Kind::Resend(proto::Resend { ledger, segment: 4 })),
         ("refuse", hub_message::Kind::Refuse(refuse)),
+        ("beat_ack", hub_message::Kind::BeatAck(proto::BeatAck { number: 9 })),
+        ("standing", hub_message::Kind::Standing(standing)),
     ]
 }
 

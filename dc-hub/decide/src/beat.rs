@@ -11,7 +11,7 @@ use crate::epoch::Epoch;
 use crate::ids::{CameraId, PathId, SiteId};
 
 /// A beat: sent to every voter, every 500 ms by default, by whatever host runs the virtual server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
     /// The run that speaks. A restart is another run.
     pub origin: OriginId,
@@ -26,7 +26,7 @@ pub struct Beat {
 }
 
 /// How one camera is, as its recorder says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraBeat {
     /// Which.
     pub camera: CameraId,

@@ -6,19 +6,25 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use wire::transport::{explain, peer_site};
-use wire::{OriginId, SiteId, frame, proto};
+use wire::transport::{explain, peer_node, peer_site};
+use wire::{SiteId, frame, proto};
 
 use super::peer::{Peer, ROOM_KIB};
 use super::{Downlink, control, parts};
+use crate::beats::{self, Speaker};
+use crate::peers::HubPeers;
 
+/// What this node tells sites it is.
+pub(crate) const SOFTWARE: &str = concat!("holdfast dc-hub ", env!("CARGO_PKG_VERSION"));
 /// A site that has not said hello by then is not one of ours.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Acks of beats go before whatever else the hub says.
+const BEATS_PRIORITY: i32 = 30;
 /// Facts that wait for the session; whoever brings more waits.
 const FACTS: usize = 1024;
 
 /// Serves one connection; whatever ends it is said once.
-pub(super) async fn serve(downlink: Downlink, incoming: quinn::Incoming) {
+pub(super) async fn serve(downlink: Downlink, hubs: Option<HubPeers>, incoming: quinn::Incoming) {
     let from = incoming.remote_address();
     let connection = match incoming.await {
         Ok(connection) => connection,
@@ -27,6 +33,10 @@ pub(super) async fn serve(downlink: Downlink, incoming: quinn::Incoming) {
             return;
         }
     };
+    // The handshake has seen to it that such a certificate asked for the hubs' protocol.
+    if let (Some(hubs), Ok(node)) = (hubs, peer_node(&connection)) {
+        return hubs.serve(&node, connection).await;
+    }
     let site = match peer_site(&connection) {
         Ok(site) => site,
         Err(error) => {
@@ -57,9 +67,18 @@ async fn session(
     ticket: &mut Option<super::sites::Ticket>,
 ) -> anyhow::Result<()> {
     let greeted = tokio::time::timeout(HELLO_TIMEOUT, greet(connection)).await;
-    let (mut send, reader, hello) = greeted.context("it said no hello")??;
+    let (mut send, mut reader, hello) = greeted.context("it said no hello")??;
+    if hello.purpose() == proto::Purpose::Beats {
+        send.set_priority(BEATS_PRIORITY).context("set priority")?;
+        return downlink.intake.line(beats::Kind::Quic, site, &hello, &mut reader, &mut send).await;
+    }
     if let Some(refusal) = refusal(&downlink, site, &hello) {
         return refuse(&mut send, refusal).await;
+    }
+    let speaker = Speaker::new(site, &hello)?;
+    let standing = downlink.intake.stands.standing(site);
+    if !standing.owner.is_empty() && standing.owner != downlink.node {
+        return send_on(&downlink, site, connection, &mut send, standing).await;
     }
     let (own, replaced) = downlink.sites.arrive(site, connection, &hello);
     *ticket = Some(own);
@@ -67,21 +86,13 @@ async fn session(
         replaced.close(2u32.into(), b"a newer connection of the same site took over");
     }
     tracing::info!(%site, from = %connection.remote_address(), software = hello.software, "site is here");
-    let (vault, generation) = downlink.vault.archive().identity();
-    let welcome = proto::Welcome {
-        protocol: wire::PROTOCOL,
-        software: concat!("holdfast dc-hub ", env!("CARGO_PKG_VERSION")).to_owned(),
-        vault: bytes::Bytes::copy_from_slice(&vault.0),
-        generation,
-        part_bytes_max: frame::PART_BYTES_MAX as u64,
-        site: site.as_str().to_owned(),
-    };
+    let welcome = welcome(&downlink, site, standing.clone());
     control::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
     let (facts, brought) = mpsc::channel(FACTS);
     let peer = Arc::new(Peer {
         downlink,
         site: site.clone(),
-        origin: OriginId::from_bytes(&hello.origin).context("hello")?,
+        origin: speaker.origin(),
         connection: connection.clone(),
         ledgers: watch::Sender::default(),
         facts,
@@ -89,7 +100,8 @@ async fn session(
     });
     let mut tasks = JoinSet::new();
     tasks.spawn(control::run(peer.clone(), send, reader, brought));
-    tasks.spawn(parts::accept(peer));
+    tasks.spawn(parts::accept(peer.clone()));
+    tasks.spawn(beats(peer, speaker, standing));
     let ended = tasks.join_next().await;
     tasks.shutdown().await;
     match ended {
@@ -97,6 +109,43 @@ async fn session(
         Some(Err(panic)) => Err(anyhow::Error::new(panic).context("a task of the connection")),
         None => Ok(()),
     }
+}
+
+fn welcome(downlink: &Downlink, site: &SiteId, standing: proto::Standing) -> proto::Welcome {
+    let (vault, generation) = downlink.vault.archive().identity();
+    proto::Welcome {
+        protocol: wire::PROTOCOL,
+        software: SOFTWARE.to_owned(),
+        vault: bytes::Bytes::copy_from_slice(&vault.0),
+        generation,
+        part_bytes_max: frame::PART_BYTES_MAX as u64,
+        site: site.as_str().to_owned(),
+        standing: Some(standing),
+        standby_host: downlink.accepted.is_some(),
+    }
+}
+
+/// Another node keeps the site's vault: the site is told, and goes there.
+async fn send_on(
+    downlink: &Downlink,
+    site: &SiteId,
+    connection: &quinn::Connection,
+    send: &mut quinn::SendStream,
+    standing: proto::Standing,
+) -> anyhow::Result<()> {
+    let owner = standing.owner.clone();
+    let welcome = welcome(downlink, site, standing);
+    control::say(send, proto::hub_message::Kind::Welcome(welcome)).await?;
+    let _ = tokio::time::timeout(HELLO_TIMEOUT, connection.closed()).await;
+    bail!("its vault is kept at {owner}")
+}
+
+/// Hears the session's beats. That they end is nothing: the session goes on to its own goodbye.
+async fn beats(peer: Arc<Peer>, speaker: Speaker, told: proto::Standing) -> anyhow::Result<()> {
+    let (mut send, receive) = peer.connection.accept_bi().await.context("accept stream of beats")?;
+    send.set_priority(BEATS_PRIORITY).context("set priority")?;
+    peer.downlink.intake.hear(&speaker, told, Duration::MAX, &mut beats::reader(receive), &mut send).await?;
+    std::future::pending().await
 }
 
 type Control = (quinn::SendStream, frame::Reader<quinn::RecvStream>, proto::Hello);
@@ -111,18 +160,23 @@ async fn greet(connection: &quinn::Connection) -> anyhow::Result<Control> {
     }
 }
 
+/// A site that speaks another protocol is told so.
+pub(crate) fn protocol_refusal(hello: &proto::Hello) -> Option<proto::Refuse> {
+    let (low, high) = (hello.protocol_min, hello.protocol_max);
+    let detail = format!(
+        "this hub speaks protocol {}, the site speaks {low} to {high}: update the older of the two",
+        wire::PROTOCOL,
+    );
+    let refuse = proto::Refuse { code: proto::RefuseCode::Protocol.into(), detail, ledger: None };
+    (!(low..=high).contains(&wire::PROTOCOL)).then_some(refuse)
+}
+
 fn refusal(downlink: &Downlink, site: &SiteId, hello: &proto::Hello) -> Option<proto::Refuse> {
     let refuse = |code: proto::RefuseCode, detail: String| {
         Some(proto::Refuse { code: code.into(), detail, ledger: None })
     };
-    if !(hello.protocol_min..=hello.protocol_max).contains(&wire::PROTOCOL) {
-        let detail = format!(
-            "this hub speaks protocol {}, the site speaks {} to {}: update the older of the two",
-            wire::PROTOCOL,
-            hello.protocol_min,
-            hello.protocol_max
-        );
-        return refuse(proto::RefuseCode::Protocol, detail);
+    if let Some(refusal) = protocol_refusal(hello) {
+        return Some(refusal);
     }
     if let Some(why) = downlink.vault.poisoned() {
         return refuse(proto::RefuseCode::Vault, why.to_owned());

@@ -82,7 +82,8 @@ impl Control {
             Some(Kind::Offer(offer)) => self.offer(&offer).await?,
             Some(Kind::Opened(opened)) => self.opened(&opened).await?,
             Some(Kind::Entries(entries)) => self.entries(&entries).await?,
-            Some(Kind::Beat(beat)) => self.peer.downlink.sites.beat(&self.peer.site, &beat),
+            Some(Kind::Beat(_)) => bail!("it sent a beat on the control stream"),
+            Some(Kind::Configuration(told)) => self.configuration(&told).await,
             Some(Kind::Bye(_)) => return Ok(true),
             None => {} // of a later version; what matters is announced by the protocol number
         }
@@ -116,6 +117,14 @@ impl Control {
         salvage(vault, &self.peer.site, self.peer.origin).await.context("salvage").map(drop)
     }
 
+    /// What can't be kept costs the site its standby, and nothing else.
+    async fn configuration(&self, told: &proto::Configuration) {
+        let Some(accepted) = &self.peer.downlink.accepted else { return };
+        if let Err(error) = accepted.take(&self.peer.site, told).await {
+            tracing::error!(site = %self.peer.site, %error, "its configuration is not taken");
+        }
+    }
+
     async fn opened(&mut self, opened: &proto::Opened) -> anyhow::Result<()> {
         let Some(state) = &opened.ledger else { return Ok(()) };
         let ledger = LedgerId::from_proto(state.ledger.as_ref()).context("opened")?;
@@ -138,7 +147,9 @@ impl Control {
                 });
                 Ok(true)
             }
-            Err(VaultError::Archive(error @ ArchiveError::NotYours { .. })) => {
+            Err(VaultError::Archive(
+                error @ (ArchiveError::NotYours { .. } | ArchiveError::WrittenHere(_)),
+            )) => {
                 self.refuse_ledger(ledger, proto::RefuseCode::NotYours, &error.to_string()).await?;
                 Ok(false)
             }

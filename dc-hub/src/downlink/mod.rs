@@ -17,11 +17,16 @@ use anyhow::Context;
 use site_agent::live::Live;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wire::transport::{self, Identity, QuicHandle, Settings};
+use tokio_util::task::AbortOnDropHandle;
+use wire::transport::{self, Identity, QuicHandle, Settings, TcpHub};
 
+use crate::beats::Intake;
 use crate::config::{HubConfig, Limits};
+use crate::peers::HubPeers;
+use crate::standby::AcceptedConfigs;
 use crate::vault::Vault;
 
+pub(crate) use connection::{SOFTWARE, protocol_refusal};
 pub use sites::{CameraBeat, SiteState, Sites};
 
 /// What connections work with.
@@ -33,6 +38,12 @@ pub struct Downlink {
     pub live: Arc<Live>,
     /// How each site is.
     pub sites: Arc<Sites>,
+    /// Takes in beats.
+    pub intake: Intake,
+    /// This node's name, as in its certificate.
+    pub node: String,
+    /// Where what they tell of their cameras is kept, if this node may stand by.
+    pub accepted: Option<Arc<AcceptedConfigs>>,
     /// What one site may use.
     pub limits: Limits,
 }
@@ -50,19 +61,35 @@ impl Downlink {
             .with_context(|| format!("listen for sites on {listen} (hub.listen)"))
     }
 
-    /// Serves connections until `cancel`.
-    pub async fn run(self, endpoint: quinn::Endpoint, cancel: CancellationToken) {
+    /// Listens for beats over TLS where [`Self::bind`] does for the rest.
+    pub fn bind_tcp(config: &HubConfig, identity: &Identity) -> anyhow::Result<TcpHub> {
+        let listen = config.hub.listen;
+        TcpHub::bind(listen, identity).with_context(|| format!("listen for beats on {listen} (hub.listen)"))
+    }
+
+    /// Serves connections until `cancel`: sites' here, other hub nodes' there, if there are any.
+    pub async fn run(
+        self,
+        endpoint: quinn::Endpoint,
+        tcp: TcpHub,
+        hubs: Option<HubPeers>,
+        cancel: CancellationToken,
+    ) {
         let mut connections = JoinSet::new();
+        let beats = AbortOnDropHandle::new(tokio::spawn(self.intake.clone().listen(tcp)));
         loop {
             tokio::select! {
                 incoming = endpoint.accept() => match incoming {
-                    Some(incoming) => drop(connections.spawn(connection::serve(self.clone(), incoming))),
+                    Some(incoming) => {
+                        connections.spawn(connection::serve(self.clone(), hubs.clone(), incoming));
+                    }
                     None => break,
                 },
                 Some(_) = connections.join_next() => {}
                 () = cancel.cancelled() => break,
             }
         }
+        drop(beats);
         endpoint.close(0u32.into(), b"the hub is stopping");
         connections.shutdown().await;
         endpoint.wait_idle().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use wire::proto::{Beat, Hello};
+use wire::proto::{Beat, Hello, StreamBeat};
 use wire::{SiteId, UnixMicros};
 
 /// One site.
@@ -110,14 +110,18 @@ impl Sites {
         inner.connections.remove(site);
     }
 
-    pub(super) fn beat(&self, site: &SiteId, beat: &Beat) {
+    /// A beat has come, of streams of these names.
+    pub(crate) fn beat(&self, site: &SiteId, streams: &[String], beat: &Beat) {
         let mut inner = self.lock();
         let Some(state) = inner.sites.get_mut(site) else { return };
         state.last_beat_us = wire::clock::wall();
         state.unacked = beat.unacked_segments;
         state.live_lag_ms_p50 = beat.live_lag_ms_p50;
         state.live_lag_ms_p99 = beat.live_lag_ms_p99;
-        state.cameras = beat.cameras.iter().map(camera).collect();
+        if !state.cameras.iter().map(|camera| &camera.stream).eq(streams) {
+            state.cameras = streams.iter().map(|stream| CameraBeat::of(stream)).collect();
+        }
+        state.cameras.iter_mut().zip(&beat.streams).for_each(|(camera, said)| camera.take(said));
     }
 
     pub(super) fn took(&self, site: &SiteId, bytes: u64) {
@@ -131,11 +135,15 @@ impl Sites {
     }
 }
 
-fn camera(state: &wire::proto::CameraState) -> CameraBeat {
-    CameraBeat {
-        stream: state.stream.clone(),
-        state: site_agent::virtual_server::state_name(state.state()),
-        last_durable_us: state.last_durable_us,
-        detail: state.detail.clone(),
+impl CameraBeat {
+    fn of(stream: &str) -> Self {
+        Self { stream: stream.to_owned(), state: "unknown", last_durable_us: 0, detail: String::new() }
+    }
+
+    /// In place: beats come by the thousand.
+    fn take(&mut self, said: &StreamBeat) {
+        self.state = site_agent::virtual_server::state_name(said.state());
+        self.last_durable_us = said.last_durable_us;
+        self.detail.clone_from(&said.detail);
     }
 }

@@ -16,6 +16,8 @@ mod target;
 mod token;
 pub mod verify;
 mod when;
+pub mod why;
+pub mod wish;
 mod words;
 
 use std::io::{self, IsTerminal, Write};

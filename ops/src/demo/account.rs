@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use site_agent::archive::Archive;
 use site_agent::archive::verify::verify;
 use site_agent::serve::verify_export;
 use wire::{StreamId, UnixMicros};
 
 use super::show::Show;
-use super::{Lag, Outcome};
+use super::{KILLED_SITE, Lag, Outcome};
 use crate::oracle::{self, Comparison};
 use crate::rig::Rig;
 
@@ -21,12 +22,14 @@ pub(super) struct Account {
     at_sites: Comparison,
     at_hub: Comparison,
     bytes_at_sites: u64,
+    failover_gaps: Vec<Duration>,
+    unexplained: u64,
     problems: Vec<String>,
 }
 
 impl Account {
-    /// Counts what the stopped rig left on disk.
-    pub(super) fn take(rig: &Rig, show: &Show) -> anyhow::Result<Self> {
+    /// Counts what the stopped rig left on disk. The recorder of one site was `killed`.
+    pub(super) fn take(rig: &Rig, show: &Show, killed: UnixMicros) -> anyhow::Result<Self> {
         let mut account = Self::default();
         account.verify(&rig.vault);
         for site in &rig.sites {
@@ -34,14 +37,23 @@ impl Account {
         }
         let cameras: usize = rig.sites.iter().map(|site| site.cameras.len()).sum();
         let bar = show.counting(cameras as u64).with_message("counting frames");
-        for site in &rig.sites {
+        let vault = Archive::open(&rig.vault)?;
+        for (index, site) in rig.sites.iter().enumerate() {
+            let had_gap = index == KILLED_SITE;
+            let archive = Archive::open(&site.archive)?;
             for camera in &site.cameras {
                 let stream = StreamId::new(&camera.id, "main")?;
                 let log = oracle::read_log(&site.camera_logs.join(format!("{}.log", camera.id)))?;
-                let at_site = oracle::read_archive(&site.archive, &site.id, &stream)?;
-                let at_hub = oracle::read_archive(&rig.vault, &site.id, &stream)?;
-                account.compare(&stream, "site", &oracle::compare(&log, &at_site, &at_site)?);
-                account.compare(&stream, "hub", &oracle::compare(&log, &at_site, &at_hub)?);
+                let at_site = oracle::read_open_archive(&archive, &site.id, &stream)?;
+                let mut at_hub = oracle::read_open_archive(&vault, &site.id, &stream)?;
+                if had_gap {
+                    let mut spans = oracle::recorded_spans(&vault, &site.id, &stream)?;
+                    spans.sort_unstable();
+                    at_hub.gaps = oracle::holes(&spans);
+                    account.failover_gaps.push(gap_around(&at_hub.gaps, killed));
+                }
+                account.compare(&stream, ("site", had_gap), &oracle::compare(&log, &at_site, &at_site)?);
+                account.compare(&stream, ("hub", had_gap), &oracle::compare(&log, &at_site, &at_hub)?);
                 account.cameras += 1;
                 bar.inc(1);
             }
@@ -69,11 +81,12 @@ impl Account {
         }
     }
 
-    fn compare(&mut self, stream: &StreamId, side: &str, found: &Comparison) {
+    fn compare(&mut self, stream: &StreamId, (side, had_gap): (&str, bool), found: &Comparison) {
         if found.sent == 0 {
             self.problems.push(format!("{stream}: nothing was recorded"));
         }
-        if found.lost + found.explained + found.foreign + found.audio_wrong > 0 {
+        let explained = if had_gap { 0 } else { found.explained };
+        if found.lost + explained + found.foreign + found.audio_wrong > 0 {
             self.problems.push(format!("{stream} at the {side}: {found:?}"));
         }
         let sum = if side == "site" { &mut self.at_sites } else { &mut self.at_hub };
@@ -97,6 +110,33 @@ impl Account {
         ensure!(report.ok && report.frames > 0, "the export across the cut: {:?}", report.problems);
         ensure!(report.gaps.is_empty(), "the export across the cut has gaps: {:?}", report.gaps);
         Ok(())
+    }
+
+    /// How many gaps of any camera's timeline at the hub nothing explains.
+    pub(super) fn unexplained(rig: &Rig) -> anyhow::Result<u64> {
+        let (hub, now) = (rig.hub()?, wire::clock::wall());
+        let mut count = 0;
+        for site in &rig.sites {
+            for camera in &site.cameras {
+                let from = now - Duration::from_secs(24 * 3600);
+                let path =
+                    format!("/sites/{}/cameras/{}/coverage?from={}&to={}", site.id, camera.id, from.0, now.0);
+                let coverage = hub.get(&path)?;
+                let spans = coverage["spans"].as_array().context("coverage has spans")?;
+                // Before the first recording there was no camera to record.
+                let first = spans.iter().position(|span| span["state"] == "recorded").unwrap_or(spans.len());
+                let unexplained = |span: &&serde_json::Value| span["cause"] == "unspecified";
+                count += spans[first..].iter().filter(unexplained).count() as u64;
+            }
+        }
+        Ok(count)
+    }
+
+    pub(super) fn add_unexplained(&mut self, count: u64) {
+        self.unexplained = count;
+        if count > 0 {
+            self.problems.push(format!("{count} gaps are unexplained"));
+        }
     }
 
     pub(super) fn add_export(&mut self, export: anyhow::Result<()>) {
@@ -126,6 +166,8 @@ impl Account {
             frames_at_sites: sites.recorded,
             frames_at_hub: hub.recorded,
             frames_lost: sites.lost + hub.lost + sites.foreign + hub.foreign,
+            failover_gap_ms: percentiles(&self.failover_gaps),
+            gaps_unexplained: self.unexplained,
             audio_frames_wrong: sites.audio_wrong + hub.audio_wrong,
             wan_cut_s: rounded(cut),
             reconcile_s: rounded(reconciled),
@@ -136,6 +178,21 @@ impl Account {
             problems: self.problems,
         }
     }
+}
+
+/// How long nobody recorded around an instant.
+fn gap_around(holes: &[(UnixMicros, UnixMicros)], at: UnixMicros) -> Duration {
+    let moment = Duration::from_secs(2);
+    let around = holes.iter().find(|(from, to)| *from <= at + moment && *to >= at);
+    around.map_or(Duration::ZERO, |(from, to)| to.since(*from))
+}
+
+fn percentiles(times: &[Duration]) -> Lag {
+    let mut millis: Vec<u64> =
+        times.iter().map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).collect();
+    millis.sort_unstable();
+    let at = |share: usize| millis.get((millis.len() * share).div_ceil(100).max(1) - 1).copied().unwrap_or(0);
+    Lag { p50: at(50), p99: at(99) }
 }
 
 fn rounded(time: Duration) -> f64 {
@@ -153,6 +210,10 @@ pub(super) fn print(outcome: &Outcome) {
     );
     println!("frames at the hub     {}  ({:.2} %)", outcome.frames_at_hub, percent(outcome.frames_at_hub));
     println!("frames lost           {}", outcome.frames_lost);
+    println!(
+        "failover gap          p50 {} ms, p99 {} ms, {} gaps unexplained",
+        outcome.failover_gap_ms.p50, outcome.failover_gap_ms.p99, outcome.gaps_unexplained
+    );
     println!("WAN cut               {:.1} s", outcome.wan_cut_s);
     println!("equal again after     {:.1} s", outcome.reconcile_s);
     println!("live lag              p50 {} ms, p99 {} ms", outcome.live_lag_ms.p50, outcome.live_lag_ms.p99);

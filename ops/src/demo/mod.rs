@@ -42,8 +42,12 @@ pub struct Outcome {
     pub frames_at_sites: u64,
     /// Of these, intact at the hub.
     pub frames_at_hub: u64,
-    /// Missing or altered at the sites or at the hub, without an explanation.
+    /// Missing or altered at the sites or at the hub, outside gaps that are explained.
     pub frames_lost: u64,
+    /// How long nobody recorded a camera whose site's recorder was killed; the standby ended it.
+    pub failover_gap_ms: Lag,
+    /// Gaps in any camera's timeline at the hub that no entry and no known cause explains.
+    pub gaps_unexplained: u64,
     /// Audio frames missing or altered on either side.
     pub audio_frames_wrong: u64,
     /// How long the WAN of one site was cut.
@@ -91,7 +95,8 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     // Ctrl-C ends the recording, not the account of it.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = runtime.block_on(async { site_agent::cli::stop_signal() })?;
-    let mut rig = Rig::new(&dir, &sites()?, &Settings::default())?;
+    let settings = Settings { failback_s: (BACK_S, BACK_S), ..Settings::default() };
+    let mut rig = Rig::new(&dir, &sites()?, &settings)?;
     let mut demo =
         Demo { show: Show::new(), stop: Box::new(move || stop.is_cancelled()), began: wire::clock::now() };
     let outcome = demo.run(&mut rig, args.length)?;
@@ -136,6 +141,14 @@ struct Cut {
 
 /// The site whose WAN is cut.
 const CUT_SITE: usize = 1;
+/// The site whose recorder is killed.
+const KILLED_SITE: usize = 0;
+/// What a standby records before the killed recorder is started again.
+const STANDBY_S: f64 = 4.0;
+/// How long a standby keeps a site at least, and the site has to be well before: people wait longer.
+const BACK_S: u64 = 2;
+/// A failover, and the way back, must not take longer than this.
+const FAILOVER_MAX: Duration = Duration::from_secs(60);
 
 impl Demo {
     fn run(&mut self, rig: &mut Rig, length: Option<Duration>) -> anyhow::Result<Outcome> {
@@ -149,6 +162,7 @@ impl Demo {
         let quarter = length.unwrap_or(Duration::from_secs(60)) / 4;
         self.watch(rig, quarter, "")?;
         let cut = self.cut(rig, quarter)?;
+        let killed = self.fail_over(rig)?;
         match length {
             Some(length) => {
                 let left = length.saturating_sub(self.began.elapsed());
@@ -161,10 +175,12 @@ impl Demo {
         }
         let export = Account::export(rig, CUT_SITE, cut.from, cut.to);
         let links = Account::links(rig);
+        let unexplained = Account::unexplained(rig)?;
         self.show.say("stopping, then counting every frame");
         rig.stop()?;
-        let mut account = Account::take(rig, &self.show)?;
+        let mut account = Account::take(rig, &self.show, killed)?;
         account.add_export(export);
+        account.add_unexplained(unexplained);
         let (lag, bytes_sent) = links?;
         Ok(account.outcome(cut.to.since(cut.from), cut.reconciled, lag, bytes_sent))
     }
@@ -187,6 +203,37 @@ impl Demo {
         Ok(Cut { from, to, reconciled })
     }
 
+    /// Kills a site's recorder while its cameras live, lets the hub's standby record, and lets the recorder come
+    /// back. Returns when it was killed.
+    fn fail_over(&self, rig: &mut Rig) -> anyhow::Result<UnixMicros> {
+        let id = rig.sites[KILLED_SITE].id.clone();
+        let life = |rig: &Rig| -> anyhow::Result<Value> {
+            Ok(rig.hub()?.get(&format!("/sites/{id}/why"))?["known"]["life"].take())
+        };
+        wait_until("the standby could take over", FAILOVER_MAX, || is_protected(rig, KILLED_SITE))?;
+        self.show.say(&format!("killing the recorder of {id}; its cameras live"));
+        rig.kill_agent(KILLED_SITE)?;
+        let killed = wire::clock::wall();
+        let wait = |what: &str, rig: &Rig, right: &dyn Fn(&Value) -> bool| {
+            wait_until(what, FAILOVER_MAX, || {
+                self.show.draw(rig, self.began, "recorder killed");
+                Ok(right(&life(rig)?))
+            })
+        };
+        let took = wait("the standby has authority", rig, &|life| life["Standby"]["mode"] == "Recording")?;
+        self.show.say(&format!("after {:.1} s the hub has authority and records {id}", took.as_secs_f64()));
+        let taken = wire::clock::wall();
+        wait_until("the standby has recorded", FAILOVER_MAX, || {
+            self.show.draw(rig, self.began, "standby");
+            recorded_s(rig, KILLED_SITE, taken).map(|seconds| seconds >= STANDBY_S)
+        })?;
+        self.show.say(&format!("starting the recorder of {id} again"));
+        rig.start_agent(KILLED_SITE)?;
+        let back = wait("authority is back home", rig, &|life| life == "Home")?;
+        self.show.say(&format!("{id} has its authority back after {:.1} s", back.as_secs_f64()));
+        Ok(killed)
+    }
+
     /// Shows progress for a while, or until somebody has had enough.
     fn watch(&self, rig: &Rig, length: Duration, note: &str) -> anyhow::Result<()> {
         let began = wire::clock::now();
@@ -196,6 +243,26 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+/// Does the hub see every camera of a site, and no reason to record it?
+fn is_protected(rig: &Rig, site: usize) -> anyhow::Result<bool> {
+    let site = &rig.sites[site];
+    let Ok(why) = rig.hub()?.get(&format!("/sites/{}/why", site.id)) else { return Ok(false) };
+    let protection = why["protection"].as_object().cloned().unwrap_or_default();
+    let all = protection.len() == site.cameras.len() && protection.values().all(|how| how == "Protected");
+    Ok(all && why["verdict"]["telling"]["line"] == "Well")
+}
+
+/// How many seconds since `from` the hub has of the camera of a site that it has the least of.
+fn recorded_s(rig: &Rig, site: usize, from: UnixMicros) -> anyhow::Result<f64> {
+    let (hub, site, to) = (rig.hub()?, &rig.sites[site], wire::clock::wall());
+    let mut least = f64::MAX;
+    for camera in &site.cameras {
+        let path = format!("/sites/{}/cameras/{}/coverage?from={}&to={}", site.id, camera.id, from.0, to.0);
+        least = least.min(hub.get(&path)?["recorded_s"].as_f64().unwrap_or(0.0));
+    }
+    Ok(least)
 }
 
 /// Does the hub know every camera as recording?

@@ -67,12 +67,14 @@ impl Authority {
     /// The files that make a daemon a hub node.
     pub(super) fn hub(&self, name: &str) -> Result<Vec<File>> {
         let dns_names = hub_dns_names(name).context("name the hub node")?;
-        self.leaf("hub", name, dns_names.to_vec(), ExtendedKeyUsagePurpose::ServerAuth)
+        // Sites call it, and it calls other hub nodes.
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.leaf("hub", name, dns_names.to_vec(), usages)
     }
 
     /// The files that make a daemon a site.
     pub(super) fn site(&self, id: &SiteId) -> Result<Vec<File>> {
-        self.leaf("site", id.as_str(), vec![site_dns_name(id)], ExtendedKeyUsagePurpose::ClientAuth)
+        self.leaf("site", id.as_str(), vec![site_dns_name(id)], vec![ExtendedKeyUsagePurpose::ClientAuth])
     }
 
     fn leaf(
@@ -80,13 +82,13 @@ impl Authority {
         kind: &str,
         name: &str,
         dns_names: Vec<String>,
-        usage: ExtendedKeyUsagePurpose,
+        usages: Vec<ExtendedKeyUsagePurpose>,
     ) -> Result<Vec<File>> {
         let key = KeyPair::generate().with_context(|| format!("make a key for {kind} {name}"))?;
         let mut params = params(self.now, LEAF_DAYS, name, dns_names)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
         let certificate = params
             .signed_by(&key, &self.issuer)

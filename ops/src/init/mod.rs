@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! DIR/ca/          ca.pem  ca-key.pem                        stays with the operator
-//! DIR/hub/         hub.toml  ca.pem  hub.pem  hub-key.pem    goes to the hub
+//! DIR/hub/         hub.toml  ca.pem  hub.pem  hub-key.pem    goes to the hub; DIR/<node>/ each where it has several
 //! DIR/sites/<id>/  site.toml  ca.pem  site.pem  site-key.pem goes to the site
 //! ```
 //!
@@ -19,13 +19,13 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use wire::SiteId;
 use wire::discover::HubAddress;
 
 use certs::Authority;
 use place::File;
-pub use plan::{Camera, HubPlan, Made, Plan, SitePlan, Stream};
+pub use plan::{Camera, HubPlan, Made, Member, Plan, SitePlan, Stream};
 use site_agent::config::defaults;
 
 /// Arguments of `holdfast init`.
@@ -36,9 +36,10 @@ pub struct Args {
     /// A site to make; repeat for more.
     #[arg(long = "site", value_name = "ID", value_parser = site_id)]
     pub sites: Vec<SiteId>,
-    /// The hub node to make. Default: hub-1, if DIR has no hub yet.
-    #[arg(long, value_name = "NAME")]
-    pub hub: Option<String>,
+    /// The hub node to make. Default: hub-1, if DIR has no hub yet. For a hub of several nodes that decide together,
+    /// repeat it with addresses at which sites and the other nodes reach each: NAME=HOST:PORT.
+    #[arg(long, value_name = "NAME[=ADDRESS]")]
+    pub hub: Vec<String>,
     /// Where sites find the hub: HOST:PORT, or the name of an SRV record. Default:
     /// hub.holdfast.internal:7443, which you add to their DNS.
     #[arg(long, value_name = "ADDRESS")]
@@ -52,20 +53,54 @@ fn site_id(text: &str) -> Result<SiteId, wire::id::NameError> {
 /// `holdfast init`
 pub fn run(args: Args) -> Result<()> {
     let mut plan = Plan::new(args.dir);
-    let hub = args.hub.or_else(|| (!plan.dir.join("hub").exists()).then(|| defaults::HUB_NAME.to_owned()));
-    plan.hub = hub.map(HubPlan::new);
+    let hubs = hubs(&args.hub)?;
+    let none_yet = !has_hub(&plan.dir);
+    plan.hub = hubs.first().cloned().or_else(|| none_yet.then(|| HubPlan::new(defaults::HUB_NAME)));
     plan.sites = args.sites.into_iter().map(SitePlan::new).collect();
     let address_given = args.hub_address.is_some();
     plan.hub_address = args.hub_address.unwrap_or(plan.hub_address);
     let made = init(&plan)?;
-    print!("{}", next_steps(&made, address_given));
+    let mut others = Vec::new();
+    for hub in hubs.into_iter().skip(1) {
+        others.extend(init(&Plan { hub: Some(hub), sites: Vec::new(), ..plan.clone() })?.hub);
+    }
+    print!("{}", next_steps(&made, &others, address_given));
     Ok(())
+}
+
+/// Is any folder in `dir` a hub node's?
+fn has_hub(dir: &Path) -> bool {
+    let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    folders.into_iter().any(|folder| folder.file_name() == "hub" || folder.path().join("hub.toml").exists())
+}
+
+/// The hub nodes that are asked for: one by its name, or several with addresses.
+fn hubs(asked: &[String]) -> Result<Vec<HubPlan>> {
+    if let [one] = asked
+        && !one.contains('=')
+    {
+        return Ok(vec![HubPlan::new(one)]);
+    }
+    let member = |text: &String| {
+        let (name, address) = text.split_once('=').with_context(|| {
+            format!("--hub {text} has no address: with several nodes write NAME=HOST:PORT for each, so that they find each other")
+        })?;
+        Ok(Member { name: name.to_owned(), address: address.to_owned() })
+    };
+    let members = asked.iter().map(member).collect::<Result<Vec<_>>>()?;
+    ensure!(members.len() != 2, "two nodes decide nothing while either is down: make one, or three");
+    let hub = |own: &Member| HubPlan {
+        folder: Some(own.name.clone()),
+        members: members.clone(),
+        ..HubPlan::new(&own.name)
+    };
+    Ok(members.iter().map(hub).collect())
 }
 
 /// Makes what `plan` says.
 pub fn init(plan: &Plan) -> Result<Made> {
     let ca = plan.dir.join("ca");
-    let hub = plan.hub.as_ref().map(|hub| (hub, plan.dir.join("hub")));
+    let hub = plan.hub.as_ref().map(|hub| (hub, plan.dir.join(hub.folder.as_deref().unwrap_or("hub"))));
     let sites = plan.sites.iter().map(|site| (site, plan.dir.join("sites").join(site.id.as_str())));
     let sites: Vec<(&SitePlan, PathBuf)> = sites.collect();
     ensure!(
@@ -136,7 +171,7 @@ fn files_in(folder: &Path) -> Vec<String> {
     if files.is_empty() { vec![folder.display().to_string()] } else { files }
 }
 
-fn next_steps(made: &Made, address_given: bool) -> String {
+fn next_steps(made: &Made, others: &[PathBuf], address_given: bool) -> String {
     let mut steps = Vec::new();
     let (ca, new) = &made.ca;
     if *new {
@@ -145,9 +180,11 @@ fn next_steps(made: &Made, address_given: bool) -> String {
             "Keep {ca} off the machines, and a copy of it offline: who has it can be any site."
         ));
     }
-    if let Some(config) = &made.hub {
+    for config in made.hub.iter().chain(others) {
         let folder = config.parent().unwrap_or(config).display();
-        steps.push(format!("Copy {folder} to the hub and start `dc-hub run --config hub.toml` in it."));
+        steps.push(format!(
+            "Copy {folder} to the hub's machine and start `dc-hub run --config hub.toml` in it."
+        ));
     }
     for (site, config) in &made.sites {
         let folder = config.parent().unwrap_or(config).display();

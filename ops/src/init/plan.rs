@@ -38,8 +38,28 @@ pub struct HubPlan {
     pub listen: Option<String>,
     /// Where its HTTP interface listens.
     pub http_listen: Option<String>,
+    /// Its folder below the plan's; `hub` unless said.
+    pub folder: Option<String>,
+    /// The nodes that begin the control log together, this one included; itself alone if there are none. A
+    /// node's id is its place in the list, counted from 1.
+    pub members: Vec<Member>,
     /// The vault's folder.
     pub vault_dir: Option<String>,
+    /// The control log's folder.
+    pub control_dir: Option<String>,
+    /// How many seconds a standby keeps a site at least.
+    pub active_min_s: Option<u64>,
+    /// How many seconds a site has to be well before it gets its authority back.
+    pub stable_min_s: Option<u64>,
+}
+
+/// A hub node, as the others know it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its name, a slug.
+    pub name: String,
+    /// Where the others, and sites, reach it: `HOST:PORT`.
+    pub address: String,
 }
 
 impl HubPlan {
@@ -68,6 +88,8 @@ pub struct SitePlan {
     pub fragment_ms: Option<u64>,
     /// Where its HTTP interface listens.
     pub http_listen: Option<String>,
+    /// How much of a standby is ready.
+    pub tier: Option<String>,
     /// Cameras that are known already.
     pub cameras: Vec<Camera>,
 }
@@ -84,6 +106,7 @@ impl SitePlan {
             segment_s: None,
             fragment_ms: None,
             http_listen: None,
+            tier: None,
             cameras: Vec::new(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use site_agent::config::Tier;
+use site_agent::config::check::Choice;
 use site_agent::config::congestion::Controller;
 use site_agent::config::defaults;
 use wire::discover::HubAddress;
@@ -35,6 +37,7 @@ pub(super) fn site(plan: &SitePlan, hub: &HubAddress) -> String {
             ("segment_s", plan.segment_s.unwrap_or(defaults::SEGMENT_S).to_string()),
             ("fragment_ms", plan.fragment_ms.unwrap_or(defaults::FRAGMENT_MS).to_string()),
             ("http_listen", quote(plan.http_listen.as_deref().unwrap_or(defaults::SITE_HTTP_LISTEN))),
+            ("tier", quote(plan.tier.as_deref().unwrap_or(Tier::default().word()))),
         ],
     );
     for camera in &plan.cameras {
@@ -52,6 +55,14 @@ pub(super) fn hub(plan: &HubPlan) -> String {
             ("name", quote(&plan.name)),
             ("listen", quote(plan.listen.as_deref().unwrap_or(defaults::HUB_LISTEN))),
             ("congestion", quote(Controller::default().word())),
+            ("node", node(plan).to_string()),
+            ("control_dir", quote(plan.control_dir.as_deref().unwrap_or(defaults::CONTROL_DIR))),
+            ("members", members(plan)),
+            ("streams_max", defaults::STANDBY_STREAMS_MAX.to_string()),
+            ("rate_mbit_max", defaults::STANDBY_RATE_MBIT_MAX.to_string()),
+            ("uplink_mbit", defaults::STANDBY_UPLINK_MBIT.to_string()),
+            ("active_min_s", plan.active_min_s.unwrap_or(defaults::ACTIVE_MIN_S).to_string()),
+            ("stable_min_s", plan.stable_min_s.unwrap_or(defaults::STABLE_MIN_S).to_string()),
             ("vault_dir", quote(plan.vault_dir.as_deref().unwrap_or(defaults::VAULT_DIR))),
             ("journal_mb", defaults::JOURNAL_MB.to_string()),
             ("http_listen", quote(plan.http_listen.as_deref().unwrap_or(defaults::HUB_HTTP_LISTEN))),
@@ -60,6 +71,21 @@ pub(super) fn hub(plan: &HubPlan) -> String {
             ("tail_mb_per_site_max", defaults::TAIL_MB_PER_SITE_MAX.to_string()),
         ],
     )
+}
+
+/// A node's id is its place among the members.
+fn node(plan: &HubPlan) -> usize {
+    1 + plan.members.iter().position(|member| member.name == plan.name).unwrap_or(0)
+}
+
+fn members(plan: &HubPlan) -> String {
+    let mut text = String::new();
+    for (at, member) in plan.members.iter().enumerate() {
+        let (name, address) = (quote(&member.name), quote(&member.address));
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n[[control.member]]\nnode = {}\nname = {name}\naddress = {address}\n", at + 1);
+    }
+    text
 }
 
 fn write_camera(text: &mut String, camera: &Camera) -> std::fmt::Result {

@@ -122,7 +122,7 @@ fn a_site_can_be_added_later() {
     let args = |sites: &[&str]| Args {
         dir: temp.path().to_owned(),
         sites: sites.iter().map(|id| SiteId::new(*id).unwrap()).collect(),
-        hub: None,
+        hub: Vec::new(),
         hub_address: Some("10.0.0.1:7443".parse().unwrap()),
     };
     run(args(&["shop-1"])).unwrap();
@@ -156,6 +156,7 @@ fn a_plan_can_say_everything() {
         listen: Some("127.0.0.1:17443".to_owned()),
         http_listen: Some("127.0.0.1:0".to_owned()),
         vault_dir: Some("vault".to_owned()),
+        ..HubPlan::default()
     });
     let mut camera = Camera::new("till-1", "rtsp://127.0.0.1:8554/@name@?a=\"b\"");
     camera.name = Some("Till \"1\" \\ @id@\n".to_owned());
@@ -212,9 +213,13 @@ fn templates_have_every_key() {
     let site = template::site(&site("shop-1"), &Plan::new("").hub_address);
     let hub = template::hub(&HubPlan::new("hub-1"));
     for (text, keys) in [(&site, known(site_keys, SITE_SECTIONS)), (&hub, known(hub_keys, HUB_SECTIONS))] {
-        for (section, key) in keys.into_iter().filter(|(_, key)| !["stream", "limit"].contains(key)) {
+        for (section, key) in
+            keys.into_iter().filter(|(_, key)| !["stream", "limit", "map", "member"].contains(key))
+        {
             let header = match section {
                 "uplink.limit[0]" => "[[uplink.limit]]",
+                "standby.map[0]" => "[[standby.map]]",
+                "control.member[0]" => "[[control.member]]",
                 "camera[0]" => "[[camera]]",
                 "camera[0].stream[0]" => "[[camera.stream]]",
                 other => &format!("[{other}]"),
@@ -249,9 +254,11 @@ fn templates_tell_the_defaults() {
     let made = init(&plan).unwrap();
 
     let file = made.hub.as_deref().unwrap();
-    let full = uncommented(&fs::read_to_string(file).unwrap(), &[]);
+    // What fails together with a node is its own name by default.
+    let full = uncommented(&fs::read_to_string(file).unwrap(), &["domain"]);
     let full = reload(file, &full, load_hub).unwrap();
-    let bare = reload(file, "", load_hub).unwrap();
+    let bare = "[[control.member]]\nnode = 1\nname = \"hub-1\"\naddress = \"hub-1.example.com:7443\"\n[[standby.map]]\nsite = \"shop-1\"\nfrom = \"192.168.1.0/24\"\nto = \"10.7.1.0/24\"\n";
+    let bare = reload(file, bare, load_hub).unwrap();
     assert_eq!(format!("{full:?}"), format!("{bare:?}"));
 
     let file = &made.sites[0].1;
@@ -266,4 +273,30 @@ fn templates_tell_the_defaults() {
                 url = \"rtsp://10.0.0.5:554/stream1\"\nusername = \"viewer\"\npassword = \"secret\"\n";
     let bare = reload(file, bare, load_site).unwrap();
     assert_eq!(format!("{full:?}"), format!("{bare:?}"));
+}
+
+#[test]
+fn several_nodes_know_each_other() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("made");
+    let args = |hub: &[&str]| Args {
+        dir: dir.clone(),
+        sites: vec![SiteId::new("shop-1").unwrap()],
+        hub: hub.iter().map(|text| (*text).to_owned()).collect(),
+        hub_address: None,
+    };
+    let two = run(args(&["hub-1=a:7443", "hub-2=b:7443"])).unwrap_err();
+    assert!(two.to_string().contains("make one, or three"), "{two}");
+    let nameless = run(args(&["hub-1=a:7443", "hub-2", "hub-3=c:7443"])).unwrap_err();
+    assert!(nameless.to_string().contains("--hub hub-2 has no address"), "{nameless}");
+    assert!(!dir.exists(), "something was made");
+    run(args(&["hub-1=a:7443", "hub-2=b:7443", "hub-3=c:7443"])).unwrap();
+    for (at, name) in ["hub-1", "hub-2", "hub-3"].into_iter().enumerate() {
+        let (hub, _) = load_hub(&dir.join(name).join("hub.toml")).unwrap();
+        assert_eq!((hub.hub.name.as_str(), hub.control.node.0), (name, at as u64 + 1));
+        let addresses: Vec<_> = hub.control.members.values().map(|member| member.address.as_str()).collect();
+        assert_eq!(addresses, ["a:7443", "b:7443", "c:7443"]);
+    }
+    run(Args { sites: vec![SiteId::new("shop-2").unwrap()], ..args(&[]) }).unwrap();
+    assert!(!dir.join("hub").exists(), "a site that is added later needs no other hub");
 }

@@ -100,11 +100,15 @@ pub struct Settings {
     pub segment_s: u64,
     /// How long fragments are.
     pub fragment_ms: u64,
+    /// How long a standby keeps a site at least, and how long the site has to be well before that.
+    pub failback_s: (u64, u64),
+    /// How much of a standby is ready: `hot`, `warm`, `cold` or `none`.
+    pub tier: &'static str,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { segment_s: 10, fragment_ms: 1000 }
+        Self { segment_s: 10, fragment_ms: 1000, failback_s: (300, 600), tier: "warm" }
     }
 }
 
@@ -113,7 +117,7 @@ impl Rig {
     pub fn new(dir: &Path, sites: &[SiteSpec], settings: &Settings) -> anyhow::Result<Self> {
         net::sweep();
         let block = net::Block::take()?;
-        let hub_port = free_udp_port()?;
+        let hub_port = free_port()?;
         let hub_http = format!("127.0.0.1:{}", free_tcp_port()?);
         let vault = dir.join("vault");
         let mut plan = Plan::new(dir.join("installation"));
@@ -121,6 +125,8 @@ impl Rig {
         hub.listen = Some(format!("0.0.0.0:{hub_port}"));
         hub.http_listen = Some(hub_http.clone());
         hub.vault_dir = Some(path_text(&vault)?);
+        hub.control_dir = Some(path_text(&dir.join("control"))?);
+        (hub.active_min_s, hub.stable_min_s) = (Some(settings.failback_s.0), Some(settings.failback_s.1));
         plan.hub = Some(hub);
         let mut made = Vec::new();
         for (index, spec) in sites.iter().enumerate() {
@@ -133,8 +139,9 @@ impl Rig {
             site.archive_dir = Some(path_text(&archive)?);
             site.segment_s = Some(settings.segment_s);
             site.fragment_ms = Some(settings.fragment_ms);
+            site.tier = Some(settings.tier.to_owned());
             site.http_listen = Some(format!("{}:{SITE_HTTP_PORT}", cable.site_address));
-            site.cameras = spec.cameras.iter().map(camera_plan).collect();
+            site.cameras = spec.cameras.iter().map(|camera| camera_plan(camera, &cable)).collect();
             plan.sites.push(site);
             made.push((spec.clone(), cable, archive));
         }
@@ -179,7 +186,8 @@ impl Rig {
         let site = &mut self.sites[site];
         ensure!(site.camera_server.is_none(), "the cameras of {} are running", site.id);
         std::fs::create_dir_all(&site.camera_logs).context("make camera log folder")?;
-        let command = programs::cameras(CAMERA_PORT, &site.camera_logs, &site.cameras)?;
+        let address = site.cable.site_address.to_string();
+        let command = programs::cameras(&address, CAMERA_PORT, &site.camera_logs, &site.cameras)?;
         let log = self.dir.join("logs").join(format!("{}-cameras.log", site.id));
         let mut server = Process::start("camera server", &command, Some(&site.cable.namespace), &log)?;
         server.await_line("ready", START)?;
@@ -292,8 +300,9 @@ pub fn wait_until(
     }
 }
 
-fn camera_plan(camera: &CameraPlan) -> init::Camera {
-    let url = format!("rtsp://127.0.0.1:{CAMERA_PORT}/{}", camera.id);
+/// Where the hub reaches it too, while the WAN stands.
+fn camera_plan(camera: &CameraPlan, cable: &Cable) -> init::Camera {
+    let url = format!("rtsp://{}:{CAMERA_PORT}/{}", cable.site_address, camera.id);
     let mut planned = init::Camera::new(&camera.id, url);
     planned.audio = camera.audio;
     let credentials = camera.credentials.clone().map(|(user, password)| (user, Secret::new(password)));
@@ -305,8 +314,15 @@ fn path_text(path: &Path) -> anyhow::Result<String> {
     Ok(path.to_str().context("the folder's name is not UTF-8")?.to_owned())
 }
 
-fn free_udp_port() -> anyhow::Result<u16> {
-    Ok(std::net::UdpSocket::bind("0.0.0.0:0").context("find a free UDP port")?.local_addr()?.port())
+/// A port that is free for both UDP and TCP.
+fn free_port() -> anyhow::Result<u16> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").context("find a free UDP port")?;
+    let port = socket.local_addr()?.port();
+    match std::net::TcpListener::bind(("0.0.0.0", port)) {
+        Ok(_) => Ok(port),
+        // Rare: another then.
+        Err(_) => free_port(),
+    }
 }
 
 fn free_tcp_port() -> anyhow::Result<u16> {

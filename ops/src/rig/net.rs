@@ -9,6 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
+use super::SITE_HTTP_PORT;
+
 /// A /24 for one rig, held for as long as its first cable exists.
 pub(super) struct Block {
     third: u8,
@@ -78,16 +80,27 @@ impl Cable {
         bytes.and_then(|bytes| bytes.parse().ok()).with_context(|| format!("nft said {said}"))
     }
 
-    /// Cuts the WAN: packets vanish without a word, as on a real one. TCP, which is how we look at the
-    /// site meanwhile, stays.
+    /// Nothing crosses any more but what the rig itself asks the site over HTTP.
     pub fn cut(&self) -> anyhow::Result<()> {
+        let rules = format!(
+            "table inet wan {{\n\
+             chain out {{ type filter hook output priority 0; oifname wan meta l4proto udp drop; \
+             oifname wan tcp sport != {SITE_HTTP_PORT} drop; }}\n\
+             chain in {{ type filter hook input priority 0; iifname wan meta l4proto udp drop; \
+             iifname wan tcp dport != {SITE_HTTP_PORT} drop; }}\n}}\n"
+        );
+        self.nft(&rules)
+    }
+
+    /// UDP crosses no more, as with a firewall that somebody has changed; TCP does.
+    pub fn block_udp(&self) -> anyhow::Result<()> {
         let rules = "table inet wan {\n\
             chain out { type filter hook output priority 0; oifname wan meta l4proto udp drop; }\n\
             chain in { type filter hook input priority 0; iifname wan meta l4proto udp drop; }\n}\n";
         self.nft(rules)
     }
 
-    /// Mends it.
+    /// Mends what was cut or blocked.
     pub fn heal(&self) -> anyhow::Result<()> {
         self.nft("delete table inet wan\n")
     }

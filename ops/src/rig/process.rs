@@ -154,11 +154,16 @@ pub mod programs {
         Ok([&program, Path::new("run"), Path::new("--config"), config].map(text).into())
     }
 
-    /// The camera server.
-    pub fn cameras(port: u16, logs: &Path, cameras: &[CameraPlan]) -> anyhow::Result<Vec<String>> {
+    /// The camera server, listening at `address`.
+    pub fn cameras(
+        address: &str,
+        port: u16,
+        logs: &Path,
+        cameras: &[CameraPlan],
+    ) -> anyhow::Result<Vec<String>> {
         let script = camera_script()?;
         let mut command: Vec<String> =
-            ["/usr/bin/python3", &text(&script), "--address", "127.0.0.1"].map(String::from).into();
+            ["/usr/bin/python3", &text(&script), "--address", address].map(String::from).into();
         command.extend(["--port".into(), port.to_string(), "--log-dir".into(), text(logs)]);
         command.push("--die-with-parent".into());
         for camera in cameras {

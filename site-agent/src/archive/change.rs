@@ -28,6 +28,15 @@ pub enum Change {
         /// When.
         opened: UnixMicros,
     },
+    /// A standby that runs beside a vault begins a ledger.
+    OpenStandby {
+        /// Which.
+        ledger: LedgerId,
+        /// Of whose cameras.
+        site: SiteId,
+        /// When its origin began.
+        opened: UnixMicros,
+    },
     /// The ledger's origin will never write again.
     End {
         /// Which.

@@ -39,7 +39,7 @@ pub use change::{Change, Done};
 pub use open_segment::OpenSegment;
 pub use query::Located;
 pub use records::LedgerRecord;
-pub use recover::{Recovered, Remains, recover};
+pub use recover::{Recovered, Remains, recover, recover_standbys};
 
 use index::Index;
 
@@ -84,6 +84,9 @@ pub enum ArchiveError {
         /// Whose it is.
         owner: SiteId,
     },
+    /// The vault writes the ledger itself.
+    #[error("ledger {0} is this vault's own: no site continues it")]
+    WrittenHere(LedgerId),
     /// Entries that don't continue what is known.
     #[error("ledger {ledger}: entries begin at {first}, {next} is the next")]
     OutOfOrder {

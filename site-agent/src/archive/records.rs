@@ -41,6 +41,9 @@ pub struct LedgerRecord {
     /// It is a vault's own, with what was salvaged: no recorder's run.
     #[prost(bool, tag = "11")]
     pub salvage: bool,
+    /// In a vault: a standby's run on this very machine writes it. At a site no ledger is marked.
+    #[prost(bool, tag = "12")]
+    pub standby: bool,
 }
 
 impl LedgerRecord {
@@ -59,6 +62,11 @@ impl LedgerRecord {
     pub fn site(&self) -> Result<SiteId> {
         SiteId::new(self.site.clone())
             .map_err(|error| ArchiveError::Damaged("a ledger".into(), error.to_string()))
+    }
+
+    /// Does this vault write it itself? Then nobody else does, its site included.
+    pub fn is_written_here(&self) -> bool {
+        self.salvage || self.standby
     }
 
     /// The seq of the entry to come.

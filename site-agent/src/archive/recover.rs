@@ -36,11 +36,21 @@ pub struct Remains {
     pub ledgers: Vec<LedgerId>,
 }
 
-/// Collects what earlier runs left. Files without one complete fragment are moved aside into
-/// `discarded/`, never deleted.
+/// Collects what earlier runs left at a site, whose every ledger is its own. Files without one complete
+/// fragment are moved aside into `discarded/`, never deleted.
 pub fn recover(archive: &Archive) -> Result<Remains> {
+    collect(archive, archive.open_ledgers())
+}
+
+/// Likewise what earlier runs of standbys left in a vault. The other open ledgers there are of sites that
+/// record; `open/` is the standbys' alone.
+pub fn recover_standbys(archive: &Archive) -> Result<Remains> {
+    let own = |ledger: &LedgerId| archive.ledger(ledger).is_some_and(|record| record.standby);
+    collect(archive, archive.open_ledgers().into_iter().filter(own).collect())
+}
+
+fn collect(archive: &Archive, ledgers: Vec<LedgerId>) -> Result<Remains> {
     let mut files = layout::files(&archive.dir().join("open"))?;
-    let ledgers = archive.open_ledgers();
     for ledger in &ledgers {
         files.extend(files_without_entry(archive, ledger)?);
     }

@@ -138,6 +138,12 @@ impl Pass<'_> {
                 self.changed.insert(ledger.clone(), record);
                 Ok((Done::Stored, Some(Event::Opened(ledger))))
             }
+            Change::OpenStandby { ledger, site, opened } => {
+                let mut record = LedgerRecord::new(&site, Head::genesis(&ledger), opened);
+                record.standby = true;
+                self.changed.insert(ledger, record);
+                Ok((Done::Stored, None))
+            }
             Change::OpenSalvage { ledger, site, opened } => {
                 if self.record(&ledger).is_none() {
                     let mut record = LedgerRecord::new(&site, Head::genesis(&ledger), opened);
@@ -291,6 +297,9 @@ impl Pass<'_> {
 
     fn check_owner(&self, ledger: &LedgerId, record: &LedgerRecord, site: &SiteId) -> Result<()> {
         let owner = record.site()?;
+        if record.is_written_here() {
+            return Err(ArchiveError::WrittenHere(ledger.clone()));
+        }
         if &owner == site { Ok(()) } else { Err(ArchiveError::NotYours { ledger: ledger.clone(), owner }) }
     }
 

@@ -30,10 +30,26 @@ pub(super) async fn connect(
     target: &Target,
     group: &Arc<SessionGroup>,
 ) -> Result<Playing, Failure> {
-    let limit = Limit { task, target };
-    let described = Session::describe(task.stream.url.clone(), session_options(task, group));
-    let mut session = limit.step(Step::Describe, described).await?;
+    play(task, target, describe(task, target, group).await?).await
+}
 
+/// DESCRIBE.
+pub(super) async fn describe(
+    task: &CameraTask,
+    target: &Target,
+    group: &Arc<SessionGroup>,
+) -> Result<Session<Described>, Failure> {
+    let described = Session::describe(task.stream.url.clone(), session_options(task, group));
+    Limit { task, target }.step(Step::Describe, described).await
+}
+
+/// SETUP and PLAY.
+pub(super) async fn play(
+    task: &CameraTask,
+    target: &Target,
+    mut session: Session<Described>,
+) -> Result<Playing, Failure> {
+    let limit = Limit { task, target };
     let Some(video) = session.streams().iter().position(track::is_video) else {
         let offered: Vec<_> = session.streams().iter().map(|stream| stream.encoding_name()).collect();
         return Err(target.no_video(&offered));

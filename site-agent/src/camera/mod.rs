@@ -5,6 +5,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `run` | the loop: connect, receive, wait, again |
+//! | `prepare` | DESCRIBE beforehand: connected, and no session taken |
 //! | `connect` | DESCRIBE, SETUP, PLAY; which of the camera's streams are taken |
 //! | `receive` | items of a playing session → events |
 //! | `track` | codec parameters → tracks |
@@ -25,6 +26,7 @@
 mod backoff;
 mod connect;
 mod failure;
+mod prepare;
 mod receive;
 mod run;
 mod track;
@@ -33,8 +35,9 @@ use bytes::Bytes;
 use media::{Arrival, AudioFrame, AudioTrack, VideoFrame, VideoTrack};
 use wire::proto::GapCause;
 
-use crate::config::Stream;
+use crate::config::{Camera, Stream};
 
+pub use prepare::{Prepared, prepare};
 pub use run::run;
 
 /// What happens at a camera.
@@ -90,4 +93,16 @@ pub struct CameraTask {
     pub metadata: bool,
     /// What the waits between attempts are drawn from.
     pub seed: u64,
+}
+
+impl CameraTask {
+    /// A stream as it is configured.
+    pub fn of(camera: &Camera, stream: &Stream) -> Self {
+        Self {
+            stream: stream.clone(),
+            audio: camera.audio,
+            metadata: camera.metadata,
+            seed: wire::clock::seed(),
+        }
+    }
 }

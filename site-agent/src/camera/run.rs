@@ -10,40 +10,69 @@ use tokio_util::sync::CancellationToken;
 use wire::proto::GapCause;
 
 use super::backoff::Backoff;
-use super::connect::connect;
+use super::connect::{connect, play};
 use super::failure::{Failure, Target};
 use super::receive::{Ended, receive};
-use super::{CameraEvent, CameraTask};
+use super::{CameraEvent, CameraTask, Prepared};
 use crate::config::quirks::UnassignedChannelData;
 
 /// How long closing a session at the camera may hold up what comes next: a stop or a new attempt. retina
 /// goes on closing it in the background.
 const TEARDOWN_WITHIN: Duration = Duration::from_secs(1);
 
+/// A camera that was prepared plays by then, or its connection is dead.
+const PREPARED_WITHIN: Duration = Duration::from_secs(1);
+
 /// Receives a stream until `cancel`, connecting again whenever it ends; returns within about a second of
 /// `cancel`, or of the last receiver of `events` being gone.
-pub async fn run(task: CameraTask, events: mpsc::Sender<CameraEvent>, cancel: CancellationToken) {
-    let group = Arc::new(SessionGroup::default().named(task.stream.id.to_string()));
+///
+/// What was `prepared` of the stream saves the first attempt its beginning.
+pub async fn run(
+    task: CameraTask,
+    prepared: Option<Prepared>,
+    events: mpsc::Sender<CameraEvent>,
+    cancel: CancellationToken,
+) {
+    let known = prepared.as_ref().map(|prepared| prepared.group.clone());
+    let group = known.unwrap_or_else(|| group(&task));
     tokio::select! {
         biased;
         () = cancel.cancelled() => {}
         () = events.closed() => {}
-        never = record(&task, &group, &events) => match never {},
+        never = record(&task, prepared, &group, &events) => match never {},
     }
     // The session was dropped with the branch that had it: its TEARDOWN is on the way.
     close(&group).await;
 }
 
+/// The sessions of one stream.
+pub(super) fn group(task: &CameraTask) -> Arc<SessionGroup> {
+    Arc::new(SessionGroup::default().named(task.stream.id.to_string()))
+}
+
 async fn record(
     task: &CameraTask,
+    prepared: Option<Prepared>,
     group: &Arc<SessionGroup>,
     events: &mpsc::Sender<CameraEvent>,
 ) -> Infallible {
     let target = Target::new(&task.stream.url, task.stream.credentials.is_some());
     let mut backoff = Backoff::new(task.seed);
     let mut told: Option<(GapCause, String)> = None;
+    let mut first = match prepared.and_then(Prepared::fresh) {
+        // A camera that has forgotten us meanwhile is simply connected to.
+        Some(session) => tokio::time::timeout(PREPARED_WITHIN, play(task, &target, session))
+            .await
+            .ok()
+            .and_then(Result::ok),
+        None => None,
+    };
     loop {
-        let ended = match connect(task, &target, group).await {
+        let playing = match first.take() {
+            Some(playing) => Ok(playing),
+            None => connect(task, &target, group).await,
+        };
+        let ended = match playing {
             Ok(playing) => receive(playing, &target, events).await,
             Err(failure) => Ended { failure, connected: false, well: Duration::ZERO },
         };

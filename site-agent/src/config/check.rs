@@ -18,6 +18,16 @@ use super::report::{Outcome, Problem};
 pub trait Choice: Copy + Default + PartialEq + 'static {
     /// The words and what they mean.
     const WORDS: &'static [(&'static str, Self)];
+
+    /// The word for it.
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+    }
+
+    /// What a word means; the default if it is none of these.
+    fn of_word(word: &str) -> Self {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map_or(Self::default(), |(_, value)| *value)
+    }
 }
 
 /// The findings so far.

@@ -45,6 +45,16 @@ pub const SITE_HTTP_LISTEN: &str = "127.0.0.1:8081";
 pub const AUDIO: bool = false;
 /// `camera.metadata`
 pub const METADATA: bool = true;
+/// `camera.priority`
+pub const PRIORITY: u64 = 100;
+/// `camera.single_session`
+pub const SINGLE_SESSION: bool = false;
+/// `camera.stream.rate_mbit` of a camera's first stream.
+pub const RATE_MBIT: f64 = 4.0;
+/// `camera.stream.rate_mbit` of the others.
+pub const SUB_RATE_MBIT: f64 = 1.0;
+/// The range of `camera.stream.rate_mbit`
+pub const STREAM_RATE_MBIT_RANGE: RangeInclusive<f64> = 0.01..=1_000.0;
 /// `camera.stream.connect_timeout_s`
 pub const CONNECT_TIMEOUT_S: u64 = 5;
 /// The range of `camera.stream.connect_timeout_s`
@@ -66,6 +76,18 @@ pub const JOURNAL_MB: u64 = 64;
 pub const JOURNAL_MB_RANGE: RangeInclusive<u64> = 8..=65_536;
 /// `http.listen` of a hub
 pub const HUB_HTTP_LISTEN: &str = "127.0.0.1:8080";
+/// `control.dir`
+pub const CONTROL_DIR: &str = "/var/lib/holdfast/control";
+/// `standby.streams_max`
+pub const STANDBY_STREAMS_MAX: u64 = 64;
+/// `standby.rate_mbit_max`
+pub const STANDBY_RATE_MBIT_MAX: f64 = 400.0;
+/// `standby.uplink_mbit`
+pub const STANDBY_UPLINK_MBIT: f64 = 100.0;
+/// `failback.active_min_s`
+pub const ACTIVE_MIN_S: u64 = 300;
+/// `failback.stable_min_s`
+pub const STABLE_MIN_S: u64 = 600;
 /// `limits.sites_max`
 pub const SITES_MAX: u64 = 200;
 /// The range of `limits.sites_max`

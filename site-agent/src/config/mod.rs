@@ -14,6 +14,7 @@
 //! Values are numbers with the unit in the key (`segment_s`, `fragment_ms`); the typed side has
 //! [`std::time::Duration`]. All defaults are in [`defaults`].
 
+pub mod accepted;
 pub mod check;
 pub mod congestion;
 pub mod defaults;
@@ -32,13 +33,15 @@ mod uplink_check;
 
 use std::path::Path;
 
+pub use accepted::Accepted;
 pub use identity::IdentityFiles;
 pub use leaf::Secret;
 pub use quirks::Quirks;
 pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
 pub use site::{
-    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Site, SiteConfig, Stream, Uplink,
+    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream,
+    Tier, Uplink,
 };
 
 /// Reads and checks a site's configuration, with this process's environment.

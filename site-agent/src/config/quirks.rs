@@ -15,11 +15,12 @@ macro_rules! policy {
             $($(#[$word_doc])* $variant),+
         }
 
-        impl Choice for $name {
+        impl $crate::config::check::Choice for $name {
             const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
         }
     };
 }
+pub(super) use policy;
 
 policy! {
     /// `transport`: how pictures come.
@@ -140,6 +141,37 @@ pub struct Quirks {
 }
 
 impl Quirks {
+    /// Those with words, as the key and the word.
+    pub fn words(&self) -> [(&'static str, &'static str); 7] {
+        [
+            ("transport", self.transport.word()),
+            ("teardown", self.teardown.word()),
+            ("session_id", self.session_id.word()),
+            ("unassigned_channel_data", self.unassigned_channel_data.word()),
+            ("initial_timestamp", self.initial_timestamp.word()),
+            ("initial_seq", self.initial_seq.word()),
+            ("unknown_rtcp_ssrc", self.unknown_rtcp_ssrc.word()),
+        ]
+    }
+
+    /// Back from [`Quirks::words`]; what a later version calls otherwise has its default.
+    pub fn of_words<'a>(words: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut quirks = Self::default();
+        for (name, word) in words {
+            match name {
+                "transport" => quirks.transport = Choice::of_word(word),
+                "teardown" => quirks.teardown = Choice::of_word(word),
+                "session_id" => quirks.session_id = Choice::of_word(word),
+                "unassigned_channel_data" => quirks.unassigned_channel_data = Choice::of_word(word),
+                "initial_timestamp" => quirks.initial_timestamp = Choice::of_word(word),
+                "initial_seq" => quirks.initial_seq = Choice::of_word(word),
+                "unknown_rtcp_ssrc" => quirks.unknown_rtcp_ssrc = Choice::of_word(word),
+                _ => {}
+            }
+        }
+        quirks
+    }
+
     /// Applies those that concern the session.
     pub fn session(&self, options: retina::SessionOptions) -> retina::SessionOptions {
         options

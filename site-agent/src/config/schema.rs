@@ -16,6 +16,7 @@ pub const SITE_SECTIONS: &[&str] = &[
     "uplink.limit[0]",
     "archive",
     "http",
+    "standby",
     "camera[0]",
     "camera[0].stream[0]",
 ];
@@ -29,6 +30,7 @@ pub(super) struct SiteFile {
     pub(super) uplink: Option<UplinkSection>,
     pub(super) archive: Option<ArchiveSection>,
     pub(super) http: Option<HttpSection>,
+    pub(super) standby: Option<StandbySection>,
     pub(super) camera: Option<Vec<CameraSection>>,
 }
 
@@ -82,12 +84,20 @@ pub(super) struct HttpSection {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [standby]", default)]
+pub(super) struct StandbySection {
+    pub(super) tier: Option<Text>,
+}
+
+#[derive(Deserialize, Default)]
 #[serde(expecting = "a section, [[camera]]", default)]
 pub(super) struct CameraSection {
     pub(super) id: Option<Text>,
     pub(super) name: Option<Text>,
     pub(super) audio: Option<Flag>,
     pub(super) metadata: Option<Flag>,
+    pub(super) priority: Option<Whole>,
+    pub(super) single_session: Option<Flag>,
     pub(super) stream: Option<Vec<StreamSection>>,
 }
 
@@ -96,6 +106,7 @@ pub(super) struct CameraSection {
 pub(super) struct StreamSection {
     pub(super) name: Option<Text>,
     pub(super) url: Option<Text>,
+    pub(super) rate_mbit: Option<Number>,
     pub(super) username: Option<Text>,
     pub(super) password: Option<Secret>,
     pub(super) password_file: Option<Text>,

@@ -11,6 +11,7 @@ use wire::discover::{DnsConfig, HubAddress};
 use wire::transport::Congestion;
 use wire::{SiteId, StreamId};
 
+use super::quirks::policy;
 use super::{IdentityFiles, Quirks, Secret};
 
 /// Everything a site agent is told.
@@ -28,6 +29,8 @@ pub struct SiteConfig {
     pub archive: Archive,
     /// Where timelines and pictures are served.
     pub http: Http,
+    /// How the hub may step in.
+    pub standby: Standby,
     /// What is recorded. May be empty.
     pub cameras: Vec<Camera>,
 }
@@ -110,6 +113,28 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
+/// How the hub may step in when the site's recorder is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standby {
+    /// How much of that is ready beforehand.
+    pub tier: Tier,
+}
+
+policy! {
+    /// `standby.tier`: how much of a standby is ready before anything happens.
+    Tier {
+        /// Cameras are asked all the time whether they are there, and connected to as soon as there is a doubt.
+        #[default]
+        "warm" => Warm,
+        /// Cameras are connected to when it is needed.
+        "cold" => Cold,
+        /// The hub records all the time too.
+        "hot" => Hot,
+        /// Nobody stands by, and the hub is told no camera's address or password.
+        "none" => None,
+    }
+}
+
 /// A camera.
 #[derive(Clone, Debug)]
 pub struct Camera {
@@ -121,6 +146,10 @@ pub struct Camera {
     pub audio: bool,
     /// Whether ONVIF metadata is kept as events.
     pub metadata: bool,
+    /// Who goes first where not all can be recorded: the higher.
+    pub priority: u8,
+    /// Does it serve one recorder only?
+    pub single_session: bool,
     /// What is recorded of it; at least one.
     pub streams: Vec<Stream>,
 }
@@ -132,6 +161,8 @@ pub struct Stream {
     pub id: StreamId,
     /// Where it is: RTSP, and without credentials.
     pub url: Url,
+    /// What it takes, about, in bits a second.
+    pub rate_bps: u64,
     /// What to log in with.
     pub credentials: Option<Credentials>,
     /// How long connecting may take.

@@ -19,7 +19,7 @@ use super::leaf::{Secret, Text};
 use super::quirks::Quirks;
 use super::report::Outcome;
 use super::schema::{ArchiveSection, CameraSection, HubSection, SiteFile, SiteSection, StreamSection};
-use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Stream};
+use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream};
 use super::uplink_check;
 
 const IDENTITY: IdentityDefaults =
@@ -33,6 +33,7 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
     let archive = archive(file.archive.unwrap_or_default(), &mut check);
     let listen = file.http.unwrap_or_default().listen;
     let listen = check.http_listen("http.listen", listen, defaults::SITE_HTTP_LISTEN);
+    let tier = check.choice("standby.tier", file.standby.unwrap_or_default().tier);
     let cameras = cameras(file.camera.unwrap_or_default(), &mut check);
     let config = (|| {
         let hub = match hub {
@@ -46,6 +47,7 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
             uplink,
             archive,
             http: Http { listen: listen? },
+            standby: Standby { tier },
             cameras,
         })
     })();
@@ -171,7 +173,8 @@ fn camera(section: CameraSection, path: &str, check: &mut Check) -> Option<Camer
     let streams = sections.into_iter().enumerate().filter_map(|(at, section)| {
         let path = format!("{path}.stream[{at}]");
         // A camera without an id still has its streams checked.
-        let stream = stream(section, &path, id.as_deref().unwrap_or("camera"), check)?;
+        let rate_mbit = if at == 0 { defaults::RATE_MBIT } else { defaults::SUB_RATE_MBIT };
+        let stream = stream(section, &path, (id.as_deref().unwrap_or("camera"), rate_mbit), check)?;
         if !names.insert(stream.id.clone()) {
             let name = stream.id.stream();
             let message = format!("another stream of this camera is `{name}` already; choose another name");
@@ -182,12 +185,21 @@ fn camera(section: CameraSection, path: &str, check: &mut Check) -> Option<Camer
     let streams = streams.collect();
     let audio = check.flag(section.audio, defaults::AUDIO);
     let metadata = check.flag(section.metadata, defaults::METADATA);
+    let priority = section.priority;
+    let priority = check.whole(&format!("{path}.priority"), priority, defaults::PRIORITY, 0..=255);
+    let single_session = check.flag(section.single_session, defaults::SINGLE_SESSION);
     let id = id?;
     let name = section.name.map_or_else(|| id.clone(), |name| name.0);
-    Some(Camera { id, name, audio, metadata, streams })
+    let priority = u8::try_from(priority).unwrap_or(u8::MAX);
+    Some(Camera { id, name, audio, metadata, priority, single_session, streams })
 }
 
-fn stream(section: StreamSection, path: &str, camera: &str, check: &mut Check) -> Option<Stream> {
+fn stream(
+    section: StreamSection,
+    path: &str,
+    (camera, rate_mbit): (&str, f64),
+    check: &mut Check,
+) -> Option<Stream> {
     let at = |key: &str| format!("{path}.{key}");
     let name = check.required(&at("name"), section.name, "name = \"main\"");
     let id = name.and_then(|name| check.parsed(&at("name"), &name, |name| StreamId::new(camera, name)));
@@ -216,13 +228,15 @@ fn stream(section: StreamSection, path: &str, camera: &str, check: &mut Check) -
     let timeout = section.connect_timeout_s;
     let (timeout_s, range) = (defaults::CONNECT_TIMEOUT_S, defaults::CONNECT_TIMEOUT_S_RANGE);
     let timeout_s = check.whole(&at("connect_timeout_s"), timeout, timeout_s, range);
+    let rate = check.number(&at("rate_mbit"), section.rate_mbit, defaults::STREAM_RATE_MBIT_RANGE);
+    let rate_bps = (rate.unwrap_or(rate_mbit) * 1e6) as u64;
     let credentials = credentials(section.username, section.password, section.password_file, path, check);
     let connect_timeout = Duration::from_secs(timeout_s);
-    Some(Stream { id: id?, url: url?, credentials, connect_timeout, quirks })
+    Some(Stream { id: id?, url: url?, rate_bps, credentials, connect_timeout, quirks })
 }
 
 /// What is refused is not repeated: it may hold a password.
-fn rtsp_url(text: &str) -> Result<Url, String> {
+pub(super) fn rtsp_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| {
         format!("is not a URL ({error}); write, for example, \"rtsp://10.0.0.5:554/stream1\"")
     })?;

@@ -11,13 +11,14 @@ use crate::archive::ArchiveError;
 
 /// A refusal.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub struct Refusal {
     status: StatusCode,
     body: Map<String, Value>,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, error: &str, detail: impl Into<String>) -> Self {
+    /// With a short word for programs and a sentence for people.
+    pub fn new(status: StatusCode, error: &str, detail: impl Into<String>) -> Self {
         let mut body = Map::new();
         body.insert("error".to_owned(), error.into());
         body.insert("detail".to_owned(), detail.into().into());

@@ -1,7 +1,7 @@
 //! `GET …/live.mp4`: what is being recorded, as one MP4 without end.
 //!
 //! It begins with the header and the latest keyframe of the open segment. It ends where the parameters
-//! or the recorder change: one header can't say more. A client that doesn't keep up misses pictures and
+//! change, or the recorder has fallen silent and another records: one header can't say more. A client that doesn't keep up misses pictures and
 //! goes on at the next keyframe.
 
 use std::convert::Infallible;
@@ -14,6 +14,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
+use tokio::time::Instant;
 use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
 
 use super::answer::{Refusal, blocking};
@@ -45,6 +46,9 @@ pub(super) async fn get(
     Ok((headers, body).into_response())
 }
 
+/// After so long without a part of the recorder that is followed, another's are a reason to begin anew.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
+
 struct Viewer {
     shared: Arc<Shared>,
     site: SiteId,
@@ -54,6 +58,8 @@ struct Viewer {
     header: Bytes,
     /// The segment that the header is known to fit.
     segment: SegmentNumber,
+    /// Since when nothing of it came while another recorder's parts did.
+    other_since: Option<Instant>,
     /// Parts were missed: nothing can be decoded before a keyframe.
     wants_key: bool,
 }
@@ -78,6 +84,7 @@ impl Viewer {
             ledger: header.ledger.clone(),
             header: header.data.clone(),
             segment: header.segment,
+            other_since: None,
             wants_key: from.is_none(),
             site,
             stream,
@@ -89,8 +96,16 @@ impl Viewer {
     /// The next bytes; `None` where the stream ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            match self.parts.recv().await {
+            let received = match self.other_since {
+                Some(since) => tokio::time::timeout_at(since + SILENT_AFTER, self.parts.recv()).await.ok()?,
+                None => self.parts.recv().await,
+            };
+            match received {
+                Ok(part) if part.ledger != self.ledger => {
+                    self.other_since.get_or_insert_with(|| Instant::from_std(wire::clock::now()));
+                }
                 Ok(part) => {
+                    self.other_since = None;
                     if !self.fits(&part) {
                         return None;
                     }
@@ -107,9 +122,6 @@ impl Viewer {
 
     /// Does the header that was sent go for this part too?
     fn fits(&mut self, part: &LivePart) -> bool {
-        if part.ledger != self.ledger {
-            return false;
-        }
         if part.segment == self.segment {
             return true;
         }
@@ -118,8 +130,10 @@ impl Viewer {
         } else {
             // Its header was missed.
             let open = self.shared.served.live.open(&self.site, &self.stream);
-            open.first().is_some_and(|first| {
-                first.part == 0 && first.segment == part.segment && first.data == self.header
+            open.iter().any(|first| {
+                first.part == 0
+                    && (&first.ledger, first.segment) == (&part.ledger, part.segment)
+                    && first.data == self.header
             })
         };
         if fits {

@@ -38,6 +38,7 @@ use wire::SiteId;
 use crate::archive::Archive;
 use crate::live::Live;
 
+pub use answer::Refusal;
 pub use cameras::{CameraInfo, Cameras, StreamInfo};
 pub use export::{ExportError, ExportSummary, export_range};
 pub use proof::{Report, verify_export};
@@ -90,6 +91,11 @@ type App = State<Arc<Shared>>;
 
 /// All endpoints.
 pub fn router(served: Served, token: Token) -> Router {
+    router_with(served, token, Router::new())
+}
+
+/// All endpoints, and `more` of the caller's own below `/api/v1`, behind the same token.
+pub fn router_with(served: Served, token: Token, more: Router) -> Router {
     let readers = Arc::new(Semaphore::new(READERS_MAX));
     let shared = Arc::new(Shared { served, readers, queries: Semaphore::new(QUERIES_MAX) });
     let camera = Router::new()
@@ -103,14 +109,15 @@ pub fn router(served: Served, token: Token) -> Router {
         .route("/status", get(status))
         .route("/sites", get(cameras::sites))
         .route("/cameras", get(cameras::list))
-        .nest("/sites/{site}/cameras/{camera}", camera);
-    Router::new()
+        .nest("/sites/{site}/cameras/{camera}", camera)
+        .with_state(shared.clone())
+        .merge(more);
+    let metrics = Router::new().route("/metrics", get(metrics)).with_state(shared.clone());
+    metrics
         .nest("/api/v1", api)
-        .route("/metrics", get(metrics))
         .fallback(answer::no_such_path)
         .layer(axum::middleware::from_fn_with_state(token, auth::require))
-        .route("/healthz", get(health))
-        .with_state(shared)
+        .merge(Router::new().route("/healthz", get(health)).with_state(shared))
 }
 
 /// Listens at `listen`; the listener knows the real port where 0 was asked for.

@@ -13,11 +13,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::frame;
 use wire::session::site::{LedgerFacts, SiteLimits, SiteSession};
-use wire::transport::{Settings, explain, probe_silence};
+use wire::transport::{Settings, explain, peer_node, probe_silence};
 use wire::{LedgerId, Seq, proto};
 
 use super::shared::{Shared, facts_of, priority};
 use super::{Uplink, backlog, control, live};
+use crate::beats::{self, Way};
 
 /// From the handshake until the hub has told all it has: a minute, also over a thin line.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -47,7 +48,8 @@ pub(super) async fn serve(
     // Follow first, then list: what is committed in between is told twice, which is harmless.
     let events = uplink.archive.events();
     let (open, parts) = uplink.live.tap();
-    let session = SiteSession::new(hello(uplink), facts(uplink), SiteLimits::default());
+    let session =
+        SiteSession::new(uplink.beats.hello(proto::Purpose::Session), facts(uplink), SiteLimits::default());
     let shared = Arc::new(Shared::new(uplink.clone(), connection.clone(), session));
     let (jobs, waiting) = mpsc::channel::<(LedgerId, Seq)>(SiteLimits::default().backlog_jobs);
     let mut tasks = JoinSet::new();
@@ -57,6 +59,7 @@ pub(super) async fn serve(
     tasks.spawn(live::follow(shared.clone(), events, open, parts, new_queues));
     tasks.spawn(live::send_all(shared.clone(), ledgers));
     tasks.spawn(watch(shared.clone()));
+    tasks.spawn(beat(shared.clone()));
     let (planned, parts) = mpsc::channel(1);
     tasks.spawn(backlog::plan(shared.clone(), waiting, planned));
     tasks.spawn(backlog::send(shared.clone(), parts));
@@ -98,18 +101,19 @@ async fn watch(shared: Arc<Shared>) -> anyhow::Result<()> {
     std::future::pending().await
 }
 
-fn hello(uplink: &Uplink) -> proto::Hello {
-    let cameras = uplink.config.cameras.iter().map(|camera| proto::Camera {
-        id: camera.id.clone(),
-        name: camera.name.clone(),
-        streams: camera.streams.iter().map(|stream| stream.id.stream().to_owned()).collect(),
-    });
-    proto::Hello {
-        protocol_min: wire::PROTOCOL,
-        protocol_max: wire::PROTOCOL,
-        software: concat!("holdfast site-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
-        origin: bytes::Bytes::copy_from_slice(&uplink.origin.0),
-        cameras: cameras.collect(),
+/// Beats to the node at the other end, on a stream of their own: a batch of entries must not hold them up.
+async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
+    shared.welcomed.wait().await;
+    let (mut send, receive) = shared.connection.open_bi().await.context("open stream for beats")?;
+    send.set_priority(priority::BEATS).context("set priority")?;
+    let beats = &shared.uplink.beats;
+    let node = peer_node(&shared.connection)?;
+    let _at = beats.session_at(node.clone());
+    let mut reader = frame::Reader::new(receive, beats::BYTES_MAX);
+    let voter = beats.voter(&node);
+    tokio::select! {
+        ended = beats::carry(beats, &voter, Way::Quic, &mut send, &mut reader) => ended,
+        owner = beats.until_owner_is_not(&node) => anyhow::bail!("this site's vault is kept at {owner} now: going there"),
     }
 }
 

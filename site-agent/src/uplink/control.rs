@@ -1,6 +1,8 @@
 //! The control stream: messages in, and out whatever the session wants said.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -8,13 +10,16 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::session::site::Output;
-use wire::{LedgerId, Seq, frame, proto};
+use wire::transport::peer_node;
+use wire::{LedgerId, Seq, SiteId, frame, proto};
 
 use super::shared::Shared;
 use crate::archive::Change;
 
 /// Batches shorter than this are sent as they are: compressing them gains nothing.
 const COMPRESS_FROM_BYTES: usize = 4096;
+/// How old the line's figures in the status may be.
+const LOOK: Duration = Duration::from_millis(500);
 /// Entries are small and repetitive; more effort than this gains little.
 const COMPRESS_LEVEL: i32 = 3;
 
@@ -25,7 +30,16 @@ pub(super) async fn read(
 ) -> anyhow::Result<()> {
     while let Some(message) = reader.next::<proto::HubMessage>().await.context("read control stream")? {
         if let Some(proto::hub_message::Kind::Welcome(welcome)) = &message.kind {
-            check_welcome(&shared, welcome)?;
+            check_welcome(&shared.uplink.config.site.id, welcome)?;
+            shared.owes_configuration.store(welcome.standby_host, Ordering::Relaxed);
+            if let Some(standing) = welcome.standing.clone() {
+                let (node, owner) = (peer_node(&shared.connection)?, standing.owner.clone());
+                shared.uplink.beats.stands(standing, true);
+                if !owner.is_empty() && owner != node {
+                    bail!("{node} says that this site's vault is kept at {owner}: going there");
+                }
+            }
+            let _ = shared.welcomed.set(());
         }
         let head_at =
             |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
@@ -53,9 +67,9 @@ pub(super) async fn read(
     bail!("the hub ended the control stream")
 }
 
-fn check_welcome(shared: &Shared, welcome: &proto::Welcome) -> anyhow::Result<()> {
-    let own = shared.uplink.config.site.id.as_str();
-    if welcome.site != own {
+/// Have we and the hub to do with each other?
+pub(crate) fn check_welcome(own: &SiteId, welcome: &proto::Welcome) -> anyhow::Result<()> {
+    if welcome.site != own.as_str() {
         bail!(
             "the hub takes this site for `{}`, the configuration says `{own}`: site.id must be the certificate's",
             welcome.site
@@ -71,19 +85,21 @@ fn check_welcome(shared: &Shared, welcome: &proto::Welcome) -> anyhow::Result<()
     Ok(())
 }
 
-/// Carries out what the session puts out, and beats.
+/// Carries out what the session puts out.
 pub(super) async fn write(
     shared: Arc<Shared>,
     mut stream: quinn::SendStream,
     jobs: mpsc::Sender<(LedgerId, Seq)>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
-    let every =
-        shared.uplink.config.hub.as_ref().map_or(std::time::Duration::from_millis(500), |hub| hub.beat);
-    let mut beats = tokio::time::interval(every);
-    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut number = 0;
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        if shared.owes_configuration.swap(false, Ordering::Relaxed)
+            && let Some(configuration) = shared.uplink.configuration.as_deref()
+        {
+            say(&mut stream, proto::site_message::Kind::Configuration(configuration.clone())).await?;
+        }
         loop {
             let output = shared.session().poll_output();
             match output {
@@ -93,19 +109,13 @@ pub(super) async fn write(
         }
         tokio::select! {
             () = shared.wake.notified() => {}
-            _ = beats.tick() => {
-                if shared.session().is_running() {
-                    number += 1;
-                    let beat = beat(&shared, number);
-                    say(&mut stream, proto::site_message::Kind::Beat(beat)).await?;
-                }
-            }
+            _ = looks.tick() => measure(&shared),
             () = cancel.cancelled() => {
-                let bye = proto::Bye { reason: proto::ByeReason::Shutdown.into(), back_in_s: 0 };
+                let bye = proto::Bye { reason: proto::ByeReason::Shutdown.into(), back_in_s: 0, number: 0 };
                 say(&mut stream, proto::site_message::Kind::Bye(bye)).await?;
                 let _ = stream.finish();
                 // The hub closes the connection when it has read this far; a dead link times out.
-                let _ = tokio::time::timeout(std::time::Duration::from_secs(1), stream.stopped()).await;
+                let _ = tokio::time::timeout(Duration::from_secs(1), stream.stopped()).await;
                 return Ok(());
             }
         }
@@ -211,28 +221,11 @@ async fn say(stream: &mut quinn::SendStream, kind: proto::site_message::Kind) ->
     frame::write(stream, &message).await.context("write control stream")
 }
 
-fn beat(shared: &Shared, number: u64) -> proto::Beat {
-    let statuses = shared.uplink.statuses.snapshot();
-    let cameras = statuses.into_iter().map(|(stream, status)| proto::CameraState {
-        stream: stream.into(),
-        state: status.state.into(),
-        last_durable_us: status.last_durable_us.map_or(0, |at| at.0),
-        detail: status.detail,
-    });
-    let unacked = shared.session().unacked();
-    let lag = shared.lag().summary();
-    let line = shared.gate.line();
+/// Puts into the status what nobody tells by itself.
+fn measure(shared: &Shared) {
+    let (unacked, line) = (shared.session().unacked(), shared.gate.line());
     shared.uplink.status.update(|state| {
         state.unacked = unacked;
         state.line = Some(line);
     });
-    proto::Beat {
-        number,
-        sent_us: wire::clock::wall().0,
-        cameras: cameras.collect(),
-        unacked_segments: unacked,
-        unacked_bytes: 0,
-        live_lag_ms_p50: u32::try_from(lag.p50).unwrap_or(u32::MAX),
-        live_lag_ms_p99: u32::try_from(lag.p99).unwrap_or(u32::MAX),
-    }
 }

@@ -7,6 +7,7 @@
 //! Names are looked up beside the attempts, never before them: when the path is down, DNS mostly is too, and
 //! its timeouts must not cost the second in which the path heals.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use wire::transport::{self, ConnectError, Identity, QuicHandle, Settings};
 use super::redial::Redial;
 
 /// An attempt that has not succeeded by then is given up; two later ones have overtaken it.
-const ATTEMPT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// The next of several addresses is dialled when the one before has not answered by then (RFC 8305).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// DNS gets this long to say where the hub is now, before it is dialled where it was: whoever has moved the
@@ -33,11 +34,11 @@ const FRESH: Duration = Duration::from_secs(5);
 
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// For people.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// Did somebody answer, and say no?
-    pub(super) refused: bool,
+    pub(crate) refused: bool,
 }
 
 /// What is known of the hub's addresses.
@@ -52,14 +53,14 @@ struct Found {
 
 /// Where the hub is, as far as is known.
 #[derive(Default)]
-pub(super) struct AddressBook {
+pub(crate) struct AddressBook {
     wanted: Notify,
     found: watch::Sender<Found>,
 }
 
 impl AddressBook {
     /// Asks whenever an answer is wanted. Never ends.
-    pub(super) async fn keep(&self, mut discovery: Discovery) -> std::convert::Infallible {
+    pub(crate) async fn keep(&self, mut discovery: Discovery) -> std::convert::Infallible {
         loop {
             self.wanted.notified().await;
             let answer = discovery.resolve(wire::clock::wall()).await;
@@ -82,7 +83,7 @@ impl AddressBook {
     }
 
     /// Fresh addresses if they can be had soon, or else the last.
-    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+    pub(crate) async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         let fresh = |found: &Found| found.at.is_some_and(|at| at.elapsed() < FRESH);
         let mut found = self.found.subscribe();
         if !fresh(&found.borrow()) {
@@ -101,7 +102,7 @@ impl AddressBook {
 }
 
 /// Begins attempts until one succeeds.
-pub(super) async fn until_answered<C, Attempt, Addresses>(
+pub(crate) async fn until_answered<C, Attempt, Addresses>(
     redial: &mut Redial,
     random: &mut impl Rng,
     addresses: impl Fn() -> Addresses,
@@ -138,7 +139,7 @@ where
 
 /// One attempt: all addresses, the later ones a little later, over one socket. A socket per attempt, since after
 /// an address change of the site's own an older one may be stuck.
-pub(super) async fn attempt(
+pub(crate) async fn attempt(
     addresses: Vec<SocketAddr>,
     identity: &Identity,
     settings: &Settings,
@@ -146,19 +147,27 @@ pub(super) async fn attempt(
 ) -> Result<(quinn::Endpoint, quinn::Connection), Failure> {
     let endpoint = transport::site_endpoint(None, identity, settings, quic)
         .map_err(|error| Failure { why: error.to_string(), refused: false })?;
+    let dial = |address| transport::connect(&endpoint, address, ATTEMPT_MAX);
+    let connection = first_of(addresses, dial, refuses).await?;
+    Ok((endpoint, connection))
+}
+
+/// Dials all addresses, the later ones a little later; the first that answers counts.
+pub(crate) async fn first_of<C, E: Display, Dial: Future<Output = Result<C, E>>>(
+    addresses: Vec<SocketAddr>,
+    dial: impl Fn(SocketAddr) -> Dial,
+    refuses: impl Fn(&E) -> bool,
+) -> Result<C, Failure> {
     let dial = async |place: usize, address: SocketAddr| {
         sleep(NEXT_ADDRESS * u32::try_from(place).unwrap_or(0)).await;
-        transport::connect(&endpoint, address, ATTEMPT_MAX).await
+        dial(address).await
     };
     let mut dials: FuturesUnordered<_> =
         addresses.into_iter().enumerate().map(|(place, address)| dial(place, address)).collect();
     let mut last = Failure { why: "the hub's name has no address".to_owned(), refused: false };
     while let Some(ended) = dials.next().await {
         match ended {
-            Ok(connection) => {
-                drop(dials);
-                return Ok((endpoint, connection));
-            }
+            Ok(connection) => return Ok(connection),
             Err(error) => last = Failure { why: error.to_string(), refused: last.refused || refuses(&error) },
         }
     }

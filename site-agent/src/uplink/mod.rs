@@ -7,14 +7,15 @@
 mod backlog;
 mod connection;
 mod control;
-mod dial;
+pub(crate) mod dial;
 mod gate;
 mod lag;
 mod limits;
 mod line;
 mod live;
 mod queue;
-mod redial;
+pub(crate) mod redial;
+mod revision;
 mod shared;
 mod state;
 
@@ -25,16 +26,18 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio_util::sync::CancellationToken;
 use wire::discover::Discovery;
-use wire::transport::{Identity, QuicHandle, Settings};
+use wire::transport::{Identity, QuicHandle, Settings, TcpDialer};
 
 use crate::archive::Archive;
+use crate::beats::{Beats, Dialling};
 use crate::config::SiteConfig;
 use crate::live::Live;
-use crate::virtual_server::Statuses;
 use dial::{AddressBook, Failure};
 use redial::Redial;
 
+pub(crate) use control::check_welcome;
 pub use line::Line;
+pub use revision::numbered;
 pub use state::{LinkState, UplinkStatus};
 
 /// A connection that went on for this long was a good one: the outage after it is a new one.
@@ -49,14 +52,14 @@ pub struct Uplink {
     pub identity: Identity,
     /// Where QUIC runs.
     pub quic: QuicHandle,
+    /// What a hub node that may stand by is told of the cameras.
+    pub configuration: Option<Arc<wire::proto::Configuration>>,
     /// What to send from.
     pub archive: Archive,
     /// What is being recorded.
     pub live: Arc<Live>,
-    /// How the recorders are.
-    pub statuses: Arc<Statuses>,
-    /// The run that speaks.
-    pub origin: wire::OriginId,
+    /// What hub nodes are told of the recorders.
+    pub beats: Arc<Beats>,
     /// How the link is, for whoever asks.
     pub status: Arc<UplinkStatus>,
 }
@@ -66,29 +69,50 @@ impl Uplink {
     pub async fn run(self, cancel: CancellationToken) {
         let Some(hub) = self.config.hub.clone() else { return };
         let cache = self.archive.dir().join("hub-addresses");
-        let discovery = Discovery::new(hub.address, hub.dns, wire::clock::seed()).with_cache(cache);
-        let book = AddressBook::default();
+        let discovery =
+            Discovery::new(hub.address.clone(), hub.dns.clone(), wire::clock::seed()).with_cache(cache);
+        let book = Arc::<AddressBook>::default();
+        let settings = Settings { congestion: self.config.uplink.congestion, ..Settings::default() };
+        let tcp = match TcpDialer::new(&self.identity) {
+            Ok(tcp) => tcp,
+            Err(error) => return tracing::error!(%error, "no connection to the hub can be made"),
+        };
+        let dialling = Dialling {
+            hub,
+            site: self.config.site.id.clone(),
+            identity: self.identity.clone(),
+            tcp,
+            quic: self.quic.clone(),
+            settings: settings.clone(),
+            book: book.clone(),
+        };
         tokio::select! {
-            () = self.keep_connected(&book, &cancel) => {}
+            () = self.keep_connected(&book, &settings, &cancel) => {}
+            never = self.beats.beat() => match never {},
+            never = self.beats.reach(dialling) => match never {},
             never = book.keep(discovery) => match never {},
         }
     }
 
-    async fn keep_connected(&self, book: &AddressBook, cancel: &CancellationToken) {
+    async fn keep_connected(&self, book: &AddressBook, settings: &Settings, cancel: &CancellationToken) {
         let mut random = SmallRng::seed_from_u64(wire::clock::seed());
         let mut redial = Redial::new(wire::clock::now());
-        let settings = Settings { congestion: self.config.uplink.congestion, ..Settings::default() };
         loop {
-            let attempt = |addresses| dial::attempt(addresses, &self.identity, &settings, &self.quic);
+            let attempt = |addresses| dial::attempt(addresses, &self.identity, settings, &self.quic);
             let failed = |failure: Failure| self.is_down(&failure.why);
-            let dialled =
-                dial::until_answered(&mut redial, &mut random, || book.addresses(), attempt, failed);
+            let dialled = dial::until_answered(
+                &mut redial,
+                &mut random,
+                || self.beats.session_addresses(book),
+                attempt,
+                failed,
+            );
             let (endpoint, connection) = tokio::select! {
                 answered = dialled => answered,
                 () = cancel.cancelled() => return,
             };
             let began = wire::clock::now();
-            let Err(lost) = connection::serve(self, connection, &settings, cancel).await else {
+            let Err(lost) = connection::serve(self, connection, settings, cancel).await else {
                 // The goodbye is under way.
                 endpoint.wait_idle().await;
                 return;

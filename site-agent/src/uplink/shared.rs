@@ -3,10 +3,11 @@
 //! The session is behind a mutex that is never held across an await.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use wire::session::site::{LedgerFacts, SiteSession};
 use wire::{LedgerId, proto};
 
@@ -16,8 +17,9 @@ use super::lag::Lag;
 use super::queue::Queue;
 use crate::live::LivePart;
 
-/// Priorities of streams, strict: control before live before backlog.
-pub(super) mod priority {
+/// Priorities of streams, strict: beats before control before live before backlog.
+pub(crate) mod priority {
+    pub(crate) const BEATS: i32 = 30;
     pub(crate) const CONTROL: i32 = 20;
     pub(crate) const LIVE: i32 = 10;
     pub(crate) const BACKLOG: i32 = 0;
@@ -32,8 +34,12 @@ pub(super) struct Shared {
     session: Mutex<SiteSession>,
     /// Something may be there to carry out.
     pub(super) wake: Notify,
+    /// The hub may stand by, and was not yet told of the cameras.
+    pub(super) owes_configuration: AtomicBool,
     /// Live parts in line, by ledger; and a bell for each ledger's sender.
     queues: Mutex<BTreeMap<LedgerId, Arc<Queue>>>,
+    /// The hub node at the other end has taken us in.
+    pub(super) welcomed: SetOnce<()>,
     /// Since when the hub has told all it has: what was recorded before is catching up, not live.
     pub(super) running_since: OnceLock<Instant>,
 }
@@ -46,7 +52,9 @@ impl Shared {
             connection,
             session: Mutex::new(session),
             wake: Notify::new(),
+            owes_configuration: AtomicBool::new(false),
             queues: Mutex::default(),
+            welcomed: SetOnce::new(),
             running_since: OnceLock::new(),
         }
     }

@@ -55,6 +55,12 @@ impl UplinkStatus {
         self.lock().clone()
     }
 
+    /// Entries that are not acked, and the lag, without a copy of the rest.
+    pub(crate) fn unacked_and_lag(&self) -> (u64, LagSummary) {
+        let state = self.lock();
+        (state.unacked, state.live_lag_ms)
+    }
+
     pub(super) fn update(&self, change: impl FnOnce(&mut LinkState)) {
         change(&mut self.lock());
         self.changed.notify_waiters();

@@ -1,10 +1,15 @@
-//! A site's recording server as one thing: cameras in, archive out, under one origin.
+//! A recording server as one thing: cameras in, archive out, under one origin a run.
 //!
 //! Recording needs no permission: this module knows no hub, no lease and no network but the cameras'. A
-//! start draws a new origin, ends what earlier runs left open, takes in their files, and records every
-//! stream on a thread of its own until it is told to stop.
+//! site's run ([`VirtualServer::start`]) draws a new origin, ends what earlier runs left open, takes in their
+//! files, and records every stream until it is told to stop. A standby's ([`VirtualServer::standby`]) runs
+//! inside a vault, beside others: cameras are begun and ended one at a time, and its ledgers end with it.
+//!
+//! Each stream is recorded on a thread of its own. Nothing is appended to a ledger of an ended run.
 
 mod recorder;
+mod recording;
+mod recover;
 mod status;
 
 use std::collections::BTreeMap;
@@ -12,78 +17,85 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::SegmenterConfig;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use wire::proto::entry::Kind;
-use wire::{LedgerId, OriginId, SegmentNumber, SiteId, StreamId, UnixMicros, proto};
+use wire::{LedgerId, OriginId, SegmentNumber, SiteId, StreamId};
 
-use crate::archive::{self, Archive, ArchiveError, Change, Recovered};
-use crate::camera::{self, CameraEvent, CameraTask};
+use crate::archive::{self, Archive, ArchiveError, Change};
+use crate::camera::{CameraTask, Prepared};
 use crate::config::{Camera, SiteConfig, Stream};
 use crate::live::Live;
 
+pub use recorder::Ending;
+pub use recover::{recover, recover_standbys};
 pub use status::{Statuses, StreamStatus, state_name};
 
-use recorder::{Input, Recorder};
+use recorder::{Begin, Recorder};
+use recording::Recording;
+use recover::begin_run;
 
-/// Frames between a camera's connection and its recorder: about 20 s of video. When the disk stalls for
-/// longer the connection is no longer read, and the camera decides what it drops.
-const QUEUE_FRAMES: usize = 512;
-/// How often a recorder looks at the clock when no frames come.
-const TICK: Duration = Duration::from_secs(1);
+/// A standby doesn't know how many cameras it will have: rotation is spread over so many places.
+const STAGGER: usize = 8;
+
+/// What a virtual server works with.
+#[derive(Clone)]
+pub struct Base {
+    /// Whose cameras.
+    pub site: SiteId,
+    /// Where they are recorded.
+    pub archive: Archive,
+    /// Who wants to see them at once.
+    pub live: Arc<Live>,
+    /// How long a segment is, about.
+    pub segment: Duration,
+    /// How long a fragment is at most.
+    pub fragment: Duration,
+}
 
 /// A running virtual server.
 pub struct VirtualServer {
+    base: Base,
     origin: OriginId,
     statuses: Arc<Statuses>,
-    cancel: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
-    recorders: Vec<std::thread::JoinHandle<()>>,
+    recordings: BTreeMap<StreamId, Recording>,
+    /// How many recorders were started in this run.
+    begun: usize,
 }
 
 impl VirtualServer {
-    /// Starts a run: recovers what the last one left, then records every configured stream.
+    /// Starts a site's run: recovers what the last one left, then records every configured stream.
     pub async fn start(config: &SiteConfig, archive: Archive, live: Arc<Live>) -> Result<Self, ArchiveError> {
-        let origin = archive::new_origin();
-        let site = config.site.id.clone();
-        let opened = wire::clock::wall();
+        let base = Base {
+            site: config.site.id.clone(),
+            archive,
+            live,
+            segment: config.archive.segment,
+            fragment: config.archive.fragment,
+        };
+        let mut server = Self::new(base);
+        let (origin, opened) = (server.origin, wire::clock::wall());
         let numbers = {
-            let (archive, site) = (archive.clone(), site.clone());
+            let (archive, site) = (server.base.archive.clone(), server.base.site.clone());
             let streams: Vec<_> = streams(config).map(|(_, stream)| stream.id.clone()).collect();
             let begin = move || begin_run(&archive, &site, origin, opened, &streams);
             tokio::task::spawn_blocking(begin).await.map_err(|_| ArchiveError::Closed)??
         };
-        let mut server = Self {
-            origin,
-            statuses: Arc::default(),
-            cancel: CancellationToken::new(),
-            tasks: Vec::new(),
-            recorders: Vec::new(),
-        };
         let count = streams(config).count().max(1);
-        for (index, (camera, stream)) in streams(config).enumerate() {
-            let first = numbers.get(&stream.id).copied().unwrap_or_default();
-            let segmenter = SegmenterConfig {
-                segment: config.archive.segment,
-                fragment: config.archive.fragment,
-                first_segment: stagger(config.archive.segment, index, count),
-            };
-            let recorder = Recorder::new(
-                recorder::Place {
-                    site: site.clone(),
-                    ledger: LedgerId { origin, stream: stream.id.clone() },
-                    archive: archive.clone(),
-                    live: live.clone(),
-                    status: server.statuses.add(&stream.id),
-                },
-                segmenter,
-                first,
-                opened,
-            );
-            server.record(camera, stream, recorder)?;
+        for (camera, stream) in streams(config) {
+            let number = numbers.get(&stream.id).copied().unwrap_or_default();
+            let begin = Begin { number, covered: opened, absent: None };
+            server.record(camera, stream, None, begin, count)?;
         }
         Ok(server)
+    }
+
+    /// A standby's run in a vault, without cameras yet. What earlier runs left was taken in before
+    /// ([`recover_standbys`]).
+    pub fn standby(base: Base) -> Self {
+        Self::new(base)
+    }
+
+    fn new(base: Base) -> Self {
+        let (origin, statuses) = (archive::new_origin(), Arc::default());
+        Self { base, origin, statuses, recordings: BTreeMap::new(), begun: 0 }
     }
 
     /// The id of this run.
@@ -96,124 +108,81 @@ impl VirtualServer {
         self.statuses.clone()
     }
 
+    /// Begins to record a stream in a standby's run, with what was prepared of it, if anything was. One that
+    /// was ended in this run goes on in its ledger, once its last recorder has closed everything.
+    pub async fn begin(
+        &mut self,
+        camera: &Camera,
+        stream: &Stream,
+        prepared: Option<Prepared>,
+    ) -> Result<(), ArchiveError> {
+        let ledger = LedgerId { origin: self.origin, stream: stream.id.clone() };
+        if self.recordings.get(&stream.id).is_some_and(|recording| !recording.is_ending()) {
+            return Ok(());
+        }
+        let begin = match self.recordings.remove(&stream.id) {
+            Some(recording) => recording.ended().await.ok_or(ArchiveError::Ended(ledger))?,
+            None => {
+                let (site, opened) = (self.base.site.clone(), wire::clock::wall());
+                self.base.archive.submit(Change::OpenStandby { ledger, site, opened }).await?;
+                Begin { number: SegmentNumber(0), covered: opened, absent: None }
+            }
+        };
+        self.record(camera, stream, prepared, begin, STAGGER)
+    }
+
+    /// Tells a stream's recorder to end; what is open is closed and committed without anybody waiting.
+    pub fn end(&self, stream: &StreamId, ending: Ending) {
+        if let Some(recording) = self.recordings.get(stream) {
+            recording.end(ending);
+        }
+    }
+
     /// Closes what is open and ends the run; everything recorded is committed when this returns.
     pub async fn stop(self) {
-        self.cancel.cancel();
-        for task in self.tasks {
-            let _ = task.await; // a camera task that panicked has nothing left to close
+        for recording in self.recordings.values() {
+            recording.end(Ending::Stopped);
         }
-        let join = move || self.recorders.into_iter().for_each(|recorder| drop(recorder.join()));
-        let _ = tokio::task::spawn_blocking(join).await;
+        for (stream, recording) in self.recordings {
+            let closed = recording.ended().await.is_some();
+            let ledger = LedgerId { origin: self.origin, stream };
+            let standby = self.base.archive.ledger(&ledger).is_some_and(|record| record.standby);
+            // A site's ledgers are ended by its next run, which takes in what a recorder that died left.
+            if closed
+                && standby
+                && let Err(error) = self.base.archive.submit(Change::End { ledger }).await
+            {
+                tracing::error!(site = %self.base.site, %error, "end a standby's ledger");
+            }
+        }
     }
 
-    fn record(&mut self, camera: &Camera, stream: &Stream, recorder: Recorder) -> Result<(), ArchiveError> {
-        let (inputs, queue) = mpsc::channel(QUEUE_FRAMES);
-        let thread = std::thread::Builder::new()
-            .name(format!("rec-{}", stream.id.camera()))
-            .spawn(move || recorder.run(queue))
-            .map_err(|source| ArchiveError::Io {
-                what: "start recorder",
-                path: stream.id.as_str().into(),
-                source,
-            })?;
-        self.recorders.push(thread);
-        let task = CameraTask {
-            stream: stream.clone(),
-            audio: camera.audio,
-            metadata: camera.metadata,
-            seed: wire::clock::seed(),
+    fn record(
+        &mut self,
+        camera: &Camera,
+        stream: &Stream,
+        prepared: Option<Prepared>,
+        begin: Begin,
+        places: usize,
+    ) -> Result<(), ArchiveError> {
+        let segmenter = SegmenterConfig {
+            segment: self.base.segment,
+            fragment: self.base.fragment,
+            first_segment: stagger(self.base.segment, self.begun % places, places),
         };
-        let (events, received) = mpsc::channel(16);
-        self.tasks.push(tokio::spawn(camera::run(task, events, self.cancel.clone())));
-        self.tasks.push(tokio::spawn(forward(received, inputs)));
+        let place = recorder::Place {
+            site: self.base.site.clone(),
+            ledger: LedgerId { origin: self.origin, stream: stream.id.clone() },
+            archive: self.base.archive.clone(),
+            live: self.base.live.clone(),
+            status: self.statuses.add(&stream.id),
+        };
+        let recorder = Recorder::new(place, segmenter, begin);
+        let recording = Recording::start(CameraTask::of(camera, stream), prepared, recorder)?;
+        self.begun += 1;
+        self.recordings.insert(stream.id.clone(), recording);
         Ok(())
     }
-}
-
-/// Passes a camera's events on, with the time in between; ends when the camera's task has ended.
-async fn forward(mut events: mpsc::Receiver<CameraEvent>, inputs: mpsc::Sender<Input>) {
-    let mut ticks = tokio::time::interval(TICK);
-    loop {
-        let input = tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => Input::Camera(event),
-                None => return,
-            },
-            _ = ticks.tick() => Input::Tick(wire::clock::wall()),
-        };
-        match input {
-            Input::Camera(_) => {
-                if inputs.send(input).await.is_err() {
-                    return;
-                }
-            }
-            // A full queue says that frames are coming; the time is of interest only when none do.
-            Input::Tick(_) => drop(inputs.try_send(input)),
-        }
-    }
-}
-
-/// Takes in what earlier runs left, as a run that records nothing. Returns how many files that were.
-pub fn recover(archive: &Archive, site: &SiteId) -> Result<u64, ArchiveError> {
-    let origin = archive::new_origin();
-    let numbers = begin_run(archive, site, origin, wire::clock::wall(), &[])?;
-    for ledger in archive.open_ledgers() {
-        archive.submit_blocking(Change::End { ledger })?;
-    }
-    Ok(numbers.values().map(|number| number.0).sum())
-}
-
-/// Ends earlier runs, opens this one's ledgers, takes recovered files in. Returns the first free segment
-/// number of each stream.
-fn begin_run(
-    archive: &Archive,
-    site: &SiteId,
-    origin: OriginId,
-    opened: UnixMicros,
-    streams: &[StreamId],
-) -> Result<BTreeMap<StreamId, SegmentNumber>, ArchiveError> {
-    let remains = archive::recover(archive)?;
-    let mut numbers: BTreeMap<_, _> =
-        streams.iter().map(|stream| (stream.clone(), SegmentNumber(0))).collect();
-    for found in &remains.files {
-        numbers.entry(found.ledger.stream.clone()).or_default();
-    }
-    for stream in numbers.keys() {
-        let ledger = LedgerId { origin, stream: stream.clone() };
-        archive.submit_blocking(Change::Open { ledger, site: site.clone(), opened })?;
-    }
-    for found in remains.files {
-        let number = numbers.entry(found.ledger.stream.clone()).or_default();
-        enter(archive, origin, *number, opened, found)?;
-        number.0 += 1;
-    }
-    for ledger in remains.ledgers {
-        archive.submit_blocking(Change::End { ledger })?;
-    }
-    Ok(numbers)
-}
-
-/// Enters a recovered file into the new run's ledger.
-fn enter(
-    archive: &Archive,
-    origin: OriginId,
-    number: SegmentNumber,
-    at: UnixMicros,
-    found: Recovered,
-) -> Result<(), ArchiveError> {
-    tracing::info!(ledger = %found.ledger, segment = %found.number, "recovered an open segment");
-    let segment = proto::Segment {
-        number: number.0,
-        recovered_from: Some(proto::SegmentName {
-            origin: bytes::Bytes::copy_from_slice(&found.ledger.origin.0),
-            stream: found.ledger.stream.as_str().to_owned(),
-            number: found.number.0,
-        }),
-        ..found.segment
-    };
-    let ledger = LedgerId { origin, stream: found.ledger.stream };
-    let change = Change::Append { ledger, at, kind: Kind::Segment(segment), file: Some(found.file) };
-    archive.submit_blocking(change).map(drop)
 }
 
 fn streams(config: &SiteConfig) -> impl Iterator<Item = (&Camera, &Stream)> {

@@ -44,6 +44,38 @@ pub(super) struct Place {
     pub(super) status: Arc<Mutex<StreamStatus>>,
 }
 
+/// Why a recorder ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to.
+    #[default]
+    Stopped,
+    /// Another recorder is to have the camera.
+    HandOver,
+}
+
+impl Ending {
+    /// What is written down of the time after the last frame.
+    fn gap(self) -> (GapCause, String) {
+        let (cause, detail) = match self {
+            Self::Stopped => (GapCause::Stopped, "the recorder was stopped"),
+            Self::HandOver => (GapCause::HandOver, "the camera was handed over to another recorder"),
+        };
+        (cause, detail.to_owned())
+    }
+}
+
+/// Where a stream's recorder begins within the run.
+#[derive(Clone, Debug)]
+pub(super) struct Begin {
+    /// The first free segment number.
+    pub(super) number: SegmentNumber,
+    /// Everything before is explained.
+    pub(super) covered: UnixMicros,
+    /// Why nothing was recorded between then and now, if this is not the first time.
+    pub(super) absent: Option<Ending>,
+}
+
 pub(super) struct Recorder {
     place: Place,
     segmenter: Segmenter,
@@ -52,25 +84,32 @@ pub(super) struct Recorder {
     closing: Option<proto::Segment>,
     covered: UnixMicros,
     cause: (GapCause, String),
+    absent: Option<Ending>,
+    next_segment: SegmentNumber,
     /// What the disk said when it last refused something.
     disk_trouble: (GapCause, String),
 }
 
 impl Recorder {
-    pub(super) fn new(
-        place: Place,
-        config: SegmenterConfig,
-        first: SegmentNumber,
-        opened: UnixMicros,
-    ) -> Self {
-        let segmenter = Segmenter::new(place.ledger.clone(), config, TIME_ERROR_US).starting_at(first);
-        let cause = (GapCause::CameraDown, "connecting".to_owned());
-        let disk_trouble = (GapCause::DiskFailed, "the segment could not be written".to_owned());
-        Self { place, segmenter, open: None, closing: None, covered: opened, cause, disk_trouble }
+    pub(super) fn new(place: Place, config: SegmenterConfig, begin: Begin) -> Self {
+        let segmenter = Segmenter::new(place.ledger.clone(), config, TIME_ERROR_US).starting_at(begin.number);
+        Self {
+            place,
+            segmenter,
+            open: None,
+            closing: None,
+            covered: begin.covered,
+            cause: (GapCause::CameraDown, "connecting".to_owned()),
+            absent: begin.absent,
+            next_segment: begin.number,
+            disk_trouble: (GapCause::DiskFailed, "the segment could not be written".to_owned()),
+        }
     }
 
-    /// Records until the inputs end; then closes what is open.
-    pub(super) fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+    /// Records until the inputs end; then closes what is open. Tells where a later recorder of the same
+    /// run would begin; `ending` is asked at the end only.
+    pub(super) fn run(mut self, mut inputs: mpsc::Receiver<Input>, ending: impl FnOnce() -> Ending) -> Begin {
+        self.enter_absence();
         while let Some(input) = inputs.blocking_recv() {
             match input {
                 Input::Camera(event) => self.camera(event),
@@ -81,11 +120,21 @@ impl Recorder {
         self.cut();
         let now = wire::clock::wall();
         // A camera that was down or refused us to the last is not explained away by the stop.
+        let ending = ending();
         if self.covered != covered {
-            self.cause = (GapCause::Stopped, "the recorder was stopped".to_owned());
+            self.cause = ending.gap();
         }
         self.enter_gap(now);
         self.note("recorder.stopped", "text/plain", bytes::Bytes::new(), now);
+        Begin { number: self.next_segment, covered: self.covered, absent: Some(ending) }
+    }
+
+    /// Explains the time since this run recorded the stream last, if it did.
+    fn enter_absence(&mut self) {
+        let Some(absent) = self.absent.take() else { return };
+        let connecting = std::mem::replace(&mut self.cause, absent.gap());
+        self.enter_gap(wire::clock::wall());
+        self.cause = connecting;
     }
 
     fn camera(&mut self, event: CameraEvent) {
@@ -159,6 +208,7 @@ impl Recorder {
 
     fn part(&mut self, part: Part) {
         if part.part == 0 {
+            self.next_segment = SegmentNumber(part.segment.0 + 1);
             self.open = self.attempt(|place| {
                 OpenSegment::create(place.archive.dir(), &place.ledger, part.segment).map(Some)
             });
@@ -175,6 +225,8 @@ impl Recorder {
         status.bytes += part.data.len() as u64;
         if durable && part.part > 0 {
             status.last_durable_us = Some(part.last_arrival.wall);
+            status.durable = Some((part.segment, part.part));
+            status.keyframes += u64::from(part.key);
         }
         drop(status);
         self.publish(part);

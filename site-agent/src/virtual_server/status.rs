@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use wire::proto::RecordingState;
-use wire::{StreamId, UnixMicros};
+use wire::{SegmentNumber, StreamId, UnixMicros};
 
 /// One stream, as its recorder last saw it.
 #[derive(Clone, Debug, Serialize)]
@@ -17,6 +17,11 @@ pub struct StreamStatus {
     pub detail: String,
     /// Arrival of the last frame in the last durable fragment.
     pub last_durable_us: Option<UnixMicros>,
+    /// The last fragment that is on disk and synced: its segment, and which of the segment's it is.
+    #[serde(skip)]
+    pub durable: Option<(SegmentNumber, u32)>,
+    /// Durable fragments of this run that begin with a keyframe.
+    pub keyframes: u64,
     /// RFC 6381.
     pub codecs: String,
     /// Video frames recorded in this run.
@@ -46,6 +51,8 @@ impl Default for StreamStatus {
             state: RecordingState::Connecting,
             detail: String::new(),
             last_durable_us: None,
+            durable: None,
+            keyframes: 0,
             codecs: String::new(),
             frames: 0,
             bytes: 0,
@@ -63,9 +70,13 @@ pub struct Statuses(Mutex<BTreeMap<StreamId, Arc<Mutex<StreamStatus>>>>);
 
 impl Statuses {
     pub(super) fn add(&self, stream: &StreamId) -> Arc<Mutex<StreamStatus>> {
-        let status = Arc::<Mutex<StreamStatus>>::default();
-        lock(&self.0).insert(stream.clone(), status.clone());
-        status
+        // One that is begun again goes on counting.
+        lock(&self.0).entry(stream.clone()).or_default().clone()
+    }
+
+    /// One of them.
+    pub fn get(&self, stream: &StreamId) -> Option<StreamStatus> {
+        lock(&self.0).get(stream).map(|status| lock(status).clone())
     }
 
     /// A copy of all.

@@ -5,6 +5,7 @@
 //! configuration.
 
 mod cpu;
+mod failover;
 mod report;
 mod results;
 mod series;
@@ -29,6 +30,8 @@ enum Command {
     Wan(wan_bench::Args),
     /// An hour of a bad line: one connection that survives it, nothing durable sent twice; needs root
     Soak(soak::Args),
+    /// A recorder killed over and over, three voters, a WAN: how long the gap is; needs root
+    Failover(failover::Args),
     /// Tables and charts of the results so far
     Report(report::Args),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Wan(args) => wan_bench::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Failover(args) => failover::run(&args),
         Command::Report(args) => report::run(&args),
     };
     match done {

@@ -4,10 +4,12 @@
 //! Run with `ops/test.sh`; needs root, for networks of its own.
 
 mod agent_crash;
+mod beats;
 mod cameras;
 mod export;
 mod http;
 mod hub_crash;
 mod intruders;
 mod long;
+mod standby;
 mod wan;

@@ -9,7 +9,7 @@ use ops::rig::Settings;
 use wire::UnixMicros;
 
 /// Segments long enough that the cut begins and ends in the middle of one.
-const SETTINGS: Settings = Settings { segment_s: 4, fragment_ms: 500 };
+const SETTINGS: Settings = Settings { segment_s: 4, ..QUICK };
 
 /// From the heal to a running session: at most a second until a dial begins, a handshake, and what both sides
 /// tell each other of what they have.

@@ -173,6 +173,7 @@ impl SiteSession {
             Some(Kind::Ack(ack)) => self.handle_ack(&ack)?,
             Some(Kind::Resend(resend)) => self.handle_resend(&resend)?,
             Some(Kind::Refuse(refuse)) => self.handle_refuse(refuse)?,
+            Some(Kind::BeatAck(_) | Kind::Standing(_)) => {} // not of the session's
             None => {} // a message of a later version: what it asks for it must also offer without
         }
         Ok(())

@@ -11,7 +11,7 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig,
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::Identity;
-use super::names::HUB_NAME;
+use super::names::{HUB_NAME, hub_dns_names};
 use super::refusal::explain;
 use super::runtime::QuicHandle;
 use super::settings::Settings;
@@ -22,8 +22,10 @@ use super::{buffers, memory};
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The socket can't be had.
-    #[error("open UDP socket {address}: {source}{}", advice(source))]
+    #[error("open {what} socket {address}: {source}{}", advice(source))]
     Socket {
+        /// `UDP` or `TCP`.
+        what: &'static str,
         /// Where it was to be bound.
         address: SocketAddr,
         /// What the kernel says.
@@ -109,7 +111,7 @@ pub fn site_endpoint(
 
 /// The hub's side of connections to come; `Endpoint::set_server_config` takes it when certificates change.
 pub fn hub_config(identity: &Identity, settings: &Settings) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::with_crypto(Arc::new(tls::hub(identity)?));
+    let mut config = ServerConfig::with_crypto(tls::hub(identity)?);
     config
         .transport_config(settings.transport())
         .max_incoming(settings.handshakes_max)
@@ -126,6 +128,28 @@ pub fn site_config(identity: &Identity, settings: &Settings) -> Result<ClientCon
     Ok(config)
 }
 
+/// A hub node's side of connections it makes to other nodes, over the endpoint that sites call.
+pub fn hub_node_config(identity: &Identity, settings: &Settings) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::new(Arc::new(tls::hub_node(identity)?));
+    config.transport_config(settings.transport());
+    Ok(config)
+}
+
+/// Dials the hub node `node`, under its own name: no other node is taken for it, whatever its address is.
+pub async fn connect_node(
+    endpoint: &Endpoint,
+    config: ClientConfig,
+    (node, address): (&str, SocketAddr),
+    timeout: Duration,
+) -> Result<Connection, ConnectError> {
+    // Without a slug for a name there is no name to ask for: rustls says so.
+    let name = hub_dns_names(node).map_or_else(|_| node.to_owned(), |[name, _]| name);
+    let connecting = endpoint
+        .connect_with(config, address, &name)
+        .map_err(|source| ConnectError::Dial { address, source })?;
+    within(timeout, address, connecting).await
+}
+
 /// Dials a hub, under the name all hubs share.
 ///
 /// A connection is no proof yet that the hub accepts *us*: it checks our certificate after we are done. A
@@ -137,6 +161,14 @@ pub async fn connect(
 ) -> Result<Connection, ConnectError> {
     let connecting =
         endpoint.connect(address, HUB_NAME).map_err(|source| ConnectError::Dial { address, source })?;
+    within(timeout, address, connecting).await
+}
+
+async fn within(
+    timeout: Duration,
+    address: SocketAddr,
+    connecting: quinn::Connecting,
+) -> Result<Connection, ConnectError> {
     match tokio::time::timeout(timeout, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(source)) => Err(ConnectError::Handshake { address, source }),
@@ -151,8 +183,11 @@ fn endpoint(
     quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
-    Endpoint::new(config, server, socket, Arc::new(quic.clone()))
-        .map_err(|source| EndpointError::Socket { address, source })
+    Endpoint::new(config, server, socket, Arc::new(quic.clone())).map_err(|source| EndpointError::Socket {
+        what: "UDP",
+        address,
+        source,
+    })
 }
 
 fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, EndpointError> {
@@ -165,5 +200,5 @@ fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, Endpoin
         socket.bind(&address.into())?;
         Ok(socket.into())
     };
-    open().map_err(|source| EndpointError::Socket { address, source })
+    open().map_err(|source| EndpointError::Socket { what: "UDP", address, source })
 }

@@ -65,6 +65,14 @@ pub enum IdentityError {
         /// The hub node it is for.
         node: String,
     },
+    /// Likewise.
+    #[error("certificate {} is of site `{site}`: a hub needs one made for a hub node", path.display())]
+    NotAHub {
+        /// The certificate's file.
+        path: PathBuf,
+        /// The site it is for.
+        site: SiteId,
+    },
     /// Its time is over.
     #[error(
         "certificate {} (or the authority that signed it) expired {} ago by this machine's clock: renew it, \
@@ -159,6 +167,16 @@ impl Identity {
             Holder::Site(site) => Ok(site),
             Holder::Hub(node) => {
                 Err(IdentityError::NotASite { path: self.cert_path.clone(), node: node.clone() })
+            }
+        }
+    }
+
+    /// The hub node the certificate speaks for.
+    pub fn node(&self) -> Result<&str, IdentityError> {
+        match &self.holder {
+            Holder::Hub(node) => Ok(node),
+            Holder::Site(site) => {
+                Err(IdentityError::NotAHub { path: self.cert_path.clone(), site: site.clone() })
             }
         }
     }

@@ -37,6 +37,9 @@ pub enum NamesError {
     /// It's a hub's where a site's is needed.
     #[error("the certificate is of hub node `{0}`, and a site's is needed here")]
     NotASite(String),
+    /// It's a site's where a hub node's is needed.
+    #[error("the certificate is of site `{0}`, and a hub node's is needed here")]
+    NotAHub(SiteId),
     /// The name is under ours, but what is in front is not a slug.
     #[error("the certificate's name `{name}` is not usable: {source}")]
     NotASlug {
@@ -113,9 +116,26 @@ pub fn site_of(cert: &CertificateDer<'_>) -> Result<SiteId, NamesError> {
     }
 }
 
+/// The hub node a certificate speaks for; a site's certificate is refused.
+pub fn node_of(cert: &CertificateDer<'_>) -> Result<String, NamesError> {
+    match holder_of(cert)? {
+        Holder::Hub(node) => Ok(node),
+        Holder::Site(site) => Err(NamesError::NotAHub(site)),
+    }
+}
+
 /// The site at the other end of a connection to the hub.
 pub fn peer_site(connection: &quinn::Connection) -> Result<SiteId, NamesError> {
+    site_of(&peer(connection)?)
+}
+
+/// The hub node at the other end of a connection to it.
+pub fn peer_node(connection: &quinn::Connection) -> Result<String, NamesError> {
+    node_of(&peer(connection)?)
+}
+
+fn peer(connection: &quinn::Connection) -> Result<CertificateDer<'static>, NamesError> {
     let identity = connection.peer_identity().ok_or(NamesError::Missing)?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| NamesError::Missing)?;
-    site_of(chain.first().ok_or(NamesError::Missing)?)
+    chain.into_iter().next().ok_or(NamesError::Missing)
 }

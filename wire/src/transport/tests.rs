@@ -4,6 +4,7 @@ mod relay;
 mod restart;
 mod runtime;
 mod silence;
+mod tcp;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -394,4 +395,40 @@ fn an_identity_shows_no_key() {
     let authority = Authority::new();
     let identity = authority.identity(for_site("shop-7"));
     assert!(!format!("{identity:?}").to_lowercase().contains("key"));
+}
+
+#[tokio::test]
+async fn hub_nodes_call_each_other_on_the_sites_port() {
+    let authority = Authority::new();
+    let (node_1, address) = hub(&authority);
+    let both = |name: &str| {
+        let identity = authority.identity(for_hub(name));
+        let endpoint = hub_endpoint(loopback(), &identity, &Settings::default(), &here()).unwrap();
+        (endpoint, hub_node_config(&identity, &Settings::default()).unwrap())
+    };
+    let (node_2, calling) = both("node-2");
+    let accept = async { node_1.accept().await.unwrap().await.unwrap() };
+    let dial = connect_node(&node_2, calling.clone(), ("node-1", address), SOON);
+    let (near, far) = tokio::join!(accept, dial);
+    let _far = far.unwrap();
+    assert_eq!(peer_node(&near), Ok("node-2".to_owned()));
+    assert!(peer_site(&near).is_err());
+
+    // Where another node sits at the address, nobody is taken for it.
+    let (_, wrong) = tokio::join!(
+        async { node_1.accept().await.unwrap().await },
+        connect_node(&node_2, calling, ("node-3", address), SOON)
+    );
+    assert!(wrong.unwrap_err().to_string().contains("name"));
+
+    // A site that speaks the hubs' protocol is refused like a hub that speaks the sites'.
+    let thief = authority.identity(for_site("shop-7"));
+    let speaking = hub_node_config(&thief, &Settings::default()).unwrap();
+    let endpoint = site(&thief);
+    let dial = async {
+        let connection = connect_node(&endpoint, speaking, ("node-1", address), SOON).await.unwrap();
+        connection.closed().await
+    };
+    let (accepted, told) = tokio::join!(async { node_1.accept().await.unwrap().await }, dial);
+    assert!(accepted.is_err() && explain(&told).contains("refused us"), "{told}");
 }

@@ -28,6 +28,9 @@ pub enum Refusal {
     /// No such host.
     #[error("host {0} is not in the control log: add it first")]
     NoHost(HostId),
+    /// The name is another machine's.
+    #[error("host {0} is another machine's name already: rename one of them")]
+    HostTaken(HostId),
     /// It was revoked.
     #[error("host {0} is revoked, for ever: add it under a new name")]
     HostRevoked(HostId),

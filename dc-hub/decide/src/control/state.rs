@@ -161,6 +161,12 @@ impl Site {
 }
 
 impl State {
+    /// What a log is founded with: its first entry says who votes, and these are they.
+    pub fn founded_by(nodes: impl IntoIterator<Item = (NodeId, Role)>) -> Self {
+        let nodes = nodes.into_iter().map(|(id, role)| (id, Node { role, removed: false })).collect();
+        Self { nodes, ..Self::default() }
+    }
+
     /// The voters at this index.
     pub fn membership(&self) -> &Membership {
         &self.membership

@@ -109,7 +109,7 @@ impl Installation {
 
     pub(crate) fn start_cameras(&self, line: &Line) -> anyhow::Result<Process> {
         let plans = CAMERAS.map(|id| CameraPlan::new(id, CAMERA));
-        let command = programs::cameras(CAMERA_PORT, &self.dir.join("cameras"), &plans)?;
+        let command = programs::cameras("127.0.0.1", CAMERA_PORT, &self.dir.join("cameras"), &plans)?;
         let log = self.dir.join("cameras.log");
         let mut cameras = Process::start("camera server", &command, Some(&line::name(&line.site)), &log)?;
         cameras.await_line("ready", START)?;
@@ -126,7 +126,11 @@ impl Installation {
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let log = |name: &str| self.dir.join(format!("{name}-{run}.log"));
         let vault = scratch.join("vault");
-        let mut settings = vec![format!("HOLDFAST__VAULT__DIR={}", vault.display())];
+        let control = scratch.join("control");
+        let mut settings = vec![
+            format!("HOLDFAST__VAULT__DIR={}", vault.display()),
+            format!("HOLDFAST__CONTROL__DIR={}", control.display()),
+        ];
         let command = with_settings(&settings, programs::daemon("dc-hub", &self.hub_config)?);
         let mut hub = Process::start("dc-hub", &command, Some(&line::name(&line.hub)), &log("hub"))?;
         hub.await_line("listening", START)?;

@@ -44,6 +44,7 @@ impl State {
     pub(super) fn set_host(&mut self, host: &HostId, spec: &HostSpec) -> Applied {
         match self.hosts.get_mut(host) {
             Some(known) if known.revoked => return Err(Refusal::HostRevoked(host.clone())),
+            Some(known) if known.spec.kind != spec.kind => return Err(Refusal::HostTaken(host.clone())),
             Some(known) => known.spec = spec.clone(),
             None => {
                 self.hosts.insert(host.clone(), Host { spec: spec.clone(), revoked: false });

@@ -109,3 +109,11 @@ fn a_witness_keeps_no_vault() {
     assert_eq!(refused, Err(Refusal::IsWitness(NodeId(4))));
     log.must(Command::SetVault { site: site(1), node: NodeId(2) });
 }
+
+#[test]
+fn a_hosts_name_stays_one_machines() {
+    let mut log = Log::fleet(1);
+    let taken =
+        log.apply(Command::SetHost { host: home(1), spec: host_spec(HostKind::Node(NodeId(1)), "dc-1", 9) });
+    assert_eq!(taken, Err(Refusal::HostTaken(home(1))));
+}

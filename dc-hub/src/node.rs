@@ -1,0 +1,128 @@
+//! A hub node that runs: what its process puts together from the modules, and its orderly end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use control_log::{ChangeError, ControlLog, Options, Timing};
+use decide::control::Role;
+use decide::quorum::Settings;
+use decide::standby::RunnerSettings;
+use decide::{HostId, NodeId, PathId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::transport::{Identity, QuicHandle};
+
+use crate::beats::{self, Intake};
+use crate::config::{Control, HubConfig};
+use crate::downlink::{Downlink, Sites};
+use crate::peers::{HubPeers, Neighbour};
+use crate::quorum::{self, Quorum, Standings};
+use crate::standby::{self, AcceptedConfigs, Facts, StandbyHost};
+use crate::vault::Vault;
+
+/// Beats that wait for whoever decides: a second's of 2,000 sites.
+const HEARD: usize = 4096;
+/// The way on which this node reaches cameras, as agents name their way to the hub unless told otherwise.
+const PATH: &str = "wan";
+/// Below the vault: what sites told of their cameras, log-ins included.
+const ACCEPTED: &str = "cameras";
+
+/// Takes sites in, decides with the other nodes, stands by and serves, until `stop`.
+pub async fn run(
+    config: &HubConfig,
+    identity: &Identity,
+    quic: &QuicHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let name = identity.node().context("identity.certificate")?.to_owned();
+    let own = &config.hub.name;
+    ensure!(
+        name == *own,
+        "hub.name is `{own}`, the certificate {} says `{name}`: use the certificate made for this node",
+        config.identity.certificate.display()
+    );
+    let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
+    let (sites, live) = (Arc::new(Sites::default()), Arc::default());
+    let (heard_here, heard) = beats::queue(HEARD);
+    let standings = Arc::new(Standings::new(&name));
+    let (accepted, facts) = accepted(config)?;
+    let downlink = Downlink {
+        vault: vault.clone(),
+        live: Arc::clone(&live),
+        sites: sites.clone(),
+        intake: Intake::new(heard_here, standings.clone(), sites),
+        node: name.clone(),
+        accepted: accepted.clone(),
+        limits: config.limits.clone(),
+    };
+    let endpoint = Downlink::bind(config, identity, quic)?;
+    let tcp = Downlink::bind_tcp(config, identity)?;
+    let (peers, casts) = HubPeers::new(config.control.node, endpoint.clone(), identity)?;
+    let log = open_log(&config.control, &peers).await?;
+    let host = HostId::new(&name).context("hub.name")?;
+    let standby = match accepted {
+        Some(accepted) => Some(StandbyHost::start(standby::Options {
+            host: host.clone(),
+            path: PathId::new(PATH).context("the way to cameras")?,
+            archive: vault.archive().clone(),
+            live,
+            accepted,
+            runner: RunnerSettings::default(),
+        })),
+        None => None,
+    };
+    let parts = quorum::Parts {
+        me: config.control.node,
+        host,
+        log: log.clone(),
+        peers: peers.clone(),
+        casts,
+        heard,
+        standby,
+        facts,
+        policy: config.policy.clone(),
+        standings,
+        settings: Settings::default(),
+    };
+    let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
+    let http = crate::api::start(config, &downlink, quorum, stop.clone()).await?;
+    tracing::info!(hub = name, sites = %config.hub.listen, "listening");
+    downlink.run(endpoint, tcp, Some(peers.clone()), stop).await;
+    let _ = ended.wait_for(|ended| *ended).await; // an error means that it has ended
+    peers.stop();
+    log.stop().await;
+    let _ = http.await;
+    Ok(())
+}
+
+/// Where sites' configurations are kept, on a node that may stand by, and what of them the log is told.
+fn accepted(config: &HubConfig) -> anyhow::Result<(Option<Arc<AcceptedConfigs>>, mpsc::Receiver<Facts>)> {
+    if config.control.role == Role::Witness {
+        return Ok((None, mpsc::channel(1).1));
+    }
+    let dir = config.vault.dir.join(ACCEPTED);
+    let (accepted, facts) = AcceptedConfigs::open(&dir, config.standby.map.clone())?;
+    Ok((Some(Arc::new(accepted)), facts))
+}
+
+/// Opens this node's replica. The node with the lowest id begins a log that doesn't exist yet.
+async fn open_log(control: &Control, peers: &HubPeers) -> anyhow::Result<ControlLog> {
+    let options = Options { me: control.node, dir: control.dir.clone(), timing: Timing::default() };
+    let log = ControlLog::open(options, Arc::new(peers.clone())).await?;
+    let neighbours: BTreeMap<NodeId, Neighbour> = control
+        .members
+        .iter()
+        .map(|(id, member)| (*id, Neighbour { name: member.name.clone(), address: member.address.clone() }))
+        .collect();
+    peers.attach(&log, neighbours);
+    let first = control.members.keys().next() == Some(&control.node);
+    if first {
+        match log.found(control.members.clone(), control.two_voters).await {
+            Ok(()) => tracing::info!(nodes = control.members.len(), "the control log has begun"),
+            Err(ChangeError::Founded) => {} // at an earlier start
+            Err(error) => return Err(error).context("begin the control log"),
+        }
+    }
+    Ok(log)
+}

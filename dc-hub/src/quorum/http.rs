@@ -1,0 +1,113 @@
+//! The quorum over HTTP: how it stands, why, and what people ask for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use site_agent::serve::Refusal;
+use wire::SiteId;
+
+use super::Quorum;
+use super::people::{Asked, No};
+
+/// Below `/api/v1`.
+pub fn routes(quorum: Quorum) -> Router {
+    Router::new()
+        .route("/control", get(control))
+        .route("/sites/{site}/why", get(why))
+        .route("/sites/{site}/wishes", post(wish))
+        .with_state(Arc::new(quorum))
+}
+
+type App = State<Arc<Quorum>>;
+
+async fn control(State(quorum): App) -> Response {
+    Json(quorum.show()).into_response()
+}
+
+async fn why(State(quorum): App, Path(site): Path<String>) -> Result<Response, Refusal> {
+    let site = named(&site)?;
+    let state = quorum.log().state();
+    let known = state.site(&site).ok_or_else(|| unknown(&site))?;
+    let verdict = quorum.told().verdict(&site);
+    Ok(Json(json!({
+        "site": site,
+        "known": known,
+        "frozen": state.frozen().contains(&site),
+        "verdict": verdict.map(|(since_us, telling)| json!({ "since_us": since_us, "telling": telling })),
+        "protection": quorum.protection(&site),
+        "decided": quorum.told().decided(Some(&site)),
+        "quorum": quorum.in_words(),
+    }))
+    .into_response())
+}
+
+async fn wish(
+    State(quorum): App,
+    Path(site): Path<String>,
+    Json(asked): Json<Asked>,
+) -> Result<Response, Refusal> {
+    match quorum.ask(&named(&site)?, asked).await {
+        Ok(came) => Ok(Json(came).into_response()),
+        Err(error @ No::UnknownSite(_)) => {
+            Err(Refusal::new(StatusCode::NOT_FOUND, "no such site", error.to_string()))
+        }
+        Err(error @ No::Unproposed(_)) => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not decided", error.to_string()))
+        }
+        Err(error) => Err(Refusal::new(StatusCode::CONFLICT, "refused", error.to_string())),
+    }
+}
+
+fn named(text: &str) -> Result<SiteId, Refusal> {
+    SiteId::new(text)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad parameter", format!("site: {error}")))
+}
+
+fn unknown(site: &SiteId) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "no such site", No::UnknownSite(site.clone()).to_string())
+}
+
+impl Quorum {
+    /// How the control log stands, and every site in it.
+    pub fn show(&self) -> Value {
+        let state = self.log().state();
+        let sites: serde_json::Map<String, Value> = state
+            .sites()
+            .iter()
+            .map(|(name, site)| {
+                let verdict = self.told().verdict(name).map(|(_, telling)| telling.line);
+                let shown = json!({
+                    "life": site.life, "stage": site.life.stage(), "epoch": site.epoch.to_string(),
+                    "holder": site.holder(), "placement": site.placement, "verdict": verdict,
+                    "tier": site.spec.tier, "plan": site.plan, "pinned": site.pinned, "vault": site.vault,
+                    "protection": self.protection(name),
+                });
+                (name.to_string(), shown)
+            })
+            .collect();
+        json!({
+            "quorum": self.in_words(),
+            "log": self.log().status(),
+            "hosts": state.hosts(),
+            "sites": sites,
+            "frozen": state.frozen(),
+            "deletion_suspended": state.deletion_suspended(),
+        })
+    }
+
+    /// How many decide: for every surface.
+    pub fn in_words(&self) -> String {
+        let state = self.log().state();
+        match state.membership().voters().len() {
+            0 => "no quorum yet: the control log has not been founded".to_owned(),
+            1 => "one node: it decides alone".to_owned(),
+            voters => format!("{voters} voters: {} must agree", voters / 2 + 1),
+        }
+    }
+}

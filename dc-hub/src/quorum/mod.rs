@@ -1,0 +1,118 @@
+//! Deciding: feeds [`decide::quorum::Node`] with what this node hears, sees and applies, and carries out what
+//! comes out of it.
+//!
+//! | module | |
+//! |---|---|
+//! | `task` | the one loop that drives the core, on a thread of its own |
+//! | `proposals` | proposals under way: bounded, and never waited for |
+//! | `register` | what this node has to make known to the control log (pure) |
+//! | `told` | how each verdict reads, and what was decided lately: for `why` |
+//! | `standing` | how each site stands with the hub, for its agent |
+//! | `people` | what a person asks for |
+//! | `http` | all of it over HTTP |
+//!
+//! It never decides anything: what a silence means is the core's, what holds is the log's `apply`.
+
+pub mod http;
+mod people;
+mod proposals;
+mod register;
+mod standing;
+mod task;
+mod told;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use control_log::ControlLog;
+use decide::quorum::Settings;
+use decide::standby::Protection;
+use decide::{CameraId, HostId, NodeId, SiteId};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::beats::HeardReceiver;
+use crate::config::Policy;
+use crate::peers::{Cast, HubPeers};
+use crate::standby::{Facts, Outputs, StandbyHost};
+
+pub use people::{Asked, Wish};
+pub use register::Own;
+pub use standing::Standings;
+pub use told::{Told, Was};
+
+/// What deciding works with.
+pub struct Parts {
+    /// Which node this is.
+    pub me: NodeId,
+    /// Its host in the control log.
+    pub host: HostId,
+    /// What the nodes agree on.
+    pub log: ControlLog,
+    /// The other nodes.
+    pub peers: HubPeers,
+    /// What they say beside the log.
+    pub casts: mpsc::Receiver<(NodeId, Cast)>,
+    /// What sites say.
+    pub heard: HeardReceiver,
+    /// What records here for sites; nothing on a witness.
+    pub standby: Option<(StandbyHost, Outputs)>,
+    /// What sites that connect here have told of their cameras.
+    pub facts: mpsc::Receiver<Facts>,
+    /// How standbys here, and sites, are to be treated.
+    pub policy: Policy,
+    /// How sites stand with the hub.
+    pub standings: Arc<Standings>,
+    /// When silence means something.
+    pub settings: Settings,
+}
+
+/// The deciding part of a running hub node.
+#[derive(Clone)]
+pub struct Quorum {
+    log: ControlLog,
+    told: Arc<Told>,
+    protection: watch::Receiver<Protections>,
+}
+
+/// How well each camera of the sites with a place here would be off.
+pub type Protections = Arc<BTreeMap<CameraId, Protection>>;
+
+impl Quorum {
+    /// Begins to decide, until `cancel`; then ends what is recorded here.
+    ///
+    /// It has a thread of its own: a node that is called late takes itself for hung, and abstains.
+    pub fn start(parts: Parts, cancel: CancellationToken) -> anyhow::Result<(Self, watch::Receiver<bool>)> {
+        let told = Arc::new(Told::default());
+        let (shown, protection) = watch::channel(Protections::default());
+        let quorum = Self { log: parts.log.clone(), told: told.clone(), protection };
+        let (ended, has_ended) = watch::channel(false);
+        let main = tokio::runtime::Handle::current();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.context("make a runtime for the quorum")?;
+        let run = move || {
+            runtime.block_on(task::run(parts, (told, shown), main, cancel));
+            ended.send_replace(true);
+        };
+        std::thread::Builder::new().name("quorum".into()).spawn(run).context("start the quorum's thread")?;
+        Ok((quorum, has_ended))
+    }
+
+    /// What is agreed on.
+    pub fn log(&self) -> &ControlLog {
+        &self.log
+    }
+
+    /// How well the cameras of a site would be off if its recorder died now, as far as this node sees them.
+    pub fn protection(&self, site: &SiteId) -> BTreeMap<CameraId, Protection> {
+        let all = self.protection.borrow().clone();
+        let of = |(camera, _): &(&CameraId, &Protection)| camera.site() == site.as_str();
+        all.iter().filter(of).map(|(camera, protection)| (camera.clone(), *protection)).collect()
+    }
+
+    /// How verdicts read, and what was decided lately.
+    pub fn told(&self) -> &Told {
+        &self.told
+    }
+}

@@ -1,0 +1,103 @@
+use decide::control::{CameraSpec, FailbackPolicy, Membership, Role, Stamp, Tier};
+use decide::{CameraId, Term};
+use wire::UnixMicros;
+
+use super::*;
+
+const NODE: NodeId = NodeId(1);
+
+fn register() -> Register {
+    Register::new(Own {
+        node: NODE,
+        host: HostId::new("hub-1").unwrap(),
+        full: true,
+        policy: Policy {
+            streams_max: 8,
+            rate_bps_max: 100_000_000,
+            domain: "here".into(),
+            uplink_bps: 20_000_000,
+            failback: FailbackPolicy::Manual,
+        },
+    })
+}
+
+fn facts(site: &str, revision: u64) -> Facts {
+    let spec = CameraSpec { priority: 1, main: BitsPerSecond(4_000_000), sub: None, single_session: false };
+    let camera = CameraId::new(format!("{site}/door")).unwrap();
+    let site = SiteId::new(site).unwrap();
+    Facts { site, revision, tier: Tier::Warm, cameras: BTreeMap::from([(camera, spec)]) }
+}
+
+/// Applies what it wants until it wants nothing; tells how many commands that took.
+fn settle(register: &mut Register, state: &mut State) -> usize {
+    let mut index = state.at().map_or(0, |at| at.index);
+    let mut count = 0;
+    for round in 1..100 {
+        let commands = register.look(Boot(round * 10_000_000), state);
+        if commands.is_empty() {
+            return count;
+        }
+        for command in commands {
+            index += 1;
+            count += 1;
+            let stamp = Stamp { index, term: Term(1), time: UnixMicros(0) };
+            state.apply(stamp, &command).unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"));
+        }
+    }
+    panic!("it never has enough");
+}
+
+fn founded() -> State {
+    let mut state = State::default();
+    let begin =
+        [Command::AddNode { node: NODE, role: Role::Full }, Command::Membership(Membership::of([NODE]))];
+    for (index, command) in (1..).zip(&begin) {
+        state.apply(Stamp { index, term: Term(1), time: UnixMicros(0) }, command).unwrap();
+    }
+    state
+}
+
+#[test]
+fn a_site_that_connects_is_known_in_a_few_steps_and_then_no_more_is_said() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 3));
+    assert_eq!(settle(&mut register, &mut state), 5, "two hosts, the site, its vault, its cameras");
+    let site = state.site(&SiteId::new("shop-1").unwrap()).unwrap();
+    assert_eq!((site.revision, site.vault, site.cameras.len()), (3, Some(NODE), 1));
+    assert_eq!(settle(&mut register, &mut state), 0);
+    register.heard(facts("shop-1", 4));
+    assert_eq!(settle(&mut register, &mut state), 1, "a newer configuration");
+    register.heard(facts("shop-1", 2));
+    assert_eq!(settle(&mut register, &mut state), 0, "an older one");
+}
+
+#[test]
+fn whom_people_prefer_is_kept() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 1));
+    settle(&mut register, &mut state);
+    let site = SiteId::new("shop-1").unwrap();
+    let prefer = vec![HostId::new("hub-1").unwrap()];
+    let spec = SiteSpec { prefer: prefer.clone(), ..state.site(&site).unwrap().spec.clone() };
+    let at = Stamp { index: 100, term: Term(1), time: UnixMicros(0) };
+    state.apply(at, &Command::SetSite { site: site.clone(), spec }).unwrap();
+    assert_eq!(settle(&mut register, &mut state), 0);
+    assert_eq!(state.site(&site).unwrap().spec.prefer, prefer);
+}
+
+#[test]
+fn a_site_with_a_hub_nodes_name_gets_no_standby_and_disturbs_nobody() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("hub-1", 1));
+    register.heard(facts("shop-1", 1));
+    settle(&mut register, &mut state);
+    assert!(state.site(&SiteId::new("hub-1").unwrap()).is_none());
+    assert!(state.site(&SiteId::new("shop-1").unwrap()).is_some());
+}
+
+#[test]
+fn before_the_log_knows_the_node_nothing_is_said() {
+    let mut register = register();
+    register.heard(facts("shop-1", 1));
+    assert!(register.look(Boot(1), &State::default()).is_empty());
+}

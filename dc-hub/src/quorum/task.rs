@@ -1,0 +1,225 @@
+//! The one loop that drives the core.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_log::{Applied, Follow};
+use decide::beat::{Arrival, Beat};
+use decide::control::{Event, HostKind, State};
+use decide::evidence::Answers;
+use decide::quorum::{Node, Output};
+use decide::{Boot, HostId, NodeId, PathId, SiteId};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::proposals::Proposals;
+use super::register::{Own, Register};
+use super::told::Told;
+use super::{Parts, Protections, Standings};
+use crate::beats::Heard;
+use crate::peers::{Cast, HubPeers, To};
+use crate::standby::StandbyHost;
+
+/// On which way beats of virtual servers at hub nodes come.
+const AMONG_NODES: &str = "hub";
+
+/// Between two looks at how well cameras are protected, which are for people.
+const SHOW: Duration = Duration::from_secs(1);
+
+/// Decides until `cancel`, or until the log is closed; then ends what is recorded here.
+pub(super) async fn run(
+    parts: Parts,
+    (told, shown): (Arc<Told>, watch::Sender<Protections>),
+    main: Handle,
+    cancel: CancellationToken,
+) {
+    let Parts { me, host, log, peers, mut casts, mut heard, standby, mut facts, policy, standings, settings } =
+        parts;
+    let (standby, outputs) = standby.unzip();
+    let (mut answers, mut beats) = outputs.map(|outputs| (outputs.answers, outputs.beats)).unzip();
+    let full = standby.is_some();
+    let mut task = Task {
+        node: Node::new(me, settings, boot(), wire::clock::seed()),
+        register: Register::new(Own { node: me, host: host.clone(), full, policy }),
+        state: log.state(),
+        proposals: Proposals::new(log.clone(), main),
+        leader: None,
+        me,
+        host,
+        peers,
+        standby,
+        standings,
+        told,
+        shown,
+        shown_at: Boot(0),
+    };
+    let mut follow: Follow = log.follow();
+    let (mut leadership, mut members) = (log.leadership(), log.members());
+    leadership.mark_changed();
+    members.mark_changed();
+    loop {
+        task.carry_out();
+        tokio::select! {
+            heard = heard.recv() => task.heard(&heard),
+            Some((from, cast)) = casts.recv() => task.cast(from, cast),
+            seen = next(&mut answers) => task.seen(seen),
+            (site, beat) = next(&mut beats) => task.own_beat(site, beat),
+            Some(known) = facts.recv() => task.register.heard(known),
+            applied = follow.next() => match applied {
+                Some(applied) => task.applied(applied),
+                None => break,
+            },
+            Ok(()) = leadership.changed() => {
+                let now = *leadership.borrow_and_update();
+                task.leader = now.leader;
+                task.node.handle_leadership(boot(), now.mine);
+            }
+            Ok(()) = members.changed() => task.standings.members(members.borrow_and_update().clone()),
+            () = tokio::time::sleep(task.pause()) => task.timeout(),
+            () = cancel.cancelled() => break,
+        }
+    }
+    if let Some(standby) = task.standby {
+        standby.stop().await;
+    }
+}
+
+/// What comes out next; never, of a part that this node doesn't have or that has ended.
+async fn next<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> T {
+    match receiver {
+        Some(receiver) => match receiver.recv().await {
+            Some(item) => item,
+            None => pending().await,
+        },
+        None => pending().await,
+    }
+}
+
+struct Task {
+    node: Node,
+    register: Register,
+    state: Arc<State>,
+    proposals: Proposals,
+    leader: Option<NodeId>,
+    me: NodeId,
+    host: HostId,
+    peers: HubPeers,
+    standby: Option<StandbyHost>,
+    standings: Arc<Standings>,
+    told: Arc<Told>,
+    shown: watch::Sender<Protections>,
+    shown_at: Boot,
+}
+
+impl Task {
+    fn heard(&mut self, heard: &Heard) {
+        let now = boot();
+        match heard {
+            Heard::Beat { site, arrival, beat } => {
+                // A site that the log doesn't know yet has nobody to decide over.
+                let Some(home) = self.state.site(site).map(|known| known.spec.home.clone()) else { return };
+                self.node.handle_beat(now, site, &home, arrival, beat);
+                if let Some(standby) = &self.standby {
+                    standby.handle_home_beat(site);
+                }
+            }
+            Heard::Bye { site, origin, bye } => self.node.handle_bye(now, site, *origin, *bye),
+        }
+    }
+
+    /// Another node said something. It speaks for its own host only.
+    fn cast(&mut self, from: NodeId, cast: Cast) {
+        let now = boot();
+        match cast {
+            Cast::Hint(hint) => self.node.handle_hint(now, from, &hint),
+            Cast::Answers(answers) if self.is_host_of(&answers.host, from) => {
+                self.node.handle_answers(now, &answers);
+            }
+            Cast::Beat { site, host, beat } if self.is_host_of(&host, from) => {
+                self.node.handle_beat(now, &site, &host, &among_nodes(), &beat);
+            }
+            Cast::Answers(_) | Cast::Beat { .. } => {
+                tracing::warn!(%from, "it spoke for another host: not heard")
+            }
+        }
+    }
+
+    fn is_host_of(&self, host: &HostId, node: NodeId) -> bool {
+        self.state.hosts().get(host).is_some_and(|known| known.spec.kind == HostKind::Node(node))
+    }
+
+    /// The host here saw a site's cameras, or didn't.
+    fn seen(&mut self, answers: Answers) {
+        let now = boot();
+        self.node.handle_answers(now, &answers);
+        if now.since(self.shown_at) >= SHOW {
+            self.shown_at = now;
+            let protection = self.standby.as_ref().map(StandbyHost::protection).unwrap_or_default();
+            self.shown.send_replace(Arc::new(protection));
+        }
+        self.peers.cast(To::All, &Cast::Answers(answers));
+    }
+
+    /// A virtual server that runs here is well.
+    fn own_beat(&mut self, site: SiteId, beat: Beat) {
+        self.node.handle_beat(boot(), &site, &self.host, &among_nodes(), &beat);
+        self.peers.cast(To::All, &Cast::Beat { site, host: self.host.clone(), beat });
+    }
+
+    fn applied(&mut self, applied: Applied) {
+        let Applied { index, state, events } = applied;
+        self.told.applied(index, &events);
+        self.standings.applied(state.clone(), events.is_empty() || events.iter().any(matters_to_sites));
+        if let Some(standby) = &self.standby {
+            standby.handle_state(state.clone());
+        }
+        self.node.handle_applied(boot(), &state, &events);
+        self.state = state;
+    }
+
+    fn timeout(&mut self) {
+        let now = boot();
+        if now >= self.node.poll_timeout() {
+            self.node.handle_timeout(now, &self.state);
+        }
+    }
+
+    /// Until something may be to do.
+    fn pause(&self) -> Duration {
+        self.node.poll_timeout().min(self.register.poll_timeout()).since(boot())
+    }
+
+    fn carry_out(&mut self) {
+        for command in self.register.look(boot(), &self.state) {
+            self.proposals.put(command);
+        }
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Propose(command) => self.proposals.put(command),
+                Output::Hint(hint) => match self.leader {
+                    Some(leader) if leader == self.me => self.node.handle_hint(boot(), self.me, &hint),
+                    Some(leader) => self.peers.cast(To::Node(leader), &Cast::Hint(hint)),
+                    None => {}
+                },
+                // Sites don't relay for each other yet.
+                Output::AskPeers { .. } => {}
+                Output::Told(telling) => self.told.telling(*telling),
+            }
+        }
+    }
+}
+
+/// May an agent have to know?
+fn matters_to_sites(event: &Event) -> bool {
+    !matches!(event, Event::RoundOpened { .. } | Event::RoundClosed { .. } | Event::Stage { .. })
+}
+
+fn among_nodes() -> Arrival {
+    Arrival::Direct(PathId::new(AMONG_NODES).unwrap_or_else(|_| unreachable!("a slug")))
+}
+
+fn boot() -> Boot {
+    Boot(wire::clock::boot_us())
+}

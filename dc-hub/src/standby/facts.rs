@@ -1,0 +1,63 @@
+//! What the control log is told of a site's cameras: what they cost and who goes first. No address, no password.
+
+use std::collections::BTreeMap;
+
+use decide::control::{BitsPerSecond, CameraSpec, Tier};
+use decide::standby::Stream as Which;
+use decide::{CameraId, SiteId};
+use site_agent::config::{self, Accepted, Camera, Stream};
+
+/// A revision of a site's configuration, for `Command::Config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Whose.
+    pub site: SiteId,
+    /// Numbered by the site.
+    pub revision: u64,
+    /// How much of a standby the site wants to be ready.
+    pub tier: Tier,
+    /// Its cameras.
+    pub cameras: BTreeMap<CameraId, CameraSpec>,
+}
+
+impl Facts {
+    /// Those of a configuration.
+    pub fn of(accepted: &Accepted) -> Self {
+        let camera = |camera: &Camera| Some((camera_id(&accepted.site, &camera.id)?, spec(camera)));
+        Self {
+            site: accepted.site.clone(),
+            revision: accepted.revision,
+            tier: match accepted.tier {
+                config::Tier::Hot => Tier::Hot,
+                config::Tier::Warm => Tier::Warm,
+                config::Tier::Cold => Tier::Cold,
+                config::Tier::None => Tier::None,
+            },
+            cameras: accepted.cameras.iter().filter_map(camera).collect(),
+        }
+    }
+}
+
+fn spec(camera: &Camera) -> CameraSpec {
+    let rate = |which| stream(camera, which).map(|stream| BitsPerSecond(stream.rate_bps));
+    CameraSpec {
+        priority: camera.priority,
+        main: rate(Which::Main).unwrap_or_default(),
+        sub: (camera.streams.len() > 1).then(|| rate(Which::Sub)).flatten(),
+        single_session: camera.single_session,
+    }
+}
+
+/// A camera's first stream is its main one; of the others the smallest is its sub stream.
+pub(super) fn stream(camera: &Camera, which: Which) -> Option<&Stream> {
+    let main = camera.streams.first();
+    match which {
+        Which::Main => main,
+        Which::Sub => camera.streams.iter().skip(1).min_by_key(|stream| stream.rate_bps).or(main),
+    }
+}
+
+/// The camera's name fleet-wide. Both are slugs, so it always fits.
+pub(super) fn camera_id(site: &SiteId, camera: &str) -> Option<CameraId> {
+    CameraId::new(format!("{site}/{camera}")).ok()
+}

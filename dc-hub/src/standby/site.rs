@@ -1,0 +1,237 @@
+//! One site's task: cameras' answers and the control log in, recorders and reports out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use decide::control::State;
+use decide::standby::ramp::{budget, protection};
+use decide::standby::{Act, Prober};
+use decide::{Boot, CameraId, Epoch, HostId, SiteId, standby};
+use site_agent::config::{Accepted, Camera, Tier};
+use site_agent::virtual_server::Ending;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::probe::{self, Asked, Target};
+use super::recorders::Recorders;
+use super::{Shared, boot, facts};
+
+/// From one report, and one beat, to the next.
+const TICK: Duration = Duration::from_millis(500);
+/// A camera that could not be begun is tried again after this.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Answers that wait for the task.
+const ASKED: usize = 256;
+
+/// Has this site a place on this host?
+pub(super) fn has_place(state: &State, site: &SiteId, host: &HostId) -> bool {
+    state.site(site).is_some_and(|site| !site.revoked && site.has_place_on(host))
+}
+
+/// Serves one site until it has no place here any more, or `cancel`.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    site: SiteId,
+    mut states: watch::Receiver<Arc<State>>,
+    mut home_beats: watch::Receiver<Option<Boot>>,
+    cancel: CancellationToken,
+) {
+    let options = shared.options.clone();
+    let mut configs = options.accepted.changes();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (asked, mut answers) = mpsc::channel(ASKED);
+    let host = options.host.clone();
+    let path = options.path.clone();
+    let mut task = Task {
+        runner: standby::Runner::new(site.clone(), host.clone(), options.runner.clone()),
+        prober: Prober::new(site.clone(), host, path, probe::EVERY + probe::DEADLINE),
+        recorders: Recorders::new(options, site.clone()),
+        shared,
+        site,
+        accepted: None,
+        told: Epoch::default(),
+        failed: BTreeMap::new(),
+        asked,
+        probes: JoinSet::new(),
+        targets: Vec::new(),
+    };
+    task.configured();
+    let state = states.borrow_and_update().clone();
+    task.applied(&state);
+    loop {
+        task.steps().await;
+        let step = task.next_step();
+        tokio::select! {
+            changed = states.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let state = states.borrow_and_update().clone();
+                task.applied(&state);
+                if !has_place(&state, &task.site, &task.shared.options.host) {
+                    break;
+                }
+            }
+            Some((camera, answer)) = answers.recv() => task.prober.handle_answer(boot(), &camera, answer),
+            Ok(()) = home_beats.changed() => {
+                if let Some(at) = *home_beats.borrow_and_update() {
+                    task.runner.handle_home_beat(at);
+                }
+            }
+            Ok(()) = configs.changed() => task.configured(),
+            _ = ticks.tick() => {
+                let state = states.borrow().clone();
+                task.report(&state);
+            }
+            () = tokio::time::sleep(step) => {}
+            () = cancel.cancelled() => break,
+        }
+    }
+    task.probes.shutdown().await;
+    task.recorders.close().await;
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    site: SiteId,
+    runner: standby::Runner,
+    prober: Prober,
+    recorders: Recorders,
+    accepted: Option<Arc<Accepted>>,
+    /// The highest epoch this host was told.
+    told: Epoch,
+    /// Cameras that could not be begun, and when to try again.
+    failed: BTreeMap<CameraId, Boot>,
+    asked: mpsc::Sender<Asked>,
+    probes: JoinSet<()>,
+    /// Whom they ask.
+    targets: Vec<Arc<Target>>,
+}
+
+impl Task {
+    /// Takes in what the control log says now.
+    fn applied(&mut self, state: &State) {
+        for act in self.runner.handle_state(state) {
+            match act {
+                Act::Authority(epoch) => self.authority(epoch),
+                Act::Stop { camera, hand_over } => {
+                    tracing::info!(%camera, hand_over, "standby ends recording");
+                    let ending = if hand_over { Ending::HandOver } else { Ending::Stopped };
+                    self.recorders.end(&camera, ending);
+                    self.failed.remove(&camera);
+                }
+                Act::Prepare(_) | Act::Record { .. } => {} // these come one by one, from `next`
+            }
+        }
+        self.rest();
+    }
+
+    fn authority(&mut self, epoch: Option<Epoch>) {
+        match epoch {
+            Some(epoch) => {
+                tracing::info!(site = %self.site, %epoch, "standby has authority");
+                self.told = self.told.max(epoch);
+            }
+            None => tracing::info!(site = %self.site, "standby has given authority back"),
+        }
+    }
+
+    /// Without authority and without a camera there is no run.
+    fn rest(&mut self) {
+        if self.runner.authority().is_none() && !self.recorders.any() {
+            self.recorders.end_run();
+        }
+    }
+
+    /// Takes in what the site sent of its cameras, and asks those.
+    fn configured(&mut self) {
+        self.accepted = self.shared.options.accepted.of(&self.site);
+        let cameras = self.accepted.iter().flat_map(|accepted| &accepted.cameras);
+        let targets: Vec<_> = cameras.filter_map(|camera| target(&self.site, camera)).map(Arc::new).collect();
+        if targets == self.targets {
+            return;
+        }
+        for gone in self.targets.iter().filter(|known| !targets.contains(known)) {
+            self.prober.handle_answer(boot(), &gone.camera, None);
+        }
+        self.probes = JoinSet::new();
+        for (at, target) in targets.iter().enumerate() {
+            let wait = probe::EVERY.mul_f64(at as f64 / targets.len() as f64);
+            self.probes.spawn(probe::ask_for_ever(target.clone(), wait, self.asked.clone()));
+        }
+        self.targets = targets;
+    }
+
+    /// Does what is to be done now.
+    async fn steps(&mut self) {
+        let now = boot();
+        let again: Vec<_> = self.failed.extract_if(.., |_, at| *at <= now).collect();
+        for (camera, _) in again {
+            self.runner.handle_ended(&camera);
+        }
+        while let Some(act) = self.runner.next(boot(), self.prober.answering()) {
+            match (act, self.accepted.clone()) {
+                (Act::Prepare(camera), Some(accepted)) if accepted.tier != Tier::Cold => {
+                    self.recorders.prepare(&accepted, &camera)
+                }
+                (Act::Record { camera, stream }, accepted) => self.record(accepted, camera, stream).await,
+                _ => {}
+            }
+        }
+    }
+
+    async fn record(&mut self, accepted: Option<Arc<Accepted>>, camera: CameraId, stream: standby::Stream) {
+        let begun = match &accepted {
+            Some(accepted) => self.recorders.record(accepted, &camera, stream).await,
+            None => Err(super::recorders::BeginError::Unknown),
+        };
+        match begun {
+            Ok(()) => tracing::info!(%camera, ?stream, "standby records"),
+            Err(error) => {
+                tracing::error!(%camera, %error, "standby can't record");
+                self.failed.insert(camera, boot() + AGAIN);
+            }
+        }
+    }
+
+    /// When there may be something to do, if nothing happens.
+    fn next_step(&self) -> Duration {
+        let now = boot();
+        let paced = self.runner.poll_timeout().filter(|at| *at > now);
+        let next = self.failed.values().copied().chain(paced).min();
+        next.map_or(TICK, |at| at.since(now).min(TICK))
+    }
+
+    /// Says what is to be said every time.
+    fn report(&mut self, state: &State) {
+        // What the queue has no room for is dropped: newer comes.
+        let _ = self.shared.answers.try_send(self.prober.report(boot()));
+        if self.runner.authority().is_some()
+            && let Some(accepted) = self.accepted.clone()
+        {
+            self.recorders.server(&accepted);
+        }
+        if let Some(beat) = self.recorders.beat(self.told, self.runner.log()) {
+            let _ = self.shared.beats.try_send((self.site.clone(), beat));
+        }
+        let Some(site) = state.site(&self.site) else { return };
+        let protection = protection(&site.cameras, self.prober.answering(), budget(site.spec.uplink));
+        if let Some(desk) = self.shared.sites().get_mut(&self.site) {
+            desk.protection = protection;
+        }
+    }
+}
+
+/// Where a camera is asked: where its main stream is.
+fn target(site: &SiteId, camera: &Camera) -> Option<Target> {
+    let url = &camera.streams.first()?.url;
+    Some(Target {
+        camera: facts::camera_id(site, &camera.id)?,
+        host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
+        port: url.port().unwrap_or(554),
+    })
+}

@@ -1,0 +1,90 @@
+//! What a beat tells of the virtual server. Recorders are looked at, never waited for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wire::{OriginId, StreamId, proto};
+
+use crate::config::SiteConfig;
+use crate::uplink::UplinkStatus;
+use crate::virtual_server::{Statuses, StreamStatus};
+
+/// Where a beat's contents come from.
+pub struct Facts {
+    origin: OriginId,
+    cameras: Vec<proto::Camera>,
+    /// In the order of `cameras` and their streams.
+    streams: Vec<StreamId>,
+    statuses: Arc<Statuses>,
+    uplink: Arc<UplinkStatus>,
+}
+
+impl Facts {
+    /// Of the run `origin` that records what `config` says.
+    pub fn new(
+        config: &SiteConfig,
+        origin: OriginId,
+        statuses: Arc<Statuses>,
+        uplink: Arc<UplinkStatus>,
+    ) -> Self {
+        let cameras = config.cameras.iter().map(|camera| proto::Camera {
+            id: camera.id.clone(),
+            name: camera.name.clone(),
+            streams: camera.streams.iter().map(|stream| stream.id.stream().to_owned()).collect(),
+        });
+        let streams = config.cameras.iter().flat_map(|camera| &camera.streams);
+        Self {
+            origin,
+            cameras: cameras.collect(),
+            streams: streams.map(|stream| stream.id.clone()).collect(),
+            statuses,
+            uplink,
+        }
+    }
+
+    /// The first message of a connection.
+    pub(crate) fn hello(&self, purpose: proto::Purpose) -> proto::Hello {
+        proto::Hello {
+            protocol_min: wire::PROTOCOL,
+            protocol_max: wire::PROTOCOL,
+            software: concat!("holdfast site-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+            origin: self.origin(),
+            cameras: self.cameras.clone(),
+            purpose: purpose.into(),
+            path: super::PATH.to_owned(),
+        }
+    }
+
+    pub(super) fn beat(&self, number: u64, epoch: Option<proto::Epoch>) -> proto::Beat {
+        let stream = |id| self.statuses.get(id).map(stream_beat).unwrap_or_default();
+        let (unacked, lag) = self.uplink.unacked_and_lag();
+        proto::Beat {
+            number,
+            sent_us: wire::clock::wall().0,
+            streams: self.streams.iter().map(stream).collect(),
+            unacked_segments: unacked,
+            unacked_bytes: 0,
+            live_lag_ms_p50: u32::try_from(lag.p50).unwrap_or(u32::MAX),
+            live_lag_ms_p99: u32::try_from(lag.p99).unwrap_or(u32::MAX),
+            origin: self.origin(),
+            epoch,
+            log: 0,
+        }
+    }
+
+    fn origin(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.origin.0)
+    }
+}
+
+fn stream_beat(status: StreamStatus) -> proto::StreamBeat {
+    let (segment, fragment) = status.durable.unwrap_or_default();
+    proto::StreamBeat {
+        state: status.state.into(),
+        last_durable_us: status.last_durable_us.map_or(0, |at| at.0),
+        detail: status.detail,
+        segment: segment.0,
+        fragment,
+        keyframes: status.keyframes,
+    }
+}

@@ -1,0 +1,238 @@
+//! Beats: the recorder tells every voter of the hub that it is well, whatever else is on the line.
+//!
+//! A beat is made every `hub.beat_ms` and goes to all voters alike: on a stream of the session at the node that
+//! keeps the site's vault, on a connection of its own to every other node, and over TCP where QUIC isn't heard.
+//!
+//! | module | |
+//! |---|---|
+//! | `facts` | what a beat tells |
+//! | `said` | the newest beat, and a goodbye, numbered |
+//! | `ways` | on which way a beat goes to a voter (pure) |
+//! | `line` | one way for as long as it lasts |
+//! | `dialling` | what dialling a voter takes |
+//! | `reach` | ways to all voters, opened again and again |
+//! | `roster` | who the voters are, as the hub told, also across a restart (pure but for its file) |
+//!
+//! Nothing here is waited for by a recorder, and nothing here knows why the hub wants to know.
+
+mod dialling;
+mod facts;
+mod line;
+mod reach;
+mod roster;
+mod said;
+mod voter;
+mod ways;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::watch;
+use wire::discover::HubAddress;
+use wire::proto;
+
+pub(crate) use dialling::Dialling;
+pub use facts::Facts;
+pub(crate) use line::carry;
+pub(crate) use voter::Voter;
+pub use ways::Way;
+
+use crate::uplink::dial::AddressBook;
+use roster::Roster;
+use said::Said;
+
+/// What hub nodes are told the site's way out is called.
+const PATH: &str = "wan";
+/// The longest message a voter may answer with.
+pub(crate) const BYTES_MAX: usize = 64 << 10;
+/// How long a goodbye is waited for: every voter that is there acks it after a round trip.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How long a site that stops goes on recording for a standby to take over.
+const HAND_OVER_MAX: Duration = Duration::from_secs(10);
+
+/// What a run tells its voters.
+pub struct Beats {
+    facts: Facts,
+    every: Duration,
+    /// The hub as configured, and where what it told is kept.
+    hub: HubAddress,
+    file: PathBuf,
+    said: watch::Sender<Said>,
+    roster: watch::Sender<Roster>,
+    voters: Mutex<BTreeMap<String, Arc<Voter>>>,
+    /// Which node the session is at.
+    session: watch::Sender<Option<String>>,
+    /// Where voters are, by name.
+    books: Mutex<BTreeMap<String, Vec<Arc<AddressBook>>>>,
+}
+
+/// The session is at a node for as long as this lives.
+pub(crate) struct AtNode<'a> {
+    beats: &'a Beats,
+    node: String,
+}
+
+impl Drop for AtNode<'_> {
+    fn drop(&mut self) {
+        self.beats.session.send_if_modified(|at| at.take_if(|at| *at == self.node).is_some());
+    }
+}
+
+impl Beats {
+    /// Of a run that says `facts` every so often. What the hub told earlier runs is in `file`, if it was this hub.
+    pub fn new(facts: Facts, every: Duration, hub: HubAddress, file: PathBuf) -> Self {
+        let roster = roster::load(&file, &hub).unwrap_or_default();
+        Self {
+            facts,
+            every,
+            hub,
+            file,
+            said: watch::Sender::default(),
+            roster: watch::Sender::new(roster),
+            voters: Mutex::default(),
+            session: watch::Sender::default(),
+            books: Mutex::default(),
+        }
+    }
+
+    /// Makes a beat every so often, for as long as it is polled.
+    pub(crate) async fn beat(&self) -> std::convert::Infallible {
+        let mut beats = tokio::time::interval(self.every);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            let epoch = self.roster.borrow().epoch;
+            self.said.send_modify(|said| said.beat(&self.facts, epoch));
+        }
+    }
+
+    /// Says goodbye to every voter that hears us, and waits, for a moment, until they have it. Has anybody?
+    pub async fn goodbye(&self, reason: proto::ByeReason, back_in: Duration) -> bool {
+        let back_in_s = u32::try_from(back_in.as_secs()).unwrap_or(u32::MAX);
+        let bye = proto::Bye { reason: reason.into(), back_in_s, number: 0 };
+        let mut number = 0;
+        self.said.send_modify(|said| number = said.goodbye(bye));
+        let voters = self.heard();
+        let acks = join_all(voters.iter().map(|voter| voter.await_ack(number)));
+        if tokio::time::timeout(GOODBYE_MAX, acks).await.is_err() {
+            tracing::info!("not every voter has taken our goodbye");
+        }
+        voters.iter().any(|voter| voter.ways().highest_acked() >= number)
+    }
+
+    /// Until a standby records, if one would, and it doesn't take too long.
+    pub async fn until_taken_over(&self) {
+        let mut roster = self.roster.subscribe();
+        let taken_over = roster.wait_for(|roster| roster.away || !roster.covered);
+        let _ = tokio::time::timeout(HAND_OVER_MAX, taken_over).await;
+    }
+
+    /// The first message of a connection.
+    pub(crate) fn hello(&self, purpose: proto::Purpose) -> proto::Hello {
+        self.facts.hello(purpose)
+    }
+
+    /// A hub node by its name.
+    pub(crate) fn voter(&self, node: &str) -> Arc<Voter> {
+        let mut voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        voters.entry(node.to_owned()).or_insert_with(|| Voter::new(self.every)).clone()
+    }
+
+    /// Takes in what a hub node says of its site; `trusted` is the session's.
+    pub(crate) fn stands(&self, standing: proto::Standing, trusted: bool) {
+        let mut kept = None;
+        self.roster.send_if_modified(|roster| match roster.take(standing, trusted) {
+            Ok(changed) => {
+                kept = changed.then(|| roster.clone());
+                changed
+            }
+            Err(why) => {
+                tracing::warn!(why, "the hub tells of voters what makes no sense");
+                false
+            }
+        });
+        if let Some(roster) = kept
+            && let Err(error) = roster::save(&self.file, &self.hub, &roster)
+        {
+            // What is in memory serves; only a restart would miss the file.
+            tracing::warn!(path = %self.file.display(), %error, "couldn't keep who the voters are");
+        }
+    }
+
+    /// Over which way each voter hears us: `quic`, `tcp`, or neither.
+    pub fn status(&self) -> serde_json::Value {
+        let now = wire::clock::now();
+        let voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = voters.iter().map(|(node, voter)| {
+            let ways = voter.ways();
+            let over = match (ways.is_quic_heard(now), ways.is_heard(now)) {
+                (true, _) => Some("quic"),
+                (false, true) => Some("tcp"),
+                (false, false) => None,
+            };
+            (node.clone(), serde_json::json!({ "over": over }))
+        });
+        serde_json::Value::Object(shown.collect())
+    }
+
+    /// The session is at this node now.
+    pub(crate) fn session_at(&self, node: String) -> AtNode<'_> {
+        self.session.send_replace(Some(node.clone()));
+        AtNode { beats: self, node }
+    }
+
+    /// Waits until the hub says that another node than this keeps the site's vault; which.
+    pub(crate) async fn until_owner_is_not(&self, node: &str) -> String {
+        let mut roster = self.roster.subscribe();
+        let elsewhere = |roster: &Roster| roster.owner.clone().filter(|owner| owner != node);
+        loop {
+            if let Some(owner) = elsewhere(&roster.borrow_and_update()) {
+                return owner;
+            }
+            if roster.changed().await.is_err() {
+                std::future::pending::<()>().await; // never: we have the sender
+            }
+        }
+    }
+
+    /// Waits until the session neither is at this node nor goes to it; or, without `elsewhere`, until it does.
+    async fn until_session_is(&self, elsewhere: bool, node: &str) {
+        let (mut roster, mut session) = (self.roster.subscribe(), self.session.subscribe());
+        loop {
+            let at = session.borrow_and_update().clone();
+            let goes_to = at.or_else(|| roster.borrow_and_update().owner.clone());
+            if goes_to.is_some_and(|goes_to| goes_to != node) == elsewhere {
+                return;
+            }
+            tokio::select! {
+                _ = roster.changed() => {}
+                _ = session.changed() => {}
+            }
+        }
+    }
+
+    /// Voters that hear us.
+    fn heard(&self) -> Vec<Arc<Voter>> {
+        let now = wire::clock::now();
+        let voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        voters.values().filter(|voter| voter.ways().is_heard(now)).cloned().collect()
+    }
+
+    fn put_books(&self, node: &str, books: Vec<Arc<AddressBook>>) {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner).insert(node.to_owned(), books);
+    }
+
+    /// Where the node that keeps the site's vault was told to be.
+    fn books_of_owner(&self) -> Vec<Arc<AddressBook>> {
+        let Some(owner) = self.roster.borrow().owner.clone() else { return Vec::new() };
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.get(&owner).cloned().unwrap_or_default()
+    }
+
+    fn listen(&self) -> watch::Receiver<Said> {
+        self.said.subscribe()
+    }
+}
