@@ -30,16 +30,29 @@ fn passes(from: &UdpSocket, to: &UdpSocket) -> bool {
     to.recv(&mut [0; 8]).is_ok()
 }
 
+/// A path that was later than this with its packets had not the processor to be what was asked for.
+const LATE_US: u64 = 200;
+
 #[test]
 fn figures_are_as_asked() {
     let _alone = alone();
     let lab = lab();
     let mut wan = lab.start(&trusting(PathSettings::default())).unwrap();
-    let holds = |check: Check| assert!(check.ok, "{check:?}");
-    holds(prove::rtt(&lab, &mut wan, 20).unwrap());
-    holds(prove::udp_rate(&lab, &mut wan, 100).unwrap());
-    holds(prove::tcp_rate(&lab, &mut wan, 100).unwrap());
-    holds(prove::drops(&lab, &mut wan).unwrap());
+    // While the machine itself was late, nothing was learnt about the path: measured again.
+    let mut holds = |measure: &dyn Fn(&mut Wan) -> Check| {
+        let mut check = measure(&mut wan);
+        for _ in 0..4 {
+            if check.ok || check.late_us_p99 < LATE_US {
+                break;
+            }
+            check = measure(&mut wan);
+        }
+        assert!(check.ok, "{check:?}");
+    };
+    holds(&|wan| prove::rtt(&lab, wan, 20).unwrap());
+    holds(&|wan| prove::udp_rate(&lab, wan, 100).unwrap());
+    holds(&|wan| prove::tcp_rate(&lab, wan, 100).unwrap());
+    holds(&|wan| prove::drops(&lab, wan).unwrap());
 }
 
 #[test]
