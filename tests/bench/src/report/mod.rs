@@ -48,6 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         }
         let _ = writeln!(text, "Cores used:\n\n{}", wan::cost_table(mbit, &records).trim_end());
     }
+    text.push_str(&wan::not_counted(&records));
     let path = args.to.join("performance.md");
     page::write(&path, &text)?;
     println!("{}", path.display());

@@ -31,8 +31,12 @@ const fn kind(
 
 /// The lines there are results of.
 pub(crate) fn cases(records: &[Record]) -> Vec<Case> {
+    all_cases(records.iter().filter(|record| record.void.is_none()))
+}
+
+fn all_cases<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    for record in records.iter().filter(|record| record.void.is_none()) {
+    for record in records {
         if !cases.contains(&record.case) {
             cases.push(record.case);
         }
@@ -150,6 +154,25 @@ pub(crate) fn cost_table(mbit: u32, records: &[Record]) -> String {
     table.finish()
 }
 
+/// What was measured and is in no table, and why; nothing if all of it counts by now.
+pub(crate) fn not_counted(records: &[Record]) -> String {
+    let mut text = String::new();
+    for case in all_cases(records.iter()) {
+        for contender in Contender::ALL {
+            let mut own =
+                records.iter().filter(|record| record.case == case && record.contender == contender);
+            if own.clone().any(|record| record.void.is_none()) {
+                continue;
+            }
+            if let Some(why) = own.next_back().and_then(|record| record.void.as_ref()) {
+                // Writing to a String can't fail.
+                let _ = writeln!(text, "- {case}, {}: {why}", contender.name());
+            }
+        }
+    }
+    if text.is_empty() { text } else { format!("\n## Not counted\n\n{text}") }
+}
+
 /// On what machines, when, of which commits.
 pub(crate) fn machines(records: &[Record]) -> String {
     let mut text = String::new();
@@ -210,6 +233,17 @@ mod tests {
             ["5 Mbit/s, 100 ms, 1 % loss", "100 Mbit/s, 100 ms, 0 % loss", "100 Mbit/s, 100 ms, 1 % loss"];
         assert_eq!(names, expected);
         assert_eq!(rates(&cases), BTreeSet::from([5, 100]));
+    }
+
+    #[test]
+    fn what_is_void_is_told_until_it_counts() {
+        let mut records = records();
+        assert_eq!(
+            not_counted(&records),
+            "\n## Not counted\n\n- 7 Mbit/s, 100 ms, 1 % loss, Holdfast: late\n"
+        );
+        records.push(Record { case: Case { mbit: 7, ..CASE }, ..record(Contender::Ours, 0.9) });
+        assert_eq!(not_counted(&records), "");
     }
 
     #[test]
