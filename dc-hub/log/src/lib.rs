@@ -20,6 +20,7 @@ mod error;
 mod export;
 mod feed;
 mod handle;
+mod handover;
 mod leadership;
 mod link;
 mod log;

@@ -38,6 +38,24 @@ async fn a_dead_leader_is_replaced_and_catches_up_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stops_in_good_order_is_followed_at_once() {
+    let (cluster, mut logs, leader) = Cluster::three().await;
+    agree(&logs[&leader], "first").await;
+    let before = logs[&leader].status().term;
+    let [a, b] = others(leader);
+    logs[&a].hand_over().await;
+    assert_eq!(logs[&leader].status().term, before, "one that doesn't lead has nothing to hand over");
+    logs[&leader].hand_over().await;
+    leadership(&logs[&leader], |now| now.leader.is_some_and(|next| next != NodeId(leader))).await;
+    cluster.stop(leader).await;
+    logs.remove(&leader);
+    let next = leads(logs.values()).await;
+    agree(&logs[&next], "second").await;
+    assert_eq!(logs[&a].status().term.0.max(logs[&b].status().term.0), before.0 + 1, "no election");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_minority_agrees_on_nothing_and_says_that_it_does_not_know() {
     let (cluster, logs, leader) = Cluster::three().await;
     let [a, b] = others(leader);
