@@ -9,6 +9,7 @@ use decide::control::Role;
 use decide::quorum::Settings;
 use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
+use site_agent::beats::PATH;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::transport::{Identity, QuicHandle};
@@ -23,8 +24,6 @@ use crate::vault::Vault;
 
 /// Beats that wait for whoever decides: a second's of 2,000 sites.
 const HEARD: usize = 4096;
-/// The way on which this node reaches cameras, as agents name their way to the hub unless told otherwise.
-const PATH: &str = "wan";
 /// Below the vault: what sites told of their cameras, log-ins included.
 const ACCEPTED: &str = "cameras";
 
@@ -51,9 +50,8 @@ pub async fn run(
         vault: vault.clone(),
         live: Arc::clone(&live),
         sites: sites.clone(),
-        intake: Intake::new(heard_here, standings.clone(), sites),
+        intake: Intake::new(heard_here, standings.clone(), sites, accepted.clone()),
         node: name.clone(),
-        accepted: accepted.clone(),
         limits: config.limits.clone(),
     };
     let endpoint = Downlink::bind(config, identity, quic)?;
@@ -89,6 +87,7 @@ pub async fn run(
     let http = crate::api::start(config, &downlink, quorum, stop.clone()).await?;
     tracing::info!(hub = name, sites = %config.hub.listen, "listening");
     downlink.run(endpoint, tcp, Some(peers.clone()), stop).await;
+    log.hand_over().await;
     let _ = ended.wait_for(|ended| *ended).await; // an error means that it has ended
     peers.stop();
     log.stop().await;

@@ -220,7 +220,8 @@ async fn any_rtsp_answer_counts_and_none_delays_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a part of the next test"]
 async fn a_hub_that_will_be_killed() {
-    let url = std::env::var("STANDBY_CAMERA").unwrap().parse().unwrap();
+    let Ok(url) = std::env::var("STANDBY_CAMERA") else { return }; // the long suites run it by itself
+    let url = url.parse().unwrap();
     let mut host = Host::restart(host::Dir::Given(std::env::var("STANDBY_DIR").unwrap().into())).await;
     host.accept(&[("one", url)]).await;
     let mut fleet = Fleet::placed(&["one"]);

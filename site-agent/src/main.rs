@@ -88,13 +88,13 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let live = Arc::default();
     let server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
-    let configuration = hub.as_ref().and_then(|_| configuration(&config));
     let status = Arc::new(UplinkStatus::default());
     let beats = config.hub.as_ref().map(|hub| {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
         let file = archive.dir().join("hub-voters");
-        Arc::new(Beats::new(facts, hub.beat, hub.address.clone(), file))
+        with_configuration(Beats::new(facts, hub.beat, hub.address.clone(), file), &config)
     });
+    let beats = beats.transpose()?.map(Arc::new);
     let surface = daemon::Surface {
         config: config.clone(),
         archive: archive.clone(),
@@ -113,7 +113,6 @@ async fn run(file: &Path) -> anyhow::Result<()> {
             config: config.clone(),
             identity: identity.clone(),
             quic: threads.handle(),
-            configuration: configuration.clone(),
             archive: archive.clone(),
             live,
             beats,
@@ -162,10 +161,13 @@ fn identity(config: &SiteConfig) -> anyhow::Result<Identity> {
     Ok(identity)
 }
 
-/// What the hub is told of the cameras. Recording doesn't wait for it.
-fn configuration(config: &SiteConfig) -> Option<Arc<wire::proto::Configuration>> {
-    let numbered = uplink::numbered(config, &config.archive.dir, wire::clock::wall());
-    let failed =
-        |error: &_| tracing::error!(%error, "number the configuration: no standby is told of changes");
-    numbered.inspect_err(failed).ok().map(Arc::new)
+/// What hub nodes are told of the cameras. Recording doesn't wait for it.
+fn with_configuration(beats: Beats, config: &SiteConfig) -> anyhow::Result<Beats> {
+    match uplink::numbered(config, &config.archive.dir, wire::clock::wall()) {
+        Ok(configuration) => beats.with_configuration(configuration).context("tell hub nodes of the cameras"),
+        Err(error) => {
+            tracing::error!(%error, "number the configuration: no standby is told of changes");
+            Ok(beats)
+        }
+    }
 }

@@ -229,8 +229,9 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         }],
         owner: "hub-1".to_owned(),
         epoch: Some(epoch()),
-        covered: true,
-        away: false,
+        covered: false,
+        away: true,
+        recorded: vec!["till-1".to_owned()],
     };
     let welcome = proto::Welcome {
         protocol: 2,

@@ -38,6 +38,13 @@ pub struct CameraBeat {
     pub keyframes: u64,
 }
 
+impl CameraBeat {
+    /// Is it recorded, with something on disk already?
+    pub fn is_recorded(&self) -> bool {
+        self.state == CameraState::Recording && self.durable.is_some()
+    }
+}
+
 /// A fragment of the run that speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Durable {

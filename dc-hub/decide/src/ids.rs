@@ -88,6 +88,11 @@ impl CameraId {
     pub fn site(&self) -> &str {
         self.0.split_once('/').map_or("", |(site, _)| site)
     }
+
+    /// What the site itself calls it.
+    pub fn local(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, camera)| camera)
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_camera_names_its_site() {
-        assert_eq!(CameraId::new("shop-1/till-2").unwrap().site(), "shop-1");
+        let camera = CameraId::new("shop-1/till-2").unwrap();
+        assert_eq!((camera.site(), camera.local()), ("shop-1", "till-2"));
         for bad in ["till", "a/b/c", "/b", "a/", "A/b"] {
             assert!(CameraId::new(bad).is_err(), "{bad}");
         }

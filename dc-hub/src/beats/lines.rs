@@ -120,7 +120,7 @@ impl Intake {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        if let Some(refusal) = crate::downlink::protocol_refusal(hello) {
+        if let Some(refusal) = self.refusal(site, hello) {
             let detail = refusal.detail.clone();
             say(send, hub_message::Kind::Refuse(refusal)).await?;
             bail!("refused: {detail}");
@@ -132,12 +132,15 @@ impl Intake {
             software: crate::downlink::SOFTWARE.to_owned(),
             site: site.as_str().to_owned(),
             standing: Some(standing.clone()),
+            // Over TLS there is only what has to be said where UDP isn't let through.
+            standby_host: kind == Kind::Quic && self.stands_by(),
             ..Default::default()
         };
         say(send, hub_message::Kind::Welcome(welcome)).await?;
         let own = self.lines.begin(site, kind);
         let ended = tokio::select! {
-            ended = self.hear(&speaker, standing, IDLE_MAX, reader, send) => ended,
+            ended = self.hear((&speaker, false), standing, IDLE_MAX, reader, send) => ended,
+            revoked = self.until_revoked(site) => revoked,
             () = own.cancelled() => Err(anyhow::anyhow!("a newer connection of the same site took over")),
         };
         self.lines.end(site, kind, &own);

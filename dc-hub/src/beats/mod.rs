@@ -21,22 +21,20 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use decide::beat::{Arrival, Beat, Bye};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::proto::{hub_message, site_message};
 use wire::{OriginId, SiteId, frame, proto};
 
 use crate::downlink::Sites;
+use crate::standby::AcceptedConfigs;
 
 pub(crate) use lines::Kind;
 pub use queue::{HeardReceiver, HeardSender, queue};
 pub use speaker::{Speaker, SpeakerError};
 
 use lines::Lines;
-
-/// The longest message among beats: 4,096 streams, each with something to say for itself.
-const BYTES_MAX: usize = 1 << 20;
 
 /// What a site said, once its sender was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +63,8 @@ pub enum Heard {
 pub trait Stands: Send + Sync {
     /// What `site` is told.
     fn standing(&self, site: &SiteId) -> proto::Standing;
+    /// Is `site` trusted no more?
+    fn is_revoked(&self, site: &SiteId) -> bool;
     /// Changes whenever a site's standing may have: each connection then asks, and says what is new.
     fn changes(&self) -> watch::Receiver<u64>;
 }
@@ -90,6 +90,10 @@ impl Stands for Alone {
         self.standing.clone()
     }
 
+    fn is_revoked(&self, _: &SiteId) -> bool {
+        false
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -104,13 +108,46 @@ pub struct Intake {
     pub(crate) stands: Arc<dyn Stands>,
     /// Where it is shown.
     sites: Arc<Sites>,
+    /// Where what sites tell of their cameras is kept, if this node may stand by.
+    accepted: Option<Arc<AcceptedConfigs>>,
     lines: Arc<Lines>,
 }
 
 impl Intake {
-    /// Hands what it hears to `heard`, tells what `stands` says, and shows in `sites`.
-    pub fn new(heard: HeardSender, stands: Arc<dyn Stands>, sites: Arc<Sites>) -> Self {
-        Self { heard, stands, sites, lines: Arc::default() }
+    /// Hands what it hears to `heard`, tells what `stands` says, shows in `sites`, and keeps in `accepted`.
+    pub fn new(
+        heard: HeardSender,
+        stands: Arc<dyn Stands>,
+        sites: Arc<Sites>,
+        accepted: Option<Arc<AcceptedConfigs>>,
+    ) -> Self {
+        Self { heard, stands, sites, accepted, lines: Arc::default() }
+    }
+
+    /// May this node stand by for sites?
+    pub(crate) fn stands_by(&self) -> bool {
+        self.accepted.is_some()
+    }
+
+    /// Why a site that says hello gets no connection of any kind.
+    pub(crate) fn refusal(&self, site: &SiteId, hello: &proto::Hello) -> Option<proto::Refuse> {
+        let revoked = self.stands.is_revoked(site).then(|| proto::Refuse {
+            code: proto::RefuseCode::Revoked.into(),
+            detail: format!(
+                "site {site} was revoked at this hub: a new site needs a new name and certificate"
+            ),
+            ledger: None,
+        });
+        revoked.or_else(|| crate::downlink::protocol_refusal(hello))
+    }
+
+    /// Waits until a site is trusted no more; `Ok` would mean that it always is.
+    pub(crate) async fn until_revoked(&self, site: &SiteId) -> anyhow::Result<()> {
+        let mut changes = self.stands.changes();
+        while !self.stands.is_revoked(site) {
+            changes.changed().await.context("the hub is stopping")?;
+        }
+        bail!("site {site} is revoked")
     }
 
     /// Beats that were lost because whoever decides was too slow.
@@ -119,10 +156,11 @@ impl Intake {
     }
 
     /// Hears one stream of beats, and acks them, until the site ends it (`Ok`), says nothing for `idle`, or
-    /// something is wrong. `told` is what the site was last told of its standing.
+    /// something is wrong. `told` is what the site was last told of its standing. Its `session`'s word on its cameras
+    /// goes to the control log; that to other nodes is kept there, so that each can stand by.
     pub(crate) async fn hear<R, W>(
         &self,
-        speaker: &Speaker,
+        (speaker, session): (&Speaker, bool),
         mut told: proto::Standing,
         idle: Duration,
         reader: &mut frame::Reader<R>,
@@ -141,7 +179,8 @@ impl Intake {
                 changed = changes.changed() => {
                     changed.context("the hub is stopping")?;
                     let standing = self.stands.standing(speaker.site());
-                    if standing != told {
+                    // The revision alone, which rises with everybody's news, is none to this site.
+                    if standing != (proto::Standing { revision: standing.revision, ..told.clone() }) {
                         say(send, hub_message::Kind::Standing(standing.clone())).await?;
                         told = standing;
                     }
@@ -149,10 +188,29 @@ impl Intake {
                 }
             };
             let Some(message) = message else { return Ok(()) };
+            if let Some(site_message::Kind::Configuration(configuration)) = message.kind {
+                self.keep(speaker.site().clone(), configuration, session);
+                continue;
+            }
             if let Some(number) = self.take(speaker, message)? {
                 say(send, hub_message::Kind::BeatAck(proto::BeatAck { number })).await?;
             }
         }
+    }
+
+    /// Keeps what a site tells of its cameras, beside its beats: a disk must not make those late. What can't be kept
+    /// costs the site its standby, and nothing else.
+    fn keep(&self, site: SiteId, configuration: proto::Configuration, session: bool) {
+        let Some(accepted) = self.accepted.clone() else { return };
+        tokio::spawn(async move {
+            let kept = match session {
+                true => accepted.take(&site, &configuration).await,
+                false => accepted.keep(&site, &configuration).await.map(drop),
+            };
+            if let Err(error) = kept {
+                tracing::error!(%site, %error, "its configuration is not taken");
+            }
+        });
     }
 
     /// Takes a message in; the number to ack.
@@ -180,11 +238,11 @@ impl Intake {
 
 /// A reader of a stream of beats.
 pub(crate) fn reader<R: AsyncRead + Unpin>(stream: R) -> frame::Reader<R> {
-    frame::Reader::new(stream, BYTES_MAX)
+    frame::Reader::new(stream, frame::CONTROL_BYTES_MAX)
 }
 
-async fn say(send: &mut (impl AsyncWrite + Unpin), kind: hub_message::Kind) -> anyhow::Result<()> {
+/// Writes one message.
+pub(crate) async fn say(send: &mut (impl AsyncWrite + Unpin), kind: hub_message::Kind) -> anyhow::Result<()> {
     let message = proto::HubMessage { kind: Some(kind) };
-    frame::write(send, &message).await.context("ack beats")?;
-    send.flush().await.context("ack beats")
+    frame::write(send, &message).await.context("write to the site")
 }

@@ -87,7 +87,7 @@ async fn session(
     }
     tracing::info!(%site, from = %connection.remote_address(), software = hello.software, "site is here");
     let welcome = welcome(&downlink, site, standing.clone());
-    control::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
+    beats::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
     let (facts, brought) = mpsc::channel(FACTS);
     let peer = Arc::new(Peer {
         downlink,
@@ -101,7 +101,8 @@ async fn session(
     let mut tasks = JoinSet::new();
     tasks.spawn(control::run(peer.clone(), send, reader, brought));
     tasks.spawn(parts::accept(peer.clone()));
-    tasks.spawn(beats(peer, speaker, standing));
+    tasks.spawn(beats(peer.clone(), speaker, standing));
+    tasks.spawn(async move { peer.downlink.intake.until_revoked(&peer.site).await });
     let ended = tasks.join_next().await;
     tasks.shutdown().await;
     match ended {
@@ -121,7 +122,7 @@ fn welcome(downlink: &Downlink, site: &SiteId, standing: proto::Standing) -> pro
         part_bytes_max: frame::PART_BYTES_MAX as u64,
         site: site.as_str().to_owned(),
         standing: Some(standing),
-        standby_host: downlink.accepted.is_some(),
+        standby_host: downlink.intake.stands_by(),
     }
 }
 
@@ -135,7 +136,7 @@ async fn send_on(
 ) -> anyhow::Result<()> {
     let owner = standing.owner.clone();
     let welcome = welcome(downlink, site, standing);
-    control::say(send, proto::hub_message::Kind::Welcome(welcome)).await?;
+    beats::say(send, proto::hub_message::Kind::Welcome(welcome)).await?;
     let _ = tokio::time::timeout(HELLO_TIMEOUT, connection.closed()).await;
     bail!("its vault is kept at {owner}")
 }
@@ -144,7 +145,10 @@ async fn send_on(
 async fn beats(peer: Arc<Peer>, speaker: Speaker, told: proto::Standing) -> anyhow::Result<()> {
     let (mut send, receive) = peer.connection.accept_bi().await.context("accept stream of beats")?;
     send.set_priority(BEATS_PRIORITY).context("set priority")?;
-    peer.downlink.intake.hear(&speaker, told, Duration::MAX, &mut beats::reader(receive), &mut send).await?;
+    peer.downlink
+        .intake
+        .hear((&speaker, true), told, Duration::MAX, &mut beats::reader(receive), &mut send)
+        .await?;
     std::future::pending().await
 }
 
@@ -175,7 +179,7 @@ fn refusal(downlink: &Downlink, site: &SiteId, hello: &proto::Hello) -> Option<p
     let refuse = |code: proto::RefuseCode, detail: String| {
         Some(proto::Refuse { code: code.into(), detail, ledger: None })
     };
-    if let Some(refusal) = protocol_refusal(hello) {
+    if let Some(refusal) = downlink.intake.refusal(site, hello) {
         return Some(refusal);
     }
     if let Some(why) = downlink.vault.poisoned() {
@@ -192,7 +196,7 @@ fn refusal(downlink: &Downlink, site: &SiteId, hello: &proto::Hello) -> Option<p
 /// Says no, and waits until that has arrived before the connection is closed.
 async fn refuse(send: &mut quinn::SendStream, refusal: proto::Refuse) -> anyhow::Result<()> {
     let detail = refusal.detail.clone();
-    control::say(send, proto::hub_message::Kind::Refuse(refusal)).await?;
+    beats::say(send, proto::hub_message::Kind::Refuse(refusal)).await?;
     let _ = send.finish();
     let _ = tokio::time::timeout(HELLO_TIMEOUT, send.stopped()).await;
     bail!("refused: {detail}")

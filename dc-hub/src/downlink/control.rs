@@ -14,6 +14,7 @@ use wire::session::hub::{Completion, HubSession, Output, VaultView, offered_ledg
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, frame, proto};
 
 use super::peer::{Fact, Peer};
+use crate::beats;
 use crate::salvage::salvage;
 use crate::vault::VaultError;
 
@@ -82,8 +83,9 @@ impl Control {
             Some(Kind::Offer(offer)) => self.offer(&offer).await?,
             Some(Kind::Opened(opened)) => self.opened(&opened).await?,
             Some(Kind::Entries(entries)) => self.entries(&entries).await?,
-            Some(Kind::Beat(_)) => bail!("it sent a beat on the control stream"),
-            Some(Kind::Configuration(told)) => self.configuration(&told).await,
+            Some(Kind::Beat(_) | Kind::Configuration(_)) => {
+                bail!("it sent on the control stream what belongs among beats")
+            }
             Some(Kind::Bye(_)) => return Ok(true),
             None => {} // of a later version; what matters is announced by the protocol number
         }
@@ -115,14 +117,6 @@ impl Control {
         }
         self.owed = None;
         salvage(vault, &self.peer.site, self.peer.origin).await.context("salvage").map(drop)
-    }
-
-    /// What can't be kept costs the site its standby, and nothing else.
-    async fn configuration(&self, told: &proto::Configuration) {
-        let Some(accepted) = &self.peer.downlink.accepted else { return };
-        if let Err(error) = accepted.take(&self.peer.site, told).await {
-            tracing::error!(site = %self.peer.site, %error, "its configuration is not taken");
-        }
     }
 
     async fn opened(&mut self, opened: &proto::Opened) -> anyhow::Result<()> {
@@ -219,14 +213,8 @@ impl Control {
     ) -> anyhow::Result<()> {
         let refuse =
             proto::Refuse { code: code.into(), detail: detail.to_owned(), ledger: Some(ledger.to_proto()) };
-        say(&mut self.send, proto::hub_message::Kind::Refuse(refuse)).await
+        beats::say(&mut self.send, proto::hub_message::Kind::Refuse(refuse)).await
     }
-}
-
-/// Writes one message.
-pub(super) async fn say(send: &mut quinn::SendStream, kind: proto::hub_message::Kind) -> anyhow::Result<()> {
-    let message = proto::HubMessage { kind: Some(kind) };
-    frame::write(send, &message).await.context("write control stream")
 }
 
 fn unpack(message: &proto::Entries) -> anyhow::Result<Vec<Entry>> {

@@ -23,7 +23,6 @@ use wire::transport::{self, Identity, QuicHandle, Settings, TcpHub};
 use crate::beats::Intake;
 use crate::config::{HubConfig, Limits};
 use crate::peers::HubPeers;
-use crate::standby::AcceptedConfigs;
 use crate::vault::Vault;
 
 pub(crate) use connection::{SOFTWARE, protocol_refusal};
@@ -42,8 +41,6 @@ pub struct Downlink {
     pub intake: Intake,
     /// This node's name, as in its certificate.
     pub node: String,
-    /// Where what they tell of their cameras is kept, if this node may stand by.
-    pub accepted: Option<Arc<AcceptedConfigs>>,
     /// What one site may use.
     pub limits: Limits,
 }

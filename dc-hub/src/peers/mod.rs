@@ -29,7 +29,7 @@ use bytes::Bytes;
 use control_log::{Answered, ControlLog, PeerError, Peers};
 use decide::beat::Beat;
 use decide::evidence::Answers;
-use decide::quorum::Hint;
+use decide::quorum::{Hint, Telling};
 use decide::{HostId, NodeId, SiteId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -61,6 +61,8 @@ pub enum Cast {
         /// What it says.
         beat: Beat,
     },
+    /// From whoever leads: how its verdict about a site reads, for people who ask elsewhere.
+    Telling(Box<Telling>),
 }
 
 /// To whom a cast goes.

@@ -4,21 +4,25 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use control_log::ChangeError;
 use serde_json::{Value, json};
 use site_agent::serve::Refusal;
 use wire::SiteId;
 
 use super::Quorum;
+use super::nodes::{AskedOfNode, NodeNo};
 use super::people::{Asked, No};
 
 /// Below `/api/v1`.
 pub fn routes(quorum: Quorum) -> Router {
     Router::new()
         .route("/control", get(control))
+        .route("/nodes", post(node_wish))
+        .route("/plan", get(plan))
         .route("/sites/{site}/why", get(why))
         .route("/sites/{site}/wishes", post(wish))
         .with_state(Arc::new(quorum))
@@ -60,6 +64,31 @@ async fn wish(
         Err(error @ No::Unproposed(_)) => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not decided", error.to_string()))
         }
+        Err(error) => Err(Refusal::new(StatusCode::CONFLICT, "refused", error.to_string())),
+    }
+}
+
+/// How many nodes are lost.
+#[derive(serde::Deserialize)]
+struct Lost {
+    lose: Option<usize>,
+}
+
+async fn plan(State(quorum): App, Query(lost): Query<Lost>) -> Result<Response, Refusal> {
+    let lose = lost.lose.unwrap_or(1);
+    if lose > super::plan::LOSE_MAX {
+        let most = format!("lose: {lose} is more than {} nodes at once", super::plan::LOSE_MAX);
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad parameter", most));
+    }
+    Ok(Json(super::plan::plan(&quorum.log().state(), lose)).into_response())
+}
+
+async fn node_wish(State(quorum): App, Json(asked): Json<AskedOfNode>) -> Result<Response, Refusal> {
+    match quorum.ask_of_node(asked).await {
+        Ok(done) => Ok(Json(done).into_response()),
+        Err(NodeNo::Change(
+            error @ (ChangeError::NotDone(_) | ChangeError::Unknown(_) | ChangeError::Busy),
+        )) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not decided", error.to_string())),
         Err(error) => Err(Refusal::new(StatusCode::CONFLICT, "refused", error.to_string())),
     }
 }

@@ -8,13 +8,17 @@
 //! | `register` | what this node has to make known to the control log (pure) |
 //! | `told` | how each verdict reads, and what was decided lately: for `why` |
 //! | `standing` | how each site stands with the hub, for its agent |
-//! | `people` | what a person asks for |
+//! | `people` | what a person asks for about a site |
+//! | `nodes` | what a person asks for about the hub's own nodes |
+//! | `plan` | who would have which place if nodes were lost (pure) |
 //! | `http` | all of it over HTTP |
 //!
 //! It never decides anything: what a silence means is the core's, what holds is the log's `apply`.
 
 pub mod http;
+mod nodes;
 mod people;
+mod plan;
 mod proposals;
 mod register;
 mod standing;
@@ -37,6 +41,7 @@ use crate::config::Policy;
 use crate::peers::{Cast, HubPeers};
 use crate::standby::{Facts, Outputs, StandbyHost};
 
+pub use nodes::{AskedOfNode, NodeWish};
 pub use people::{Asked, Wish};
 pub use register::Own;
 pub use standing::Standings;

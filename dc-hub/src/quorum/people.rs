@@ -44,6 +44,8 @@ pub enum Wish {
         /// For how long; none ends it.
         for_s: Option<u64>,
     },
+    /// The site is trusted no more, for ever: its connections end, and nobody stands by for it.
+    Revoke,
 }
 
 /// A wish, and who has it.
@@ -159,6 +161,13 @@ fn command(site: &SiteId, known: &Site, asked: &Asked) -> Result<(Command, Strin
             let says = format!("{site} is in maintenance for {seconds} s: its standby records meanwhile");
             let plan = Some(Plan::Maintenance { until: UnixMicros(until.0), by });
             (Command::Declare { site, plan }, says)
+        }
+        Wish::Revoke if known.revoked => return no(format!("{site} is revoked already")),
+        Wish::Revoke => {
+            let says = format!(
+                "{site} is revoked: its connections end, and it never comes back under this name; what the hub has of it stays"
+            );
+            (Command::RevokeSite { site }, says)
         }
         Wish::Maintenance { for_s: None } => {
             if known.plan.is_none() {

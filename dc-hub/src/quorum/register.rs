@@ -99,17 +99,19 @@ impl Register {
             Some(HostKind::Site(_)) => {}
         }
         let Some(known) = state.site(&site) else {
-            return Some(Command::SetSite { site, spec: self.spec(facts, home, Vec::new()) });
+            // Where its vault is, a standby's footage lies beside its own.
+            let prefer = vec![self.own.host.clone()];
+            return Some(Command::SetSite { site, spec: self.spec(facts, home, prefer) });
         };
-        if known.revoked {
-            return None;
+        if known.revoked || known.vault.is_some_and(|node| node != self.own.node) {
+            return None; // nodes with different settings would change it to and fro
+        }
+        if known.vault.is_none() && self.own.full {
+            return Some(Command::SetVault { site, node: self.own.node });
         }
         let spec = self.spec(facts, home, known.spec.prefer.clone());
         if known.spec != spec {
             return Some(Command::SetSite { site, spec });
-        }
-        if known.vault.is_none() && self.own.full {
-            return Some(Command::SetVault { site, node: self.own.node });
         }
         (known.revision < facts.revision).then(|| Command::Config {
             site,

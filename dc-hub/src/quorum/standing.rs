@@ -1,11 +1,11 @@
 //! How each site stands with the hub: whom it beats to, where its vault is, whether a standby has authority.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use control_log::Member;
-use decide::control::{State, Tier};
-use decide::{NodeId, SiteId};
+use decide::control::{Site, State, Tier};
+use decide::{CameraId, NodeId, SiteId};
 use tokio::sync::watch;
 use wire::proto;
 
@@ -14,7 +14,7 @@ use crate::beats::Stands;
 /// What sites are told, from the control log as this node has applied it.
 #[derive(Debug)]
 pub struct Standings {
-    /// This node's name: the vault's owner as long as the log names none.
+    /// This node's name: the only voter that is known of before the log has begun.
     own: String,
     known: Mutex<Known>,
     changes: watch::Sender<u64>,
@@ -24,6 +24,8 @@ pub struct Standings {
 struct Known {
     state: Arc<State>,
     members: BTreeMap<NodeId, Member>,
+    /// What standbys record, as they said last.
+    recorded: BTreeMap<SiteId, BTreeSet<CameraId>>,
 }
 
 impl Standings {
@@ -32,10 +34,28 @@ impl Standings {
         Self { own: own.to_owned(), known: Mutex::default(), changes: watch::Sender::default() }
     }
 
-    /// The log, as applied here. Sites are told if `matters` to any.
-    pub(super) fn applied(&self, state: Arc<State>, matters: bool) {
-        self.lock().state = state;
-        if matters {
+    /// The log, as applied here. Connections look only after what may change what a site is told: words in rounds come
+    /// by the dozen, and there are thousands of sites.
+    pub(super) fn applied(&self, state: Arc<State>) {
+        let mut known = self.lock();
+        let changed = !tells_the_same(&known.state, &state);
+        known.recorded.retain(|site, _| state.site(site).is_some_and(Site::is_away));
+        known.state = state;
+        drop(known);
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// What the standby of this site records, as it said last.
+    pub(super) fn recorded(&self, site: &SiteId, cameras: BTreeSet<CameraId>) {
+        let mut known = self.lock();
+        let before = match cameras.is_empty() {
+            true => known.recorded.remove(site).unwrap_or_default(),
+            false => known.recorded.insert(site.clone(), cameras.clone()).unwrap_or_default(),
+        };
+        drop(known);
+        if before != cameras {
             self.changes.send_modify(|count| *count += 1);
         }
     }
@@ -55,6 +75,8 @@ impl Stands for Standings {
     fn standing(&self, site: &SiteId) -> proto::Standing {
         let known = self.lock();
         let (state, members) = (&known.state, &known.members);
+        let recorded = known.recorded.get(site).into_iter().flatten().map(|camera| camera.local().to_owned());
+        let recorded = recorded.collect();
         let voter = |id: NodeId| {
             let member = members.get(&id)?;
             let addresses = if members.len() > 1 { vec![member.address.clone()] } else { Vec::new() };
@@ -69,16 +91,40 @@ impl Stands for Standings {
         proto::Standing {
             revision: state.at().map_or(0, |at| at.index),
             voters,
-            owner: owner.unwrap_or_else(|| self.own.clone()),
+            owner: owner.unwrap_or_default(),
             epoch: known.map(|known| epoch(known.epoch)),
-            covered: known.is_some_and(|known| known.placement.is_some() && known.spec.tier != Tier::None),
-            away: known.is_some_and(decide::control::Site::is_away),
+            covered: known.is_some_and(is_covered),
+            away: known.is_some_and(Site::is_away),
+            recorded,
         }
+    }
+
+    fn is_revoked(&self, site: &SiteId) -> bool {
+        self.lock().state.site(site).is_some_and(|known| known.revoked)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+}
+
+fn is_covered(site: &Site) -> bool {
+    site.placement.is_some() && site.spec.tier != Tier::None
+}
+
+/// Would every site be told the same after `later` as after `earlier`, but for the revision?
+fn tells_the_same(earlier: &State, later: &State) -> bool {
+    let told = |site: &Site| (site.vault, site.epoch, is_covered(site), site.is_away(), site.revoked);
+    // Copies of a state share what an entry didn't change.
+    let same =
+        |before: &Arc<Site>, after: &Arc<Site>| Arc::ptr_eq(before, after) || told(before) == told(after);
+    earlier.membership() == later.membership()
+        && earlier.sites().len() == later.sites().len()
+        && earlier
+            .sites()
+            .iter()
+            .zip(later.sites())
+            .all(|(one, other)| one.0 == other.0 && same(one.1, other.1))
 }
 
 fn epoch(epoch: decide::Epoch) -> proto::Epoch {

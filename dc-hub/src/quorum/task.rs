@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use control_log::{Applied, Follow};
 use decide::beat::{Arrival, Beat};
-use decide::control::{Event, HostKind, State};
+use decide::control::{HostKind, State};
 use decide::evidence::Answers;
 use decide::quorum::{Node, Output};
 use decide::{Boot, HostId, NodeId, PathId, SiteId};
@@ -27,6 +27,10 @@ const AMONG_NODES: &str = "hub";
 
 /// Between two looks at how well cameras are protected, which are for people.
 const SHOW: Duration = Duration::from_secs(1);
+/// Whoever leads tells the other nodes so many verdicts again in this time, one site after the other: a node that was
+/// not there when one changed knows it after a while.
+const RETELL: Duration = Duration::from_secs(1);
+const RETOLD: usize = 64;
 
 /// Decides until `cancel`, or until the log is closed; then ends what is recorded here.
 pub(super) async fn run(
@@ -54,6 +58,8 @@ pub(super) async fn run(
         told,
         shown,
         shown_at: Boot(0),
+        retold: None,
+        retold_at: Boot(0),
     };
     let mut follow: Follow = log.follow();
     let (mut leadership, mut members) = (log.leadership(), log.members());
@@ -111,6 +117,9 @@ struct Task {
     told: Arc<Told>,
     shown: watch::Sender<Protections>,
     shown_at: Boot,
+    /// The site whose verdict was told again last, and when.
+    retold: Option<SiteId>,
+    retold_at: Boot,
 }
 
 impl Task {
@@ -131,15 +140,16 @@ impl Task {
 
     /// Another node said something. It speaks for its own host only.
     fn cast(&mut self, from: NodeId, cast: Cast) {
-        let now = boot();
         match cast {
-            Cast::Hint(hint) => self.node.handle_hint(now, from, &hint),
+            Cast::Hint(hint) => self.node.handle_hint(boot(), from, &hint),
             Cast::Answers(answers) if self.is_host_of(&answers.host, from) => {
-                self.node.handle_answers(now, &answers);
+                self.node.handle_answers(boot(), &answers);
             }
             Cast::Beat { site, host, beat } if self.is_host_of(&host, from) => {
-                self.node.handle_beat(now, &site, &host, &among_nodes(), &beat);
+                self.standby_beat(&site, &host, &beat);
             }
+            Cast::Telling(telling) if self.leader == Some(from) => self.told.telling(*telling),
+            Cast::Telling(_) => {} // of somebody who led until just now
             Cast::Answers(_) | Cast::Beat { .. } => {
                 tracing::warn!(%from, "it spoke for another host: not heard")
             }
@@ -164,14 +174,19 @@ impl Task {
 
     /// A virtual server that runs here is well.
     fn own_beat(&mut self, site: SiteId, beat: Beat) {
-        self.node.handle_beat(boot(), &site, &self.host, &among_nodes(), &beat);
+        self.standby_beat(&site, &self.host.clone(), &beat);
         self.peers.cast(To::All, &Cast::Beat { site, host: self.host.clone(), beat });
+    }
+
+    fn standby_beat(&mut self, site: &SiteId, host: &HostId, beat: &Beat) {
+        self.node.handle_beat(boot(), site, host, &among_nodes(), beat);
+        self.standings.recorded(site, self.node.recorded_away(site));
     }
 
     fn applied(&mut self, applied: Applied) {
         let Applied { index, state, events } = applied;
         self.told.applied(index, &events);
-        self.standings.applied(state.clone(), events.is_empty() || events.iter().any(matters_to_sites));
+        self.standings.applied(state.clone());
         if let Some(standby) = &self.standby {
             standby.handle_state(state.clone());
         }
@@ -205,15 +220,25 @@ impl Task {
                 },
                 // Sites don't relay for each other yet.
                 Output::AskPeers { .. } => {}
-                Output::Told(telling) => self.told.telling(*telling),
+                Output::Told(telling) => {
+                    self.told.telling((*telling).clone());
+                    self.peers.cast(To::All, &Cast::Telling(telling));
+                }
             }
         }
+        self.retell();
     }
-}
 
-/// May an agent have to know?
-fn matters_to_sites(event: &Event) -> bool {
-    !matches!(event, Event::RoundOpened { .. } | Event::RoundClosed { .. } | Event::Stage { .. })
+    fn retell(&mut self) {
+        let now = boot();
+        if self.leader != Some(self.me) || now.since(self.retold_at) < RETELL {
+            return;
+        }
+        self.retold_at = now;
+        let next = self.told.verdicts_after(self.retold.as_ref(), RETOLD);
+        self.retold = next.last().map(|telling| telling.site.clone());
+        next.into_iter().for_each(|telling| self.peers.cast(To::All, &Cast::Telling(Box::new(telling))));
+    }
 }
 
 fn among_nodes() -> Arrival {

@@ -1,6 +1,7 @@
 //! How each verdict reads, and what was decided lately, kept in memory for whoever asks why.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use decide::SiteId;
@@ -45,9 +46,24 @@ impl Told {
         self.lock().decided.iter().filter(of).cloned().collect()
     }
 
+    /// Verdicts from after this site on, at most so many.
+    pub(super) fn verdicts_after(&self, site: Option<&SiteId>, most: usize) -> Vec<Telling> {
+        let from = site.map_or(Bound::Unbounded, Bound::Excluded);
+        let inner = self.lock();
+        let some = inner.verdicts.range::<SiteId, _>((from, Bound::Unbounded)).take(most);
+        some.map(|(_, (_, telling))| telling.clone()).collect()
+    }
+
     pub(super) fn telling(&self, telling: Telling) {
-        tracing::info!(site = %telling.site, line = ?telling.line, "verdict");
-        self.lock().verdicts.insert(telling.site.clone(), (wire::clock::wall(), telling));
+        let mut inner = self.lock();
+        let known = inner.verdicts.get(&telling.site).map(|(_, known)| known);
+        if known == Some(&telling) {
+            return;
+        }
+        if known.is_none_or(|known| known.line != telling.line) {
+            tracing::info!(site = %telling.site, line = ?telling.line, "verdict");
+        }
+        inner.verdicts.insert(telling.site.clone(), (wire::clock::wall(), telling));
     }
 
     pub(super) fn applied(&self, index: u64, events: &[Event]) {

@@ -137,18 +137,18 @@ impl Shared {
     }
 }
 
-/// Keeps one task for each site that has its place here.
+/// Keeps one task for each site that is watched here.
 async fn supervise(shared: Arc<Shared>, mut states: watch::Receiver<Arc<State>>, cancel: CancellationToken) {
     let mut tasks = JoinSet::new();
     loop {
         let state = states.borrow_and_update().clone();
-        for site in state.sites().keys().filter(|site| site::has_place(&state, site, &shared.options.host)) {
+        for site in state.watched_by(&shared.options.host) {
             let mut sites = shared.sites();
             if sites.contains_key(site) {
                 continue;
             }
             if sites.len() >= SITES_MAX {
-                tracing::error!(%site, "{SITES_MAX} sites have their places here; this one is not watched");
+                tracing::error!(%site, "{SITES_MAX} sites are watched here already; this one is not");
                 continue;
             }
             let (home_beat, beats) = watch::channel(None);

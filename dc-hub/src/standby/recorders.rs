@@ -12,7 +12,8 @@ use site_agent::archive::ArchiveError;
 use site_agent::camera::{self, CameraTask, Prepared};
 use site_agent::config::{Accepted, Camera, Stream};
 use site_agent::virtual_server::{Base, Ending, StreamStatus, VirtualServer};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 use wire::StreamId;
 use wire::proto::RecordingState;
 
@@ -50,16 +51,7 @@ struct Recorded {
 
 struct Preparing {
     stream: StreamId,
-    task: JoinHandle<Option<Prepared>>,
-    _abort: AbortOnDrop,
-}
-
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    task: AbortOnDropHandle<Option<Prepared>>,
 }
 
 impl Recorders {
@@ -83,9 +75,8 @@ impl Recorders {
     /// Connects to a camera's main stream as far as that takes nothing from anybody.
     pub(super) fn prepare(&mut self, accepted: &Accepted, id: &CameraId) {
         let Some((camera, stream)) = find(accepted, id, Which::Main) else { return };
-        let task = tokio::spawn(camera::prepare(CameraTask::of(camera, stream)));
-        let abort = AbortOnDrop(task.abort_handle());
-        self.prepared.insert(id.clone(), Preparing { stream: stream.id.clone(), task, _abort: abort });
+        let task = AbortOnDropHandle::new(tokio::spawn(camera::prepare(CameraTask::of(camera, stream))));
+        self.prepared.insert(id.clone(), Preparing { stream: stream.id.clone(), task });
     }
 
     /// Begins to record.
@@ -99,7 +90,7 @@ impl Recorders {
         let prepared = match self.prepared.remove(id) {
             // One that is still connecting is no faster than a new attempt.
             Some(preparing) if preparing.stream == stream.id && preparing.task.is_finished() => {
-                preparing.finish().await
+                preparing.task.await.ok().flatten()
             }
             _ => None,
         };
@@ -165,12 +156,6 @@ impl Recorders {
     }
 }
 
-impl Preparing {
-    async fn finish(self) -> Option<Prepared> {
-        self.task.await.ok().flatten()
-    }
-}
-
 fn camera_beat(id: &CameraId, recorded: &Recorded, status: Option<&StreamStatus>) -> CameraBeat {
     let state = match status.map(|status| status.state) {
         _ if !recorded.on => CameraState::Idle,
@@ -187,7 +172,6 @@ fn camera_beat(id: &CameraId, recorded: &Recorded, status: Option<&StreamStatus>
 }
 
 fn find<'a>(accepted: &'a Accepted, id: &CameraId, which: Which) -> Option<(&'a Camera, &'a Stream)> {
-    let (_, camera) = id.as_str().split_once('/')?;
-    let camera = accepted.camera(camera)?;
+    let camera = accepted.camera(id.local())?;
     Some((camera, facts::stream(camera, which)?))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use decide::control::State;
 use decide::standby::ramp::{budget, protection};
-use decide::standby::{Act, Prober};
-use decide::{Boot, CameraId, Epoch, HostId, SiteId, standby};
+use decide::standby::{Act, Prober, Protection};
+use decide::{Boot, CameraId, Epoch, SiteId, standby};
 use site_agent::config::{Accepted, Camera, Tier};
 use site_agent::virtual_server::Ending;
 use tokio::sync::{mpsc, watch};
@@ -26,12 +26,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Answers that wait for the task.
 const ASKED: usize = 256;
 
-/// Has this site a place on this host?
-pub(super) fn has_place(state: &State, site: &SiteId, host: &HostId) -> bool {
-    state.site(site).is_some_and(|site| !site.revoked && site.has_place_on(host))
-}
-
-/// Serves one site until it has no place here any more, or `cancel`.
+/// Serves one site for as long as this host is to watch it, or until `cancel`.
 pub(super) async fn run(
     shared: Arc<Shared>,
     site: SiteId,
@@ -72,7 +67,7 @@ pub(super) async fn run(
                 }
                 let state = states.borrow_and_update().clone();
                 task.applied(&state);
-                if !has_place(&state, &task.site, &task.shared.options.host) {
+                if !state.watches(&task.site, &task.shared.options.host) {
                     break;
                 }
             }
@@ -215,11 +210,13 @@ impl Task {
         {
             self.recorders.server(&accepted);
         }
+        let Some(site) = state.site(&self.site) else { return };
+        let mut protection = protection(&site.cameras, self.prober.answering(), budget(site.spec.uplink));
         if let Some(beat) = self.recorders.beat(self.told, self.runner.log()) {
+            let recorded = beat.cameras.iter().filter(|camera| camera.is_recorded());
+            protection.extend(recorded.map(|camera| (camera.camera.clone(), Protection::Recorded)));
             let _ = self.shared.beats.try_send((self.site.clone(), beat));
         }
-        let Some(site) = state.site(&self.site) else { return };
-        let protection = protection(&site.cameras, self.prober.answering(), budget(site.spec.uplink));
         if let Some(desk) = self.shared.sites().get_mut(&self.site) {
             desk.protection = protection;
         }

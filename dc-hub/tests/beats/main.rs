@@ -95,6 +95,13 @@ async fn every_voter_gets_the_same_beats_and_what_sites_are_told_comes_back_in_t
     }
     until("the session is where the vault is", || first.has_session()).await;
     assert!(!second.has_session(), "it has none with the other");
+    // Whoever may stand by has to know the cameras; the control log is told of them by the vault's node.
+    let site = wire::SiteId::new("shop-1").unwrap();
+    for hub in [&first, &second] {
+        until("every node knows the cameras", || hub.accepted.of(&site).is_some()).await;
+    }
+    assert_eq!(first.facts.recv().await.unwrap().site, site);
+    assert!(second.facts.try_recv().is_err(), "the node without the vault proposes nothing");
     told.change(|standing| standing.epoch = Some(proto::Epoch { generation: 1, salt: 7, n: 2 }));
     for hub in [&mut first, &mut second] {
         hub.hear(|heard| beat(heard).filter(|(_, beat)| beat.epoch.n == 2)).await;

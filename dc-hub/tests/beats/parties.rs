@@ -8,14 +8,15 @@ use std::time::Duration;
 use dc_hub::beats::{Heard, HeardReceiver, Intake, Stands, queue};
 use dc_hub::config::Limits;
 use dc_hub::downlink::{Downlink, Sites};
+use dc_hub::standby::{AcceptedConfigs, Facts as CameraFacts};
 use dc_hub::vault::Vault;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use site_agent::archive::Archive;
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::load_site_with;
-use site_agent::uplink::{Uplink, UplinkStatus};
+use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::VirtualServer;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::transport::{Identity, QuicHandle, Settings, TcpHub, hub_dns_names, hub_endpoint, site_dns_name};
@@ -63,6 +64,10 @@ pub(crate) struct Hub {
     pub(crate) address: SocketAddr,
     pub(crate) heard: HeardReceiver,
     pub(crate) sites: Arc<Sites>,
+    /// What sites told of their cameras.
+    pub(crate) accepted: Arc<AcceptedConfigs>,
+    /// What of that this node would tell the control log.
+    pub(crate) facts: mpsc::Receiver<CameraFacts>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -81,18 +86,20 @@ impl Hub {
         let tcp = TcpHub::bind(address, &identity).unwrap();
         let (sender, heard) = queue(1000);
         let sites = Arc::new(Sites::default());
+        let (accepted, facts) =
+            AcceptedConfigs::open(&authority.path(&format!("{node}-cameras")), Vec::new()).unwrap();
+        let accepted = Arc::new(accepted);
         let downlink = Downlink {
             vault: Vault::open(&authority.path(&format!("{node}-vault")), 8 << 20).unwrap(),
             live: Arc::default(),
             sites: sites.clone(),
-            intake: Intake::new(sender, stands, sites.clone()),
+            intake: Intake::new(sender, stands, sites.clone(), Some(accepted.clone())),
             node: node.to_owned(),
-            accepted: None,
             limits: Limits { sites_max: 10, ledgers_per_site_max: 100, tail_bytes_per_site_max: 1 << 30 },
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(downlink.run(endpoint, tcp, None, stop.clone()));
-        Self { address, heard, sites, stop, task }
+        Self { address, heard, sites, accepted, facts, stop, task }
     }
 
     /// Stops, and gives its address back.
@@ -154,9 +161,10 @@ impl Agent {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
         let hub = config.hub.as_ref().unwrap();
         let voters = archive.dir().join("hub-voters");
-        let beats = Arc::new(Beats::new(facts, hub.beat, hub.address.clone(), voters));
+        let beats = Beats::new(facts, hub.beat, hub.address.clone(), voters);
+        let configuration = uplink::numbered(&config, archive.dir(), wire::clock::wall()).unwrap();
+        let beats = Arc::new(beats.with_configuration(configuration).unwrap());
         let uplink = Uplink {
-            configuration: None,
             config: config.clone(),
             identity,
             quic: tokio::runtime::Handle::current().into(),
@@ -196,6 +204,10 @@ impl Told {
 }
 
 impl Stands for Told {
+    fn is_revoked(&self, _: &SiteId) -> bool {
+        false
+    }
+
     fn standing(&self, _: &SiteId) -> proto::Standing {
         self.0.borrow().clone()
     }

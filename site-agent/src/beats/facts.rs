@@ -1,8 +1,10 @@
 //! What a beat tells of the virtual server. Recorders are looked at, never waited for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wire::proto::RecordingState;
 use wire::{OriginId, StreamId, proto};
 
 use crate::config::SiteConfig;
@@ -13,6 +15,8 @@ use crate::virtual_server::{Statuses, StreamStatus};
 pub struct Facts {
     origin: OriginId,
     cameras: Vec<proto::Camera>,
+    /// Main streams of the cameras that somebody else can record at the same time.
+    shared: Vec<StreamId>,
     /// In the order of `cameras` and their streams.
     streams: Vec<StreamId>,
     statuses: Arc<Statuses>,
@@ -32,10 +36,13 @@ impl Facts {
             name: camera.name.clone(),
             streams: camera.streams.iter().map(|stream| stream.id.stream().to_owned()).collect(),
         });
+        let shared = config.cameras.iter().filter(|camera| !camera.single_session);
+        let shared = shared.filter_map(|camera| camera.streams.first()).map(|stream| stream.id.clone());
         let streams = config.cameras.iter().flat_map(|camera| &camera.streams);
         Self {
             origin,
             cameras: cameras.collect(),
+            shared: shared.collect(),
             streams: streams.map(|stream| stream.id.clone()).collect(),
             statuses,
             uplink,
@@ -70,6 +77,14 @@ impl Facts {
             epoch,
             log: 0,
         }
+    }
+
+    /// The cameras that are recorded now and that somebody else can record at the same time.
+    pub(super) fn shared_cameras(&self) -> BTreeSet<String> {
+        let recorded = |stream: &&StreamId| {
+            self.statuses.get(stream).is_some_and(|status| status.state == RecordingState::Recording)
+        };
+        self.shared.iter().filter(recorded).map(|stream| stream.camera().to_owned()).collect()
     }
 
     fn origin(&self) -> Bytes {

@@ -15,12 +15,12 @@ use super::ways::Way;
 /// A way that takes nothing for so long is of no use.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
-/// Says what there is to say until the hub ends the stream, or it breaks; always an error. A goodbye ends nothing:
+/// Tells a node that may stand by (`standby`) of the cameras, then says what there is to say until the hub ends the stream, or it breaks; always an error. A goodbye ends nothing:
 /// whoever said it may go on recording until another does.
 pub(crate) async fn carry<R, W>(
     beats: &Beats,
     voter: &Arc<Voter>,
-    way: Way,
+    (way, standby): (Way, bool),
     send: &mut W,
     reader: &mut frame::Reader<R>,
 ) -> anyhow::Result<()>
@@ -30,6 +30,9 @@ where
 {
     let mut said = beats.listen();
     let line = voter.open(way);
+    if let Some(configuration) = beats.configuration.as_deref().filter(|_| standby) {
+        write(send, configuration).await?;
+    }
     let (mut last, mut said_bye) = (0, false);
     loop {
         // Before anything is looked at: what changes from here on is noticed.

@@ -29,10 +29,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::join_all;
 use tokio::sync::watch;
 use wire::discover::HubAddress;
-use wire::proto;
+use wire::{frame, proto};
 
 pub(crate) use dialling::Dialling;
 pub use facts::Facts;
@@ -44,8 +45,8 @@ use crate::uplink::dial::AddressBook;
 use roster::Roster;
 use said::Said;
 
-/// What hub nodes are told the site's way out is called.
-const PATH: &str = "wan";
+/// What hub nodes are told the site's way out is called, and what they call their way to its cameras.
+pub const PATH: &str = "wan";
 /// The longest message a voter may answer with.
 pub(crate) const BYTES_MAX: usize = 64 << 10;
 /// How long a goodbye is waited for: every voter that is there acks it after a round trip.
@@ -57,6 +58,8 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(10);
 pub struct Beats {
     facts: Facts,
     every: Duration,
+    /// What hub nodes that may stand by are told of the cameras, framed.
+    configuration: Option<Bytes>,
     /// The hub as configured, and where what it told is kept.
     hub: HubAddress,
     file: PathBuf,
@@ -88,6 +91,7 @@ impl Beats {
         Self {
             facts,
             every,
+            configuration: None,
             hub,
             file,
             said: watch::Sender::default(),
@@ -96,6 +100,13 @@ impl Beats {
             session: watch::Sender::default(),
             books: Mutex::default(),
         }
+    }
+
+    /// Tells nodes that may stand by of the cameras, too.
+    pub fn with_configuration(self, configuration: proto::Configuration) -> Result<Self, frame::FrameError> {
+        let kind = proto::site_message::Kind::Configuration(configuration);
+        let framed = frame::encode(&proto::SiteMessage { kind: Some(kind) })?;
+        Ok(Self { configuration: Some(framed), ..self })
     }
 
     /// Makes a beat every so often, for as long as it is polled.
@@ -123,11 +134,14 @@ impl Beats {
         voters.iter().any(|voter| voter.ways().highest_acked() >= number)
     }
 
-    /// Until a standby records, if one would, and it doesn't take too long.
+    /// Until a standby records what is recorded here, if one would, and it doesn't take too long.
     pub async fn until_taken_over(&self) {
         let mut roster = self.roster.subscribe();
-        let taken_over = roster.wait_for(|roster| roster.away || !roster.covered);
-        let _ = tokio::time::timeout(HAND_OVER_MAX, taken_over).await;
+        // What fails here meanwhile is not waited for.
+        let taken_over = roster.wait_for(|roster| roster.has_taken_over(&self.facts.shared_cameras()));
+        if tokio::time::timeout(HAND_OVER_MAX, taken_over).await.is_err() {
+            tracing::warn!("no standby has taken over all cameras; stopping nevertheless");
+        }
     }
 
     /// The first message of a connection.

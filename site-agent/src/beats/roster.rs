@@ -3,6 +3,7 @@
 //! The file is a hint, renamed into place and not synced: one that is torn, foreign or for another hub is as good
 //! as none, and the site begins with the hub it is configured with.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -30,6 +31,8 @@ pub(super) struct Roster {
     pub(super) covered: bool,
     /// Does one have authority?
     pub(super) away: bool,
+    /// What that one records.
+    pub(super) recorded: BTreeSet<String>,
 }
 
 /// A voter.
@@ -59,10 +62,16 @@ impl Roster {
             epoch: told.epoch.into_iter().chain(self.epoch).max_by_key(order),
             covered: told.covered,
             away: told.away,
+            recorded: told.recorded.into_iter().collect(),
         };
         let changed = new != *self;
         *self = new;
         Ok(changed)
+    }
+
+    /// May a site that records `cameras` stop, and lose nothing that somebody else would record?
+    pub(super) fn has_taken_over(&self, cameras: &BTreeSet<String>) -> bool {
+        if self.away { cameras.is_subset(&self.recorded) } else { !self.covered }
     }
 }
 
@@ -151,7 +160,7 @@ mod tests {
             owner: nodes[0].to_owned(),
             epoch: Some(proto::Epoch { generation: 1, salt: 9, n: revision }),
             covered: true,
-            away: false,
+            ..Default::default()
         }
     }
 
@@ -165,6 +174,25 @@ mod tests {
         assert_eq!(roster.take(told(4, &["hub-3"]), true), Ok(true));
         assert_eq!(roster.owner.as_deref(), Some("hub-3"));
         assert_eq!(roster.epoch.unwrap().n, 5, "an epoch never falls");
+    }
+
+    #[test]
+    fn a_site_goes_on_until_a_standby_records_what_it_records() {
+        let cameras = BTreeSet::from(["till-1".to_owned(), "door-1".to_owned()]);
+        let mut roster = Roster::default();
+        assert!(roster.has_taken_over(&cameras), "nobody would");
+        roster.take(told(1, &["hub-1"]), true).unwrap();
+        assert!(!roster.has_taken_over(&cameras));
+        let away = proto::Standing { away: true, covered: false, ..told(2, &["hub-1"]) };
+        roster.take(away.clone(), true).unwrap();
+        assert!(!roster.has_taken_over(&cameras), "it has authority, and records nothing yet");
+        let some = proto::Standing { recorded: vec!["till-1".to_owned()], ..away };
+        assert_eq!(roster.take(some.clone(), true), Ok(true));
+        assert!(!roster.has_taken_over(&cameras));
+        assert!(roster.has_taken_over(&BTreeSet::from(["till-1".to_owned()])));
+        let all = proto::Standing { recorded: vec!["till-1".to_owned(), "door-1".to_owned()], ..some };
+        roster.take(all, true).unwrap();
+        assert!(roster.has_taken_over(&cameras));
     }
 
     #[test]

@@ -103,7 +103,7 @@ async fn watch(shared: Arc<Shared>) -> anyhow::Result<()> {
 
 /// Beats to the node at the other end, on a stream of their own: a batch of entries must not hold them up.
 async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
-    shared.welcomed.wait().await;
+    let standby = *shared.welcomed.wait().await;
     let (mut send, receive) = shared.connection.open_bi().await.context("open stream for beats")?;
     send.set_priority(priority::BEATS).context("set priority")?;
     let beats = &shared.uplink.beats;
@@ -112,7 +112,7 @@ async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut reader = frame::Reader::new(receive, beats::BYTES_MAX);
     let voter = beats.voter(&node);
     tokio::select! {
-        ended = beats::carry(beats, &voter, Way::Quic, &mut send, &mut reader) => ended,
+        ended = beats::carry(beats, &voter, (Way::Quic, standby), &mut send, &mut reader) => ended,
         owner = beats.until_owner_is_not(&node) => anyhow::bail!("this site's vault is kept at {owner} now: going there"),
     }
 }

@@ -1,7 +1,6 @@
 //! The control stream: messages in, and out whatever the session wants said.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -31,7 +30,6 @@ pub(super) async fn read(
     while let Some(message) = reader.next::<proto::HubMessage>().await.context("read control stream")? {
         if let Some(proto::hub_message::Kind::Welcome(welcome)) = &message.kind {
             check_welcome(&shared.uplink.config.site.id, welcome)?;
-            shared.owes_configuration.store(welcome.standby_host, Ordering::Relaxed);
             if let Some(standing) = welcome.standing.clone() {
                 let (node, owner) = (peer_node(&shared.connection)?, standing.owner.clone());
                 shared.uplink.beats.stands(standing, true);
@@ -39,7 +37,7 @@ pub(super) async fn read(
                     bail!("{node} says that this site's vault is kept at {owner}: going there");
                 }
             }
-            let _ = shared.welcomed.set(());
+            let _ = shared.welcomed.set(welcome.standby_host);
         }
         let head_at =
             |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
@@ -95,11 +93,6 @@ pub(super) async fn write(
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        if shared.owes_configuration.swap(false, Ordering::Relaxed)
-            && let Some(configuration) = shared.uplink.configuration.as_deref()
-        {
-            say(&mut stream, proto::site_message::Kind::Configuration(configuration.clone())).await?;
-        }
         loop {
             let output = shared.session().poll_output();
             match output {

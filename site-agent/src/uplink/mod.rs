@@ -52,8 +52,6 @@ pub struct Uplink {
     pub identity: Identity,
     /// Where QUIC runs.
     pub quic: QuicHandle,
-    /// What a hub node that may stand by is told of the cameras.
-    pub configuration: Option<Arc<wire::proto::Configuration>>,
     /// What to send from.
     pub archive: Archive,
     /// What is being recorded.

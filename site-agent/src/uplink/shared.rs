@@ -3,7 +3,6 @@
 //! The session is behind a mutex that is never held across an await.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -34,12 +33,10 @@ pub(super) struct Shared {
     session: Mutex<SiteSession>,
     /// Something may be there to carry out.
     pub(super) wake: Notify,
-    /// The hub may stand by, and was not yet told of the cameras.
-    pub(super) owes_configuration: AtomicBool,
     /// Live parts in line, by ledger; and a bell for each ledger's sender.
     queues: Mutex<BTreeMap<LedgerId, Arc<Queue>>>,
-    /// The hub node at the other end has taken us in.
-    pub(super) welcomed: SetOnce<()>,
+    /// The hub node at the other end has taken us in. Might it stand by?
+    pub(super) welcomed: SetOnce<bool>,
     /// Since when the hub has told all it has: what was recorded before is catching up, not live.
     pub(super) running_since: OnceLock<Instant>,
 }
@@ -52,7 +49,6 @@ impl Shared {
             connection,
             session: Mutex::new(session),
             wake: Notify::new(),
-            owes_configuration: AtomicBool::new(false),
             queues: Mutex::default(),
             welcomed: SetOnce::new(),
             running_since: OnceLock::new(),

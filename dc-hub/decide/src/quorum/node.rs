@@ -18,7 +18,7 @@ use crate::control::{Event, State};
 use crate::detector::Vitals;
 use crate::epoch::Term;
 use crate::evidence::Answers;
-use crate::ids::{HostId, NodeId, SiteId};
+use crate::ids::{CameraId, HostId, NodeId, SiteId};
 use crate::time::Boot;
 
 /// One hub node's part in deciding. Volatile: a restarted node begins anew.
@@ -128,6 +128,13 @@ impl Node {
         if let Some(leader) = &mut self.leader {
             leader.look_at_all(now, state, &self.watch, &mut self.retry, &mut self.out);
         }
+    }
+
+    /// The cameras of which the standby with authority has made something durable, and goes on, as it said last.
+    pub fn recorded_away(&self, site: &SiteId) -> BTreeSet<CameraId> {
+        let away = self.watch.sites.get(site).and_then(|known| known.away.as_ref());
+        away.map(|(_, detector)| detector.recording().map(|(camera, _)| camera.clone()).collect())
+            .unwrap_or_default()
     }
 
     /// What to do next.

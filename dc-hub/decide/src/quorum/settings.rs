@@ -30,6 +30,8 @@ pub struct Settings {
     pub relapse: Duration,
     /// A candidate host that reports nothing for this long is no candidate.
     pub host_mute: Duration,
+    /// While the recorder it would stand by for is silent too, this is long enough.
+    pub host_mute_in_doubt: Duration,
     /// A mute host is tried again after this.
     pub host_again: Duration,
     /// A recorder must have stalled, or progressed again, for this long before a standby helps, or stops.
@@ -49,6 +51,7 @@ impl Default for Settings {
             restart_max: Duration::from_secs(600),
             relapse: Duration::from_secs(5),
             host_mute: Duration::from_secs(15),
+            host_mute_in_doubt: Duration::from_secs(3),
             host_again: Duration::from_secs(60),
             assist_settle: Duration::from_secs(10),
         }

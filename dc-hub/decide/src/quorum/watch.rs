@@ -21,7 +21,7 @@ pub(super) struct Watch {
     pub(super) settings: Settings,
     pub(super) fitness: Fitness,
     pub(super) sites: BTreeMap<SiteId, SiteWatch>,
-    /// When each host that is a candidate last reported, on any site.
+    /// When each host last reported, on any site.
     pub(super) reports: BTreeMap<HostId, Boot>,
     stamped: Option<(Boot, Stamp)>,
 }
@@ -190,13 +190,13 @@ impl Watch {
     pub(super) fn handle_answers(&mut self, now: Boot, answers: &Answers) -> bool {
         let timers = &self.settings.timers;
         let Some(watch) = self.sites.get_mut(&answers.site) else { return false };
-        if watch.candidate.as_ref() != Some(&answers.host) {
-            return false;
-        }
         if let Some(at) = self.reports.get_mut(&answers.host) {
             *at = now;
         } else {
             self.reports.insert(answers.host.clone(), now);
+        }
+        if watch.candidate.as_ref() != Some(&answers.host) {
+            return false;
         }
         watch.home.handle_answers(now, answers);
         if let Some((_, away)) = &mut watch.away {
@@ -257,10 +257,10 @@ impl Watch {
         self.stamped.map(|(at, stamp)| stamp.time + now.since(at))
     }
 
-    /// Has this host, which was given a place at `since` or before, reported nothing for too long?
-    pub(super) fn is_mute(&self, now: Boot, host: &HostId, since: Boot) -> bool {
+    /// Has this host, which was given a place at `since` or before, reported nothing for so long?
+    pub(super) fn is_mute(&self, now: Boot, host: &HostId, since: Boot, limit: Duration) -> bool {
         let last = self.reports.get(host).map_or(since, |at| (*at).max(since));
-        now.since(last) >= self.settings.host_mute
+        now.since(last) >= limit
     }
 
     /// For how long authority has been where it is, as far as this node saw.

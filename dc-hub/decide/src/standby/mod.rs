@@ -1,10 +1,11 @@
 //! What a standby is, where it has its place, what it records and when it gives back.
 //!
-//! [`life`] is the edge table of a virtual server; [`place`] finds hosts, [`ramp`] fits cameras into an uplink,
+//! [`life`] is the edge table of a virtual server; [`place`] finds hosts, [`admission`] says for whom and with what room, [`ramp`] fits cameras into an uplink,
 //! [`prober`] turns answers of cameras into evidence, [`runner`] says what one host does for one site.
 //!
 //! It never knows who voted.
 
+pub mod admission;
 pub mod life;
 pub mod place;
 pub mod prober;

@@ -42,6 +42,8 @@ pub enum LeftOut {
 /// How well a camera would be off if its recorder died now. Told from the day of installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protection {
+    /// As now: the standby records it already.
+    Recorded,
     /// In full.
     Protected,
     /// In its small stream.

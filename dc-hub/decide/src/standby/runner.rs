@@ -81,7 +81,7 @@ enum Wish {
     /// These beside the site's recorder.
     Beside(BTreeSet<CameraId>),
     /// Everything that fits, beside the site's recorder.
-    Hot,
+    All,
     /// Everything that fits; gives way to a fresh beat.
     Record,
     /// What is recorded now, less what its site can only have alone.
@@ -195,7 +195,7 @@ impl Runner {
                 Some(Act::Prepare(idle.clone()))
             }
             Wish::Beside(cameras) => self.choose_among(answering, Some(cameras)),
-            Wish::Hot => self.choose_among(answering, None),
+            Wish::All => self.choose_among(answering, None),
             Wish::Record if self.home_is_fresh(now) => None,
             Wish::Record => self.choose_among(answering, None),
         }
@@ -243,10 +243,16 @@ impl Runner {
 fn wish(site: &Site, host: &HostId) -> Wish {
     let here = site.life.standby() == Some(host);
     match &site.life {
+        // It was planned, or a person wants it: the site may record on, and is not to be waited for.
+        Life::Standby { mode: Mode::Recording, .. } | Life::Healing { .. }
+            if here && (site.plan.is_some() || site.pinned) =>
+        {
+            Wish::All
+        }
         Life::Standby { mode: Mode::Recording, .. } | Life::Healing { .. } if here => Wish::Record,
         Life::Failback { .. } if here => Wish::Keep,
         _ if site.placement.as_ref() != Some(host) || site.is_away() => Wish::Nothing,
-        _ if site.spec.tier == Tier::Hot => Wish::Hot,
+        _ if site.spec.tier == Tier::Hot => Wish::All,
         _ if !site.assisted.is_empty() => Wish::Beside(site.assisted.clone()),
         Life::Suspect | Life::Standby { mode: Mode::Armed, .. } => Wish::Prepare,
         _ => Wish::Nothing,
@@ -260,7 +266,7 @@ fn keeps(wish: &Wish, spec: Option<&CameraSpec>, camera: &CameraId, doing: Doing
         Wish::Nothing => false,
         Wish::Prepare => !recorded,
         Wish::Beside(cameras) => cameras.contains(camera),
-        Wish::Hot | Wish::Record => true,
+        Wish::All | Wish::Record => true,
         Wish::Keep => recorded && !spec.single_session,
     }
 }

@@ -64,6 +64,7 @@ fn a_site_that_connects_is_known_in_a_few_steps_and_then_no_more_is_said() {
     assert_eq!(settle(&mut register, &mut state), 5, "two hosts, the site, its vault, its cameras");
     let site = state.site(&SiteId::new("shop-1").unwrap()).unwrap();
     assert_eq!((site.revision, site.vault, site.cameras.len()), (3, Some(NODE), 1));
+    assert_eq!(site.spec.prefer, [HostId::new("hub-1").unwrap()], "its vault's node");
     assert_eq!(settle(&mut register, &mut state), 0);
     register.heard(facts("shop-1", 4));
     assert_eq!(settle(&mut register, &mut state), 1, "a newer configuration");
@@ -77,7 +78,7 @@ fn whom_people_prefer_is_kept() {
     register.heard(facts("shop-1", 1));
     settle(&mut register, &mut state);
     let site = SiteId::new("shop-1").unwrap();
-    let prefer = vec![HostId::new("hub-1").unwrap()];
+    let prefer = vec![HostId::new("hub-2").unwrap(), HostId::new("hub-1").unwrap()];
     let spec = SiteSpec { prefer: prefer.clone(), ..state.site(&site).unwrap().spec.clone() };
     let at = Stamp { index: 100, term: Term(1), time: UnixMicros(0) };
     state.apply(at, &Command::SetSite { site: site.clone(), spec }).unwrap();
@@ -93,6 +94,20 @@ fn a_site_with_a_hub_nodes_name_gets_no_standby_and_disturbs_nobody() {
     settle(&mut register, &mut state);
     assert!(state.site(&SiteId::new("hub-1").unwrap()).is_none());
     assert!(state.site(&SiteId::new("shop-1").unwrap()).is_some());
+}
+
+#[test]
+fn a_site_whose_vault_is_elsewhere_is_that_nodes_to_speak_of() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 1));
+    settle(&mut register, &mut state);
+    let other = Own { node: NodeId(2), host: HostId::new("hub-2").unwrap(), ..register.own.clone() };
+    let mut other = Register::new(Own { policy: Policy { uplink_bps: 1, ..other.policy.clone() }, ..other });
+    other.heard(facts("shop-1", 9));
+    let stamp = Stamp { index: 100, term: Term(1), time: UnixMicros(0) };
+    state.apply(stamp, &Command::AddNode { node: NodeId(2), role: Role::Full }).unwrap();
+    assert_eq!(settle(&mut other, &mut state), 1, "its own host, and nothing of the site");
+    assert_eq!(state.site(&SiteId::new("shop-1").unwrap()).unwrap().revision, 1);
 }
 
 #[test]

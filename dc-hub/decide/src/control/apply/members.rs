@@ -1,6 +1,7 @@
 //! Who is who: nodes, voters, hosts, sites, holds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Applied, Call, Closed, Event, Refusal, State, close};
 use crate::control::command::Plan;
@@ -42,12 +43,13 @@ impl State {
     }
 
     pub(super) fn set_host(&mut self, host: &HostId, spec: &HostSpec) -> Applied {
-        match self.hosts.get_mut(host) {
+        let hosts = Arc::make_mut(&mut self.hosts);
+        match hosts.get_mut(host) {
             Some(known) if known.revoked => return Err(Refusal::HostRevoked(host.clone())),
             Some(known) if known.spec.kind != spec.kind => return Err(Refusal::HostTaken(host.clone())),
             Some(known) => known.spec = spec.clone(),
             None => {
-                self.hosts.insert(host.clone(), Host { spec: spec.clone(), revoked: false });
+                hosts.insert(host.clone(), Host { spec: spec.clone(), revoked: false });
             }
         }
         Ok(Vec::new())
@@ -56,7 +58,8 @@ impl State {
     /// A revoked host keeps the authority it had, in the log, until a round, a person or the site takes it:
     /// fencing needs a new epoch, not a silent change of the old one. It gets no place from now on.
     pub(super) fn revoke_host(&mut self, host: &HostId) -> Applied {
-        let known = self.hosts.get_mut(host).ok_or_else(|| Refusal::NoHost(host.clone()))?;
+        let hosts = Arc::make_mut(&mut self.hosts);
+        let known = hosts.get_mut(host).ok_or_else(|| Refusal::NoHost(host.clone()))?;
         if known.revoked {
             return Err(Refusal::AlreadySo);
         }
@@ -64,7 +67,7 @@ impl State {
         let mut events = vec![Event::HostRevoked(host.clone())];
         for (name, site) in &mut self.sites {
             if site.placement.as_ref() == Some(host) {
-                site.placement = None;
+                Arc::make_mut(site).placement = None;
                 events.push(Event::Placed { site: name.clone(), host: None });
             }
         }
@@ -83,7 +86,8 @@ impl State {
             site.spec = spec.clone();
             return Ok(Vec::new());
         }
-        self.sites.insert(name.clone(), new_site(spec, Epoch { generation: self.generation, n: 0 }));
+        let epoch = Epoch { generation: self.generation, n: 0 };
+        self.sites.insert(name.clone(), Arc::new(new_site(spec, epoch)));
         Ok(Vec::new())
     }
 

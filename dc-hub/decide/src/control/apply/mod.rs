@@ -8,6 +8,8 @@ mod rounds;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use super::command::Command;
 use super::event::{Call, Event};
 use super::refusal::{Ineligible, Refusal};
@@ -109,7 +111,7 @@ impl State {
         match self.sites.get(site) {
             None => Err(Refusal::NoSite(site.clone())),
             Some(known) if known.revoked => Err(Refusal::SiteRevoked(site.clone())),
-            Some(known) => Ok(known),
+            Some(known) => Ok(known.as_ref()),
         }
     }
 
@@ -124,7 +126,7 @@ impl State {
 
     fn site_mut(&mut self, site: &SiteId) -> Result<&mut Site, Refusal> {
         self.site_ok(site)?;
-        self.sites.get_mut(site).ok_or_else(|| Refusal::NoSite(site.clone()))
+        self.sites.get_mut(site).map(Arc::make_mut).ok_or_else(|| Refusal::NoSite(site.clone()))
     }
 
     /// The epoch's compare-and-set.

@@ -1,5 +1,7 @@
 //! Histories: a log that was restored or recovered by force begins a new one, above every epoch anybody saw.
 
+use std::sync::Arc;
+
 use super::{Applied, Call, Closed, Event, Refusal, Site, State, close, go};
 use crate::epoch::{Epoch, Generation};
 use crate::ids::SiteId;
@@ -17,6 +19,7 @@ impl State {
         self.frozen.clear();
         let mut events = Vec::new();
         for (name, site) in &mut self.sites {
+            let site = Arc::make_mut(site);
             let epoch = Epoch { generation: self.generation, n: 0 };
             events.extend(close(name, site, Closed::Void));
             events.extend(raise(name, site, epoch));

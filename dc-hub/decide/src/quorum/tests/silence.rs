@@ -182,6 +182,25 @@ fn a_host_that_became_too_small_gives_up_the_lowest_priority() {
 }
 
 #[test]
+fn a_candidate_that_dies_with_the_recorder_is_replaced_by_who_looked_all_along() {
+    for seed in 0..20 {
+        let mut world = World::new(1, 100 + seed);
+        assert_eq!(world.log.state.reserve(&site(1)), Some(&hub(2)));
+        world.places.get_mut(&1).unwrap().alive = false;
+        // The leader, the candidate and the vault's node in one, at any moment of the activation.
+        world.pass(ms(seed * 120));
+        world.kill(1, secs(2));
+        let took = world.until(secs(20), |world| world.stage(1) == Stage::Recording);
+        if world.holder(1) == hub(1) {
+            continue; // it was decided before
+        }
+        assert!(took <= secs(8), "seed {seed}: {took:?}");
+        assert_eq!(world.holder(1), hub(2), "seed {seed}");
+        assert_eq!(world.moves(1).len(), 1, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_standby_whose_host_dies_moves_on() {
     let mut world = World::new(1, 10);
     world.places.get_mut(&1).unwrap().alive = false;

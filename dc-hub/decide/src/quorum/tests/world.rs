@@ -335,12 +335,12 @@ impl World {
         }
     }
 
-    /// Every candidate host asks the cameras and reports to everybody.
+    /// Every host that watches the cameras asks them and reports to everybody.
     fn probe(&mut self, n: u64) {
         self.at(ms(500), What::Probe(n));
         for h in 1..=3 {
             let member = &self.members[&h];
-            if !member.up || member.state.site(&site(n)).unwrap().candidate() != Some(&hub(h)) {
+            if !member.up || !member.state.watches(&site(n), &hub(h)) {
                 continue;
             }
             let now = self.now;

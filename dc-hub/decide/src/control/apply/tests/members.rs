@@ -1,7 +1,7 @@
 //! Who is who.
 
 use super::*;
-use crate::control::{HostKind, Ineligible, Refusal, Role};
+use crate::control::{HostKind, Ineligible, Refusal, Role, SiteSpec};
 use crate::fixtures::{Log, host, host_spec, site_spec};
 
 fn refused_for(log: &mut Log, n: u64, to: HostId) -> Ineligible {
@@ -22,6 +22,28 @@ fn a_node_id_is_given_once() {
     let mut log = Log::default();
     log.must(Command::AddNode { node: NodeId(3), role: Role::Full });
     assert!(log.apply(Command::AddNode { node: NodeId(2), role: Role::Full }).is_err());
+}
+
+#[test]
+fn the_next_best_node_watches_too() {
+    let mut log = Log::fleet(2);
+    assert_eq!(log.state.reserve(&site(1)), Some(&hub(2)), "beside hub-1, which has the place");
+    let spec = SiteSpec { prefer: vec![hub(3)], ..site_spec(1) };
+    log.must(Command::SetSite { site: site(1), spec });
+    assert_eq!(log.state.reserve(&site(1)), Some(&hub(3)));
+    log.must(Command::Place { site: site(1), host: Some(hub(3)) });
+    assert_eq!(log.state.reserve(&site(1)), Some(&hub(1)));
+    assert_eq!(
+        log.state.watched_by(&hub(1)),
+        [&site(2), &site(1)],
+        "its place first, then the other's reserve"
+    );
+    assert_eq!(log.state.watched_by(&hub(2)), [&site(2)]);
+    assert!(!log.state.watches(&site(1), &home(1)), "a site's own machine is no node");
+    log.must(Command::RevokeHost { host: hub(1) });
+    assert_eq!(log.state.reserve(&site(1)), Some(&hub(2)));
+    log.must(Command::RevokeSite { site: site(1) });
+    assert_eq!(log.state.reserve(&site(1)), None);
 }
 
 #[test]
