@@ -52,7 +52,7 @@ impl World {
             | Event::ProposedAgain { .. }
             | Event::Hasty { .. }
             | Event::Commitment { .. }
-            | Event::Elect
+            | Event::Elect { .. }
             | Event::LeaveJoint
             | Event::EffectArrives { .. }
             | Event::CamerasGiveUp { .. }
@@ -124,7 +124,7 @@ impl World {
             Event::Hasty { site } => self.hasty_verdict(site),
             Event::Commitment { term } => self.commitment(term),
             Event::Apply { hub, end, .. } => self.apply_log(hub, end),
-            Event::Elect => self.elect(false),
+            Event::Elect { forced } => self.elect(forced),
             Event::Depose { hub, term } => self.deposed(hub, term),
             Event::QuorumLost { hub } => self.quorum_lost(hub),
             Event::LeaveJoint => self.leave_joint(),

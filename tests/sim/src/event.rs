@@ -107,8 +107,8 @@ pub enum Event {
     Commitment { term: u64 },
     /// Committed entries arrive at a node.
     Apply { hub: HubIx, life: u32, end: usize },
-    /// An election.
-    Elect,
+    /// An election; a forced one happens although there is a leader.
+    Elect { forced: bool },
     /// A node learns that another leads.
     Depose { hub: HubIx, term: u64 },
     /// A leader may notice that it reaches no majority.

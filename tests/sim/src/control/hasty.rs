@@ -34,6 +34,14 @@ impl World {
                 let wait = self.stage.chance.log.span(ms(1), ms(3_000));
                 self.stage.after(wait, Event::Hasty { site });
             }
+            // The leader may lose its reign when the words are in, and the next one may believe in what it finds.
+            if self.stage.chance.log.permille(self.stage.params.hasty_permille / 8) {
+                let elected = self.stage.chance.log.span(ms(100), ms(1_000));
+                self.stage.after(elected, Event::Elect { forced: true });
+                let site = self.names.site(site);
+                let wait = self.stage.chance.log.span(ms(1), ms(300));
+                self.stage.after(elected + wait, Event::Hasty { site });
+            }
         }
     }
 

@@ -97,7 +97,7 @@ impl World {
         if !viable && !self.log.electing {
             self.log.electing = true;
             let wait = self.stage.chance.log.span(ms(1_500), ms(3_000));
-            self.stage.after(wait, Event::Elect);
+            self.stage.after(wait, Event::Elect { forced: false });
         }
         if viable && !self.log.under_way.is_empty() {
             let wait = self.stage.chance.log.span(ms(2), ms(30));

@@ -10,11 +10,10 @@ use crate::node::SiteIx;
 use crate::world::World;
 
 impl World {
-    /// Does this host watch the site's cameras: because it stands by for it, or would?
+    /// Does this host watch the site's cameras: because it stands by for it, would, or is the next who would?
     fn watches(&self, hub: HubIx, site: SiteIx) -> bool {
         let host = &self.names.hosts[hub.index()];
-        let state = self.hubs[hub.index()].state.site(&self.names.sites[site.index()]);
-        state.is_some_and(|state| state.has_place_on(host))
+        self.hubs[hub.index()].state.watches(&self.names.sites[site.index()], host)
     }
 
     /// Begins to ask, if it is to and does not.
