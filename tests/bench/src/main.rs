@@ -6,6 +6,7 @@
 
 mod cpu;
 mod failover;
+mod fleet;
 mod report;
 mod results;
 mod series;
@@ -32,6 +33,8 @@ enum Command {
     Soak(soak::Args),
     /// A recorder killed over and over, three voters, a WAN: how long the gap is; needs root
     Failover(failover::Args),
+    /// Beats of many sites at one hub node: what that costs it
+    Fleet(fleet::Args),
     /// Tables and charts of the results so far
     Report(report::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Wan(args) => wan_bench::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Failover(args) => failover::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Report(args) => report::run(&args),
     };
     match done {

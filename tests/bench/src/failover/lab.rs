@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ops::client::Client;
 use ops::init::{self, Camera, HubPlan, Member, Plan, SitePlan};
-use ops::oracle::{self, Comparison, Recorded};
+use ops::oracle::{self, Comparison};
 use ops::rig::{CameraPlan, Process, programs, wait_until};
 use serde_json::Value;
 use site_agent::archive::Archive;
@@ -14,8 +14,8 @@ use wan::{PathSettings, Queue};
 use wire::discover::HubAddress;
 use wire::{SiteId, StreamId, UnixMicros};
 
-use super::Args;
 use super::sample::Sample;
+use super::{Args, Tier};
 use crate::wan_bench::line::{self, HUB, Line, SITE};
 
 const HUB_PORT: u16 = 7443;
@@ -44,6 +44,8 @@ pub(super) struct Lab {
     archive: PathBuf,
     cameras: Option<Process>,
     agent: Option<Process>,
+    /// How a camera is protected where everything is as it should be.
+    ready: &'static str,
 }
 
 struct HubNode {
@@ -100,17 +102,14 @@ impl Lab {
             queue: Queue::Time(Duration::from_millis(100)),
             ..PathSettings::default()
         })?;
-        Ok(Self { dir, line, site, hubs, site_config, archive, cameras: None, agent: None })
+        let ready = if args.tier == Tier::Hot { "Recorded" } else { "Protected" };
+        Ok(Self { dir, line, site, hubs, site_config, archive, cameras: None, agent: None, ready })
     }
 
     /// Starts everything and waits until the site is protected.
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
-        for (at, hub) in self.hubs.iter_mut().enumerate() {
-            let command = programs::daemon("dc-hub", &hub.config)?;
-            let log = self.dir.path().join(format!("hub-{}.log", at + 1));
-            let mut process = Process::start("dc-hub", &command, Some(&line::name(&self.line.hub)), &log)?;
-            process.await_line("listening", START)?;
-            hub.process = Some(process);
+        for at in 0..self.hubs.len() {
+            self.start_hub(at)?;
         }
         let plans = CAMERAS.map(|id| CameraPlan::new(id, CAMERA));
         let logs = self.dir.path().join("cameras");
@@ -141,22 +140,92 @@ impl Lab {
         Ok(at)
     }
 
-    /// What the first node says of the site.
+    /// SIGTERM; returns when, after it has ended.
+    pub(super) fn stop_agent(&mut self) -> anyhow::Result<UnixMicros> {
+        let agent = self.agent.take().context("the agent runs")?;
+        let at = wire::clock::wall();
+        agent.stop()?;
+        Ok(at)
+    }
+
+    /// SIGKILL for whichever node leads; which, and when.
+    pub(super) fn kill_leader(&mut self) -> anyhow::Result<(usize, UnixMicros)> {
+        let leads = |hub: &usize| {
+            let control = self.hub_get(*hub, "/control");
+            control.is_ok_and(|control| control["log"]["leadership"]["mine"].is_number())
+        };
+        let leader = (0..self.hubs.len()).find(leads).context("a node leads")?;
+        let process = self.hubs[leader].process.take().context("the leader runs")?;
+        let at = wire::clock::wall();
+        process.kill()?;
+        Ok((leader, at))
+    }
+
+    /// Starts a node.
+    pub(super) fn start_hub(&mut self, at: usize) -> anyhow::Result<()> {
+        let hub = &mut self.hubs[at];
+        let command = programs::daemon("dc-hub", &hub.config)?;
+        let log = self.dir.path().join(format!("hub-{}.log", at + 1));
+        let mut process = Process::start("dc-hub", &command, Some(&line::name(&self.line.hub)), &log)?;
+        process.await_line("listening", START)?;
+        hub.process = Some(process);
+        Ok(())
+    }
+
+    /// Everything, for whoever wants to see what went wrong.
+    pub(super) fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_owned()
+    }
+
+    /// What a person asks of the quorum.
+    pub(super) fn wish(&self, wish: &Value) -> anyhow::Result<()> {
+        let path = format!("/sites/{}/wishes", self.site);
+        self.with_hub(self.alive()?, |client| client.post(&path, wish)).map(drop)
+    }
+
+    /// What the first node that runs says of the site.
     pub(super) fn why(&self) -> anyhow::Result<Value> {
-        self.hub_get(0, &format!("/sites/{}/why", self.site))
+        self.why_of(self.alive()?)
+    }
+
+    /// What this node says of the site.
+    pub(super) fn why_of(&self, hub: usize) -> anyhow::Result<Value> {
+        self.hub_get(hub, &format!("/sites/{}/why", self.site))
+    }
+
+    /// The epoch in force, as each node knows it.
+    pub(super) fn epochs(&self) -> anyhow::Result<Vec<Value>> {
+        let of = |hub| Ok(self.why_of(hub)?["known"]["epoch"].clone());
+        (0..self.hubs.len()).map(of).collect()
+    }
+
+    /// The first node that runs.
+    pub(super) fn alive(&self) -> anyhow::Result<usize> {
+        self.hubs.iter().position(|hub| hub.process.is_some()).context("a node runs")
     }
 
     fn hub_get(&self, hub: usize, path: &str) -> anyhow::Result<Value> {
+        self.with_hub(hub, |client| client.get(path))
+    }
+
+    fn with_hub(
+        &self,
+        hub: usize,
+        ask: impl FnOnce(&Client) -> anyhow::Result<Value> + Send,
+    ) -> anyhow::Result<Value> {
         let hub = &self.hubs[hub];
         let (base, token) = (format!("http://{}", hub.http), hub.vault.join("http-token"));
-        self.line.hub.inside(|| Client::open(&base, &token, SILENCE)?.get(path))?
+        self.line.hub.inside(|| ask(&Client::open(&base, &token, SILENCE)?))?
     }
 
     /// Waits until the site is at home and every camera is protected and recorded.
     pub(super) fn await_home(&self) -> anyhow::Result<()> {
         let home = || {
             let Ok(why) = self.why() else { return Ok(false) };
-            let well = why["verdict"]["telling"]["line"] == "Well";
+            // How it reads is told by whoever leads.
+            let well = (0..self.hubs.len())
+                .any(|hub| self.why_of(hub).is_ok_and(|why| why["verdict"]["telling"]["line"] == "Well"));
             let at_home = why["known"]["life"] == "Home" && well;
             Ok(at_home && self.is_protected()? && self.is_recording()?)
         };
@@ -166,13 +235,18 @@ impl Lab {
     /// The host with the place is whoever it is: every node is asked.
     fn is_protected(&self) -> anyhow::Result<bool> {
         for hub in 0..self.hubs.len() {
-            let Ok(why) = self.hub_get(hub, &format!("/sites/{}/why", self.site)) else { return Ok(false) };
+            let Ok(why) = self.why_of(hub) else { return Ok(false) };
             let protection = why["protection"].as_object().cloned().unwrap_or_default();
-            if protection.len() == CAMERAS.len() && protection.values().all(|how| how == "Protected") {
+            if protection.len() == CAMERAS.len() && protection.values().all(|how| *how == *self.ready) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Waits until the site's own recorder has all cameras, and the hub all it has.
+    pub(super) fn await_recording(&self) -> anyhow::Result<()> {
+        wait_until("the site records", PATIENCE, || self.is_recording()).map(drop)
     }
 
     fn is_recording(&self) -> anyhow::Result<bool> {
@@ -199,21 +273,16 @@ impl Lab {
             }
         }
         drop(self.cameras.take());
+        let mut archives = vec![Archive::open(&self.archive)?];
+        for hub in &self.hubs {
+            archives.push(Archive::open(&hub.vault)?);
+        }
+        let archives: Vec<&Archive> = archives.iter().collect();
         let mut sum = Comparison::default();
         for id in CAMERAS {
             let stream = StreamId::new(id, "main")?;
             let log = oracle::read_log(&self.dir.path().join("cameras").join(format!("{id}.log")))?;
-            let archive = Archive::open(&self.archive)?;
-            let mut all = oracle::read_open_archive(&archive, &self.site, &stream)?;
-            let mut spans = oracle::recorded_spans(&archive, &self.site, &stream)?;
-            for hub in &self.hubs {
-                let vault = Archive::open(&hub.vault)?;
-                let held = oracle::read_open_archive(&vault, &self.site, &stream)?;
-                spans.extend(oracle::recorded_spans(&vault, &self.site, &stream)?);
-                merge(&mut all, held);
-            }
-            spans.sort_unstable();
-            all.gaps = oracle::holes(&spans);
+            let all = oracle::read_merged(&archives, &self.site, &stream)?;
             samples.iter_mut().for_each(|sample| sample.add_gap(&all.gaps));
             let found = oracle::compare(&log, &all, &all)?;
             sum.sent += found.sent;
@@ -228,18 +297,12 @@ impl Lab {
     /// How many seconds of the first camera the standby has recorded since `from`.
     pub(super) fn recorded_s(&self, from: UnixMicros) -> anyhow::Result<f64> {
         let why = self.why()?;
-        let host = why["known"]["life"]["Standby"]["host"].as_str().context("a standby has authority")?;
+        let mut life = why["known"]["life"].as_object().into_iter().flat_map(|life| life.values());
+        let host = life.find_map(|stage| stage["host"].as_str()).context("a standby has authority")?;
         let hub = host.rsplit('-').next().and_then(|number| number.parse::<usize>().ok());
         let hub = hub.context("a host is called hub-N here")? - 1;
         let (to, camera) = (wire::clock::wall(), CAMERAS[0]);
         let path = format!("/sites/{}/cameras/{camera}/coverage?from={}&to={}", self.site, from.0, to.0);
         Ok(self.hub_get(hub, &path)?["recorded_s"].as_f64().unwrap_or(0.0))
-    }
-}
-
-fn merge(all: &mut Recorded, more: Recorded) {
-    for (hash, count) in more.video {
-        let known = all.video.entry(hash).or_default();
-        *known = (*known).max(count);
     }
 }

@@ -11,6 +11,8 @@ use super::{Args, Tier};
 const P50_MAX: Duration = Duration::from_secs(4);
 const WARM_P50_MAX: Duration = Duration::from_millis(3_500);
 const LONG: Duration = Duration::from_secs(6);
+/// From the death of the leader to authority.
+const LEADERLESS_MAX: Duration = Duration::from_secs(10);
 
 /// Says it; true if what is promised holds.
 pub(super) fn conclude(args: &Args, samples: &[Sample], frames: &Comparison) -> bool {
@@ -33,23 +35,31 @@ pub(super) fn conclude(args: &Args, samples: &[Sample], frames: &Comparison) -> 
     if frames.lost + frames.foreign > 0 {
         problems.push(format!("frames lost outside the gaps, or altered: {frames:?}"));
     }
+    if (args.by.is_planned() || args.tier == Tier::Hot) && frames.explained > 0 {
+        problems.push(format!("{} frames are missing, and none was to be", frames.explained));
+    }
+    let leaderless = of(Sample::without_a_leader);
+    if leaderless.last().is_some_and(|longest| *longest > LEADERLESS_MAX) {
+        problems.push("without its leader the hub took more than 10 s".to_owned());
+    }
     for (name, times) in [
         ("gap", &gaps),
         ("detect", &of(Sample::detect)),
         ("decide", &of(Sample::decide)),
         ("record", &of(Sample::record)),
+        ("leaderless", &leaderless),
     ] {
         let [half, most, all] = [500, 990, 1000].map(|share| permille(times, share).as_secs_f64());
-        eprintln!("{name:>7}: p50 {half:.2} s, p99 {most:.2} s, at most {all:.2} s");
+        eprintln!("{name:>10}: p50 {half:.2} s, p99 {most:.2} s, at most {all:.2} s");
     }
     problems.iter().for_each(|problem| eprintln!("{problem}"));
     if args.json {
         let line = json!({
-            "tier": args.tier.word(), "times": samples.len(), "voters": args.voters, "rtt_ms": args.rtt_ms,
+            "tier": args.tier.word(), "by": args.by.word(), "times": samples.len(), "voters": args.voters, "rtt_ms": args.rtt_ms,
             "gap_ms": percentiles(&gaps), "over_6s": over,
             "frames_lost": frames.lost + frames.foreign, "frames_sent": frames.sent, "frames_in_gaps": frames.explained,
             "detect_ms": percentiles(&of(Sample::detect)), "decide_ms": percentiles(&of(Sample::decide)),
-            "record_ms": percentiles(&of(Sample::record)), "ok": problems.is_empty(),
+            "record_ms": percentiles(&of(Sample::record)), "leaderless_ms": percentiles(&leaderless), "ok": problems.is_empty(),
         });
         println!("{line}");
     }
