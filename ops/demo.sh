@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job on this machine: a hub, two sites, two real cameras each, a WAN that is cut and healed,
-# every frame accounted for. Sets up and builds what it needs first.
+# The main job on this machine: a hub, two sites, two real cameras each, a WAN that is cut and healed, a recorder
+# that is killed and taken over, every frame accounted for. Sets up and builds what it needs first.
 #
 #   ops/demo.sh [--for 60s] [--json] [--keep DIR]
 #

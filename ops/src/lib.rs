@@ -13,5 +13,6 @@ pub mod client;
 pub mod commands;
 pub mod demo;
 pub mod init;
+mod length;
 pub mod oracle;
 pub mod rig;

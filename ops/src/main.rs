@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ops::commands::{coverage, export, status, verify, why, wish};
+use ops::commands::{coverage, export, node, plan, status, verify, why, wish};
 
 /// Keep video evidence when something breaks: the operator's tools
 #[derive(Parser)]
@@ -39,6 +39,12 @@ enum Command {
     Prefer(wish::Prefer),
     /// Say that a site's recorder will be silent, and that this is no fault
     Maintenance(wish::Maintenance),
+    /// Tell whether every site has a place for its standby, also if nodes of the hub are lost
+    Plan(plan::Args),
+    /// Trust a site no more: its connections end, and it never comes back under its name
+    Revoke(wish::Revoke),
+    /// Add a node to the hub, or take one out
+    Node(node::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +61,9 @@ fn main() -> ExitCode {
         Command::Relocate(arguments) => arguments.run(),
         Command::Prefer(arguments) => arguments.run(),
         Command::Maintenance(arguments) => arguments.run(),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Revoke(arguments) => arguments.run(),
+        Command::Node(arguments) => node::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

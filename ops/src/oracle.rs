@@ -98,7 +98,7 @@ pub fn read_open_archive(archive: &Archive, site: &SiteId, stream: &StreamId) ->
 }
 
 /// The times of every segment that an archive holds of a stream.
-pub fn recorded_spans(
+fn recorded_spans(
     archive: &Archive,
     site: &SiteId,
     stream: &StreamId,
@@ -108,8 +108,32 @@ pub fn recorded_spans(
     Ok(held.map(|located| (located.start, located.end)).collect())
 }
 
+/// What several archives (that nobody writes) hold of a stream together; its gaps are what none of them has.
+pub fn read_merged(archives: &[&Archive], site: &SiteId, stream: &StreamId) -> anyhow::Result<Recorded> {
+    let (mut merged, mut spans) = (Recorded::default(), Vec::new());
+    for archive in archives {
+        let held = read_open_archive(archive, site, stream)?;
+        for (all, these) in [(&mut merged.video, held.video), (&mut merged.audio, held.audio)] {
+            for (hash, count) in these {
+                let known = all.entry(hash).or_default();
+                *known = count.max(*known);
+            }
+        }
+        spans.extend(recorded_spans(archive, site, stream)?);
+    }
+    spans.sort_unstable();
+    merged.gaps = holes(&spans);
+    Ok(merged)
+}
+
+/// The gap around an instant at which a recorder died: what it had recorded last may be a moment older.
+pub fn gap_around(gaps: &[(UnixMicros, UnixMicros)], at: UnixMicros) -> Option<(UnixMicros, UnixMicros)> {
+    let moment = std::time::Duration::from_secs(2);
+    gaps.iter().copied().find(|(from, to)| *from <= at + moment && *to >= at)
+}
+
 /// What lies between spans that are sorted by their beginnings.
-pub fn holes(spans: &[(UnixMicros, UnixMicros)]) -> Vec<(UnixMicros, UnixMicros)> {
+fn holes(spans: &[(UnixMicros, UnixMicros)]) -> Vec<(UnixMicros, UnixMicros)> {
     let mut holes = Vec::new();
     let mut end: Option<UnixMicros> = None;
     for (from, to) in spans {

@@ -42,6 +42,18 @@ pub struct CameraAccount {
 /// Stops everything, and checks what must hold whatever happened: archives verify and are equal, no frame
 /// is missing without an explanation or altered, no instant is unexplained.
 pub fn settle(scene: &mut Scene) -> anyhow::Result<Vec<CameraAccount>> {
+    each(scene, |camera, log, site, archive, vault| {
+        let account = CameraAccount::take(camera, log, site, archive, vault)?;
+        account.check().with_context(|| format!("camera {camera} of {site}"))?;
+        Ok(account)
+    })
+}
+
+/// Stops everything; archives verify, everything a site has is at the hub. Then takes each camera's account.
+fn each<T>(
+    scene: &mut Scene,
+    take: impl Fn(&str, Vec<Sent>, &SiteId, &Archive, &Archive) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
     scene.rig.stop()?;
     verify(&scene.rig)?;
     let rig = &scene.rig;
@@ -52,9 +64,7 @@ pub fn settle(scene: &mut Scene) -> anyhow::Result<Vec<CameraAccount>> {
         equal(&archive, &vault)?;
         for camera in &site.cameras {
             let log = oracle::read_log(&site.camera_logs.join(format!("{}.log", camera.id)))?;
-            let account = CameraAccount::take(&camera.id, log, &site.id, &archive, &vault)?;
-            account.check().with_context(|| format!("camera {} of {}", camera.id, site.id))?;
-            accounts.push(account);
+            accounts.push(take(&camera.id, log, &site.id, &archive, &vault)?);
         }
     }
     Ok(accounts)
@@ -73,35 +83,19 @@ pub struct MergedAccount {
 /// Stops everything, and checks what must hold with standbys: archives verify, everything the site has is at the
 /// hub, and no frame is missing outside the holes of the timeline, or altered.
 pub fn merged(scene: &mut Scene) -> anyhow::Result<Vec<MergedAccount>> {
-    scene.rig.stop()?;
-    verify(&scene.rig)?;
-    let rig = &scene.rig;
-    let vault = open(&rig.vault)?;
-    let mut accounts = Vec::new();
-    for site in &rig.sites {
-        equal(&open(&site.archive)?, &vault)?;
-        for camera in &site.cameras {
-            let log = oracle::read_log(&site.camera_logs.join(format!("{}.log", camera.id)))?;
-            let stream = StreamId::new(&camera.id, "main")?;
-            let mut recorded = oracle::read_open_archive(&vault, &site.id, &stream)?;
-            let mut spans = oracle::recorded_spans(&vault, &site.id, &stream)?;
-            spans.sort_unstable();
-            recorded.gaps = oracle::holes(&spans);
-            let found = oracle::compare(&log, &recorded, &recorded)?;
-            let wrong = found.lost + found.foreign + found.audio_wrong;
-            ensure!(wrong == 0 && found.sent > 0, "{}: {found:?}, holes {:?}", camera.id, recorded.gaps);
-            accounts.push(MergedAccount { camera: camera.id.clone(), found, holes: recorded.gaps });
-        }
-    }
-    Ok(accounts)
+    each(scene, |camera, log, site, _, vault| {
+        let recorded = oracle::read_merged(&[vault], site, &StreamId::new(camera, "main")?)?;
+        let found = oracle::compare(&log, &recorded, &recorded)?;
+        let wrong = found.lost + found.foreign + found.audio_wrong;
+        ensure!(wrong == 0 && found.sent > 0, "{camera}: {found:?}, holes {:?}", recorded.gaps);
+        Ok(MergedAccount { camera: camera.to_owned(), found, holes: recorded.gaps })
+    })
 }
 
 impl MergedAccount {
     /// How long nobody recorded around an instant.
     pub fn gap_around(&self, at: UnixMicros) -> Duration {
-        let moment = Duration::from_secs(2);
-        let around = self.holes.iter().find(|(from, to)| *from <= at + moment && *to >= at);
-        around.map_or(Duration::ZERO, |(from, to)| to.since(*from))
+        oracle::gap_around(&self.holes, at).map_or(Duration::ZERO, |(from, to)| to.since(from))
     }
 
     /// Those that end later than a moment before `at`.

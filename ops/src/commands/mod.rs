@@ -9,7 +9,9 @@
 mod camera;
 pub mod coverage;
 pub mod export;
+pub mod node;
 mod part_file;
+pub mod plan;
 pub mod status;
 mod table;
 mod target;

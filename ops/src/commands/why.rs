@@ -112,6 +112,7 @@ fn stage(life: &Value) -> String {
 fn protection(how: &Value) -> String {
     match how {
         Value::String(name) => match name.as_str() {
+            "Recorded" => "recorded by the standby too".to_owned(),
             "Protected" => "protected".to_owned(),
             "SubStreamOnly" => "sub stream only (the uplink carries no more)".to_owned(),
             "Scarce" => "scarce (it gives away no session while its recorder lives)".to_owned(),

@@ -1,4 +1,4 @@
-//! `holdfast failover`, `failback`, `relocate`, `prefer`, `maintenance`: what people ask of the quorum. Each is
+//! `holdfast failover`, `failback`, `relocate`, `prefer`, `maintenance`, `revoke`: what people ask of the quorum. Each is
 //! written down with who asked, and refused with a reason where it would be unsafe.
 
 use std::time::Duration;
@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::target::TargetArgs;
 use super::{finish, print, print_json};
+use crate::length;
 
 /// What every wish has.
 #[derive(clap::Args, Clone, Debug)]
-struct Common {
+pub(super) struct Common {
     /// Who asks, as the audit names them [default: this login]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -74,6 +75,15 @@ pub struct Prefer {
     common: Common,
 }
 
+/// Arguments of `holdfast revoke`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Revoke {
+    /// Which site
+    site: String,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Arguments of `holdfast maintenance`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Maintenance {
@@ -87,7 +97,7 @@ pub struct Maintenance {
     #[arg(long)]
     all: bool,
     /// For how long, as 30m or 2h; only with `on`
-    #[arg(long = "for", value_name = "TIME", default_value = "2h", value_parser = length)]
+    #[arg(long = "for", value_name = "TIME", default_value = "2h", value_parser = length::parse)]
     length: Duration,
     #[command(flatten)]
     common: Common,
@@ -129,6 +139,13 @@ impl Prefer {
     }
 }
 
+impl Revoke {
+    /// Asks.
+    pub fn run(&self) -> anyhow::Result<bool> {
+        self.common.ask(&self.site, json!({ "wish": "revoke" }))
+    }
+}
+
 impl Maintenance {
     /// Asks for each site; one that refuses keeps none of the others from it.
     pub fn run(&self) -> anyhow::Result<bool> {
@@ -165,10 +182,15 @@ impl Maintenance {
 
 impl Common {
     fn ask(&self, site: &str, wish: Value) -> anyhow::Result<bool> {
+        self.ask_at(&format!("/sites/{site}/wishes"), wish)
+    }
+
+    /// Asks, and says what came of it.
+    pub(super) fn ask_at(&self, path: &str, wish: Value) -> anyhow::Result<bool> {
         finish(
             self.json,
             (|| {
-                let mut came = self.post(site, wish)?;
+                let mut came = self.post_to(path, wish)?;
                 if self.json {
                     came["ok"] = json!(true);
                     print_json(&came)?;
@@ -180,10 +202,14 @@ impl Common {
         )
     }
 
-    fn post(&self, site: &str, mut wish: Value) -> anyhow::Result<Value> {
+    fn post(&self, site: &str, wish: Value) -> anyhow::Result<Value> {
+        self.post_to(&format!("/sites/{site}/wishes"), wish)
+    }
+
+    fn post_to(&self, path: &str, mut wish: Value) -> anyhow::Result<Value> {
         wish["by"] = json!(self.by.clone().unwrap_or_else(login));
         wish["dry_run"] = json!(self.dry_run);
-        self.target.open()?.post(&format!("/sites/{site}/wishes"), &wish)
+        self.target.open()?.post(path, &wish)
     }
 
     fn say(&self, came: &Value) -> anyhow::Result<()> {
@@ -203,18 +229,4 @@ impl Common {
 fn login() -> String {
     let name = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
-}
-
-fn length(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let wrong = || format!("`{text}` is no length: write 90s, 30m or 2h");
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "" | "s" => number,
-        "m" => 60 * number,
-        "h" => 3600 * number,
-        "d" => 86_400 * number,
-        _ => return Err(wrong()),
-    };
-    Ok(Duration::from_secs(seconds))
 }

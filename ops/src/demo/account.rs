@@ -45,12 +45,13 @@ impl Account {
                 let stream = StreamId::new(&camera.id, "main")?;
                 let log = oracle::read_log(&site.camera_logs.join(format!("{}.log", camera.id)))?;
                 let at_site = oracle::read_open_archive(&archive, &site.id, &stream)?;
-                let mut at_hub = oracle::read_open_archive(&vault, &site.id, &stream)?;
+                let at_hub = match had_gap {
+                    true => oracle::read_merged(&[&vault], &site.id, &stream)?,
+                    false => oracle::read_open_archive(&vault, &site.id, &stream)?,
+                };
                 if had_gap {
-                    let mut spans = oracle::recorded_spans(&vault, &site.id, &stream)?;
-                    spans.sort_unstable();
-                    at_hub.gaps = oracle::holes(&spans);
-                    account.failover_gaps.push(gap_around(&at_hub.gaps, killed));
+                    let gap = oracle::gap_around(&at_hub.gaps, killed);
+                    account.failover_gaps.push(gap.map_or(Duration::ZERO, |(from, to)| to.since(from)));
                 }
                 account.compare(&stream, ("site", had_gap), &oracle::compare(&log, &at_site, &at_site)?);
                 account.compare(&stream, ("hub", had_gap), &oracle::compare(&log, &at_site, &at_hub)?);
@@ -178,13 +179,6 @@ impl Account {
             problems: self.problems,
         }
     }
-}
-
-/// How long nobody recorded around an instant.
-fn gap_around(holes: &[(UnixMicros, UnixMicros)], at: UnixMicros) -> Duration {
-    let moment = Duration::from_secs(2);
-    let around = holes.iter().find(|(from, to)| *from <= at + moment && *to >= at);
-    around.map_or(Duration::ZERO, |(from, to)| to.since(*from))
 }
 
 fn percentiles(times: &[Duration]) -> Lag {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use wire::{SiteId, UnixMicros};
 
+use crate::length;
 use crate::rig::{CameraPlan, Rig, Settings, SiteSpec, wait_until};
 
 use account::Account;
@@ -21,7 +22,7 @@ use show::Show;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// How long to record, as 60s or 5m; without it, until Ctrl-C
-    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = length::parse)]
     pub length: Option<Duration>,
     /// The last line of the output is one JSON object
     #[arg(long)]
@@ -289,15 +290,4 @@ fn all_acked(rig: &Rig, from: UnixMicros, to: UnixMicros) -> anyhow::Result<bool
         }
     }
     Ok(true)
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time: write 60s or 5m"))?;
-    match unit {
-        "" | "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(60 * number)),
-        "h" => Ok(Duration::from_secs(3600 * number)),
-        _ => Err(format!("`{text}` is no time: write 60s, 5m or 1h")),
-    }
 }

@@ -7,6 +7,7 @@ use holdfast_tests::account::{CameraAccount, settle};
 use holdfast_tests::scene::{PATIENCE, QUICK, Side, camera, number, play, site};
 use ops::init::{Plan, SitePlan, init};
 use ops::rig::wait_until;
+use serde_json::json;
 use wire::SiteId;
 
 #[test]
@@ -77,4 +78,28 @@ fn strange_certificate(elsewhere: &Path, folder: &Path) -> anyhow::Result<()> {
         std::fs::write(folder.join(name), bytes)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_revoked_site_is_cut_at_once_and_records_on() {
+    let sites = [site("shop-1", vec![camera("till-1")]), site("shop-2", vec![camera("till-2")])];
+    play(&sites, &QUICK, |scene| {
+        scene.start()?;
+        let known = || Ok(scene.why(1).is_ok_and(|why| why["known"]["vault"].is_number()));
+        wait_until("the control log knows the site", PATIENCE, known)?;
+        let wish = json!({ "wish": "revoke", "by": "tester", "dry_run": true });
+        scene.rig.hub()?.post("/sites/shop-2/wishes", &wish)?;
+        ensure!(scene.uplink(1)?["connected"] == true, "a dry run revoked it");
+        scene.rig.hub()?.post("/sites/shop-2/wishes", &json!({ "wish": "revoke", "by": "tester" }))?;
+        let took = scene.await_link(1, false)?;
+        ensure!(took.as_secs() < 5, "it was cut after {took:?}");
+        let refused = || Ok(scene.uplink(1)?["detail"].as_str().is_some_and(|why| why.contains("revoked")));
+        wait_until("the site is told that it was revoked", PATIENCE, refused)?;
+        let cut = wire::clock::wall();
+        scene.await_recorded(Side::Site, 1, cut, 3.0)?;
+        scene.await_recorded(Side::Hub, 0, cut, 3.0)?;
+        ensure!(number(&scene.uplink(1)?["connects"])? == 1, "it was let in again");
+        ensure!(number(&scene.uplink(0)?["connects"])? == 1, "the other site's connection broke");
+        scene.rig.stop()
+    });
 }

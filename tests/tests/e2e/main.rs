@@ -11,5 +11,6 @@ mod http;
 mod hub_crash;
 mod intruders;
 mod long;
+mod partitions;
 mod standby;
 mod wan;

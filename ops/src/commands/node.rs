@@ -1,0 +1,78 @@
+//! `holdfast node add`, `remove`: which nodes the hub has.
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::wish::Common;
+
+/// Arguments of `holdfast node`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum What {
+    /// Let a node vote that runs already and waits to be called
+    Add(Add),
+    /// Let a node vote no more, for ever
+    Remove(Remove),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct Add {
+    /// Its name and where sites and the other nodes reach it, as hub-4=hub-4.example.com:7443
+    #[arg(value_name = "NAME=ADDRESS")]
+    node: String,
+    /// Its id, as in its configuration: higher than any that was ever given
+    #[arg(long)]
+    id: u64,
+    /// It only votes, and keeps no vault
+    #[arg(long)]
+    witness: bool,
+    /// Two voters are wanted, though the hub then stops whenever either does
+    #[arg(long)]
+    two_voters: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct Remove {
+    /// Which node
+    name: String,
+    /// It is lost for good, with the vaults it keeps
+    #[arg(long)]
+    lost: bool,
+    /// Two voters are wanted, though the hub then stops whenever either does
+    #[arg(long)]
+    two_voters: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Asks.
+pub fn run(args: &Args) -> anyhow::Result<bool> {
+    match &args.what {
+        What::Add(add) => {
+            let (name, address) = add.node.split_once('=').with_context(|| {
+                format!(
+                    "`{}` has no address: write NAME=HOST:PORT, so that sites and nodes find it",
+                    add.node
+                )
+            })?;
+            let wish = json!({
+                "wish": "add", "node": add.id, "name": name, "address": address,
+                "witness": add.witness, "two_voters": add.two_voters,
+            });
+            add.common.ask_at("/nodes", wish)
+        }
+        What::Remove(remove) => {
+            let wish = json!({
+                "wish": "remove", "name": remove.name, "lost": remove.lost, "two_voters": remove.two_voters,
+            });
+            remove.common.ask_at("/nodes", wish)
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Hub nodes and sites, each on a machine (a network namespace) of its own, all on one switch. Any machine can be
+//! cut from any other, in either direction; any daemon can be killed, or frozen.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use ops::client::Client;
+use ops::init::{self, Camera, HubPlan, Member, Plan, SitePlan};
+use ops::oracle::{self, Comparison};
+use ops::rig::{CameraPlan, Process, programs, wait_until};
+use serde_json::Value;
+use site_agent::archive::Archive;
+use wan::netns::{self, Made};
+use wire::discover::HubAddress;
+use wire::{SiteId, StreamId, UnixMicros};
+
+use crate::scene::PATIENCE;
+
+const HUB_PORT: u16 = 7443;
+const HTTP_PORT: u16 = 8080;
+const CAMERA_PORT: u16 = 8554;
+const START: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(10);
+/// So long a standby keeps a site at least, and so long the site has to be well before that.
+const BACK_S: u64 = 2;
+
+/// A machine with one daemon.
+pub struct Machine {
+    /// What its daemon is called: the node's or the site's name.
+    pub name: String,
+    address: Ipv4Addr,
+    netns: Made,
+    daemon: &'static str,
+    config: PathBuf,
+    /// The vault, or the archive.
+    store: PathBuf,
+    process: Option<Process>,
+}
+
+/// All of it.
+pub struct Cluster {
+    /// The nodes, which all vote.
+    pub hubs: Vec<Machine>,
+    /// The sites, with a camera each.
+    pub sites: Vec<Machine>,
+    dir: tempfile::TempDir,
+    cameras: Vec<Process>,
+    _switch: Made,
+}
+
+/// The name of every site's camera.
+pub const CAMERA: &str = "till-1";
+
+/// What became of a site's camera.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The camera's log, and all archives together.
+    pub found: Comparison,
+    /// Times that nobody has, between the first and the last that anybody has.
+    pub holes: Vec<(UnixMicros, UnixMicros)>,
+}
+
+impl Cluster {
+    /// Makes it, and starts nothing.
+    pub fn new(hubs: u8, sites: u8) -> anyhow::Result<Self> {
+        netns::sweep()?;
+        let dir = tempfile::Builder::new().prefix("holdfast-cluster-").tempdir().context("make a folder")?;
+        let switch = Made::new(&format!("hfw-{}-switch", std::process::id()))?;
+        ip(&["-n", &name(&switch), "link", "add", "switch", "type", "bridge"])?;
+        ip(&["-n", &name(&switch), "link", "set", "switch", "up"])?;
+        let installation = dir.path().join("installation");
+        let members: Vec<Member> = (1..=hubs).map(member).collect();
+        let mut made = Vec::new();
+        for number in 1..=hubs {
+            let own = &members[usize::from(number) - 1];
+            let home = dir.path().join(&own.name);
+            let store = home.join("vault");
+            let mut plan = Plan::new(&installation);
+            plan.hub = Some(HubPlan {
+                folder: Some(own.name.clone()),
+                members: members.clone(),
+                http_listen: Some(format!("127.0.0.1:{HTTP_PORT}")),
+                vault_dir: Some(store.display().to_string()),
+                control_dir: Some(home.join("control").display().to_string()),
+                active_min_s: Some(BACK_S),
+                stable_min_s: Some(BACK_S),
+                ..HubPlan::new(&own.name)
+            });
+            let config = init::init(&plan)?.hub.context("the plan has a hub")?;
+            made.push(Machine::plug(&switch, hub_address(number), &own.name, ("dc-hub", config, store))?);
+        }
+        let mut cluster = Self { hubs: made, sites: Vec::new(), dir, cameras: Vec::new(), _switch: switch };
+        for number in 1..=sites {
+            let site = cluster.make_site(number, &installation)?;
+            cluster.sites.push(site);
+        }
+        Ok(cluster)
+    }
+
+    fn make_site(&self, number: u8, installation: &std::path::Path) -> anyhow::Result<Machine> {
+        let site = SiteId::new(format!("shop-{number}"))?;
+        let address = Ipv4Addr::new(198, 19, 200, 100 + number);
+        let store = self.dir.path().join(site.as_str());
+        let mut planned = SitePlan::new(site.clone());
+        // The first node; of the others the site is told.
+        let hub: HubAddress = format!("{}:{HUB_PORT}", hub_address(1)).parse().context("hub address")?;
+        planned.hub_address = Some(hub);
+        planned.http_listen = Some(format!("127.0.0.1:{HTTP_PORT}"));
+        planned.archive_dir = Some(store.display().to_string());
+        (planned.segment_s, planned.fragment_ms) = (Some(2), Some(500));
+        planned.cameras = vec![Camera::new(CAMERA, format!("rtsp://{address}:{CAMERA_PORT}/{CAMERA}"))];
+        let mut plan = Plan::new(installation);
+        plan.sites.push(planned);
+        let config = init::init(&plan)?.sites.into_iter().next().context("the plan has a site")?.1;
+        Machine::plug(&self._switch, address, site.as_str(), ("site-agent", config, store))
+    }
+
+    /// Starts everything, and waits until every site is at home and protected.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let dir = self.dir.path().to_owned();
+        self.hubs.iter_mut().try_for_each(|hub| hub.start(&dir))?;
+        for site in &mut self.sites {
+            let logs = dir.join("cameras").join(&site.name);
+            std::fs::create_dir_all(&logs).context("make the camera's folder")?;
+            let plan = CameraPlan::new(CAMERA, "codec=h264,size=320x180,kbit=300");
+            let command = programs::cameras(&site.address.to_string(), CAMERA_PORT, &logs, &[plan])?;
+            let log = dir.join(format!("{}-cameras.log", site.name));
+            let mut cameras = Process::start("camera server", &command, Some(&name(&site.netns)), &log)?;
+            cameras.await_line("ready", START)?;
+            self.cameras.push(cameras);
+            site.start(&dir)?;
+        }
+        (0..self.sites.len()).try_for_each(|site| self.await_home(site))
+    }
+
+    /// Starts a daemon again that was killed.
+    pub fn start_site(&mut self, site: usize) -> anyhow::Result<()> {
+        self.sites[site].start(self.dir.path())
+    }
+
+    /// Which node leads, as one says that does.
+    pub fn leader(&self) -> anyhow::Result<usize> {
+        let leads = |hub: &Machine| {
+            hub.get("/control").is_ok_and(|control| control["log"]["leadership"]["mine"].is_number())
+        };
+        self.hubs.iter().position(leads).context("a node leads")
+    }
+
+    /// What a node says of a site.
+    pub fn why(&self, hub: usize, site: usize) -> anyhow::Result<Value> {
+        self.hubs[hub].get(&format!("/sites/{}/why", self.sites[site].name))
+    }
+
+    /// Waits until a node knows a site's virtual server so.
+    pub fn await_known(
+        &self,
+        (hub, site): (usize, usize),
+        what: &str,
+        right: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Duration> {
+        wait_until(what, PATIENCE, || Ok(self.why(hub, site).is_ok_and(|why| right(&why["known"]))))
+    }
+
+    /// Waits until a standby records, as a node knows; which.
+    pub fn await_standby(&self, (hub, site): (usize, usize)) -> anyhow::Result<usize> {
+        self.await_known((hub, site), "a standby has authority", |known| recorder(known).is_some())?;
+        let why = self.why(hub, site)?;
+        let host = recorder(&why["known"]).context("a standby has authority")?;
+        self.hubs.iter().position(|hub| hub.name == host).context("a host is a node here")
+    }
+
+    /// Waits until a site is at home, its own recorder records, and some node could take it over.
+    pub fn await_home(&self, site: usize) -> anyhow::Result<()> {
+        let home = || {
+            let all: Option<Vec<Value>> = (0..self.hubs.len()).map(|hub| self.why(hub, site).ok()).collect();
+            let Some(all) = all else { return Ok(false) };
+            let at_home = all
+                .iter()
+                .all(|why| why["known"]["life"] == "Home" && why["verdict"]["telling"]["line"] == "Well");
+            let protected = all.iter().any(|why| {
+                let cameras = why["protection"].as_object().cloned().unwrap_or_default();
+                !cameras.is_empty() && cameras.values().all(|how| how == "Protected")
+            });
+            let status = self.sites[site].get("/status")?;
+            Ok(at_home
+                && protected
+                && status["uplink"]["connected"] == true
+                && status["uplink"]["unacked"] == 0)
+        };
+        wait_until("the site is at home and protected", PATIENCE, home).map(drop)
+    }
+
+    /// Waits until so many seconds since `from` of a site's camera are in one machine's store.
+    pub fn await_recorded(
+        &self,
+        machine: &Machine,
+        site: usize,
+        from: UnixMicros,
+        seconds: f64,
+    ) -> anyhow::Result<()> {
+        let enough = || Ok(self.recorded_s(machine, site, from)? >= seconds);
+        let what = format!("{seconds} s of {} are at {}", self.sites[site].name, machine.name);
+        wait_until(&what, PATIENCE + Duration::from_secs_f64(seconds), enough).map(drop)
+    }
+
+    /// So many seconds since `from` of a site's camera are in one machine's store.
+    pub fn recorded_s(&self, machine: &Machine, site: usize, from: UnixMicros) -> anyhow::Result<f64> {
+        let (site, to) = (&self.sites[site].name, wire::clock::wall());
+        let path = format!("/sites/{site}/cameras/{CAMERA}/coverage?from={}&to={}", from.0, to.0);
+        // A node that has nothing of a camera says that there is none.
+        Ok(machine.get(&path).ok().and_then(|coverage| coverage["recorded_s"].as_f64()).unwrap_or(0.0))
+    }
+
+    /// How often authority over a site has moved, as a node has seen since it started.
+    pub fn moves(&self, hub: usize, site: usize) -> anyhow::Result<usize> {
+        let why = self.why(hub, site)?;
+        let decided = why["decided"].as_array().cloned().unwrap_or_default();
+        Ok(decided.iter().filter(|was| was["event"].get("Authority").is_some()).count())
+    }
+
+    /// Waits until all nodes know the same epoch and life of a site.
+    pub fn await_agreement(&self, site: usize) -> anyhow::Result<Value> {
+        let mut agreed = Value::Null;
+        wait_until("all nodes know the same", PATIENCE, || {
+            let known = |hub| self.why(hub, site).map(|why| why["known"].clone());
+            let all: Vec<Value> = (0..self.hubs.len()).map(known).collect::<anyhow::Result<_>>()?;
+            let same = |one: &Value| one["epoch"] == all[0]["epoch"] && one["life"] == all[0]["life"];
+            agreed.clone_from(&all[0]);
+            Ok(all.iter().all(same))
+        })?;
+        Ok(agreed)
+    }
+
+    /// Stops everything, and compares what the cameras sent with all archives together.
+    pub fn account(&mut self) -> anyhow::Result<BTreeMap<String, Account>> {
+        for machine in self.sites.iter_mut().chain(&mut self.hubs) {
+            if let Some(process) = machine.process.take() {
+                process.stop()?;
+            }
+        }
+        self.cameras.clear();
+        let archives = self.sites.iter().chain(&self.hubs).map(|machine| Ok(Archive::open(&machine.store)?));
+        let archives: Vec<Archive> = archives.collect::<anyhow::Result<_>>()?;
+        let archives: Vec<&Archive> = archives.iter().collect();
+        let stream = StreamId::new(CAMERA, "main")?;
+        let mut accounts = BTreeMap::new();
+        for site in &self.sites {
+            let log = self.dir.path().join("cameras").join(&site.name).join(format!("{CAMERA}.log"));
+            let all = oracle::read_merged(&archives, &SiteId::new(&site.name)?, &stream)?;
+            let found = oracle::compare(&oracle::read_log(&log)?, &all, &all)?;
+            ensure!(found.lost + found.foreign == 0 && found.sent > 0, "{}: {found:?}", site.name);
+            accounts.insert(site.name.clone(), Account { found, holes: all.gaps });
+        }
+        Ok(accounts)
+    }
+
+    /// Everything stays on disk; the ends of all logs, for whoever reads why a test failed.
+    fn keep(&mut self) {
+        self.dir.disable_cleanup(true);
+        eprintln!("everything is kept in {}", self.dir.path().display());
+        for machine in self.hubs.iter().chain(&self.sites) {
+            let text = std::fs::read_to_string(machine.log(self.dir.path())).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!("--- the end of what {} logged", machine.name);
+            lines.iter().skip(lines.len().saturating_sub(25)).for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// Makes a cluster and tells `story` in it; what goes wrong ends the test.
+pub fn play(hubs: u8, sites: u8, story: impl FnOnce(&mut Cluster) -> anyhow::Result<()>) {
+    let mut cluster = Cluster::new(hubs, sites).unwrap_or_else(|error| panic!("make a cluster: {error:#}"));
+    if let Err(error) = cluster.start().and_then(|()| story(&mut cluster)) {
+        cluster.keep();
+        panic!("{error:#}");
+    }
+}
+
+impl Machine {
+    fn plug(
+        switch: &Made,
+        address: Ipv4Addr,
+        called: &str,
+        (daemon, config, store): (&'static str, PathBuf, PathBuf),
+    ) -> anyhow::Result<Self> {
+        let netns = Made::new(&format!("hfw-{}-{called}", std::process::id()))?;
+        let (own, switch) = (name(&netns), name(switch));
+        ip(&["-n", &own, "link", "add", "lan", "type", "veth", "peer", "name", called, "netns", &switch])?;
+        ip(&["-n", &switch, "link", "set", called, "master", "switch", "up"])?;
+        ip(&["-n", &own, "address", "add", &format!("{address}/24"), "dev", "lan"])?;
+        ip(&["-n", &own, "link", "set", "lan", "up"])?;
+        let machine = Self { name: called.to_owned(), address, netns, daemon, config, store, process: None };
+        machine.nft(
+            "table inet cuts {\n\
+             set deaf_to { type ipv4_addr; }\n\
+             chain in { type filter hook input priority 0; ip saddr @deaf_to drop; }\n}\n",
+        )?;
+        Ok(machine)
+    }
+
+    fn start(&mut self, dir: &std::path::Path) -> anyhow::Result<()> {
+        let command = programs::daemon(self.daemon, &self.config)?;
+        let log = self.log(dir);
+        let mut process = Process::start(self.daemon, &command, Some(&name(&self.netns)), &log)?;
+        process.await_line(if self.daemon == "dc-hub" { "listening" } else { "serving HTTP" }, START)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn log(&self, dir: &std::path::Path) -> PathBuf {
+        dir.join(format!("{}.log", self.name))
+    }
+
+    /// Nothing that `other` sends arrives any more.
+    pub fn deafen(&self, other: &Self) -> anyhow::Result<()> {
+        self.nft(&format!("add element inet cuts deaf_to {{ {} }}\n", other.address))
+    }
+
+    /// Nothing crosses between the two any more, in either direction.
+    pub fn cut(&self, other: &Self) -> anyhow::Result<()> {
+        self.deafen(other)?;
+        other.deafen(self)
+    }
+
+    /// Hears everybody again. The other direction is the others' to mend.
+    pub fn heal(&self) -> anyhow::Result<()> {
+        self.nft("flush set inet cuts deaf_to\n")
+    }
+
+    /// SIGKILL; returns when.
+    pub fn kill(&mut self) -> anyhow::Result<UnixMicros> {
+        let process = self.process.take().context("the daemon runs")?;
+        let at = wire::clock::wall();
+        process.kill()?;
+        Ok(at)
+    }
+
+    /// SIGSTOP: it stands still, and knows nothing of that.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.process.as_ref().context("the daemon runs")?.signal("STOP")
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.process.as_ref().context("the daemon runs")?.signal("CONT")
+    }
+
+    /// Asks its daemon, below `/api/v1`, as somebody who sits there.
+    pub fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let token = self.store.join("http-token");
+        let base = format!("http://127.0.0.1:{HTTP_PORT}");
+        self.netns.netns().inside(|| Client::open(&base, &token, SILENCE)?.get(path))?
+    }
+
+    fn nft(&self, rules: &str) -> anyhow::Result<()> {
+        use std::io::Write;
+        let mut nft = Command::new("ip")
+            .args(["netns", "exec", &name(&self.netns), "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("start nft: run ops/setup.sh")?;
+        nft.stdin.take().context("nft's input")?.write_all(rules.as_bytes()).context("tell nft")?;
+        ensure!(nft.wait()?.success(), "nft refused the rules for {}", self.name);
+        Ok(())
+    }
+}
+
+/// The host that records with authority, if it isn't the home.
+pub fn recorder(known: &Value) -> Option<&str> {
+    let stage = known["life"].as_object()?.values().next()?;
+    (stage["mode"] != "Armed").then(|| stage["host"].as_str()).flatten()
+}
+
+fn member(number: u8) -> Member {
+    Member { name: format!("hub-{number}"), address: format!("{}:{HUB_PORT}", hub_address(number)) }
+}
+
+fn hub_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 19, 200, number)
+}
+
+fn name(netns: &Made) -> String {
+    match netns.netns() {
+        netns::Netns::Named(name) => name,
+        netns::Netns::Own => "-".to_owned(),
+    }
+}
+
+fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new("ip").args(arguments).output().context("start ip: run ops/setup.sh")?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    ensure!(output.status.success(), "ip {}: {said}", arguments.join(" "));
+    Ok(())
+}
