@@ -11,7 +11,7 @@ const SPARE: f64 = 0.010;
 /// The start-up window is at most this many times the content of the path as measured a round ago.
 const STARTUP_GAIN: f64 = 4.0;
 /// Below the path's content, so that a queue of ours drains.
-pub(super) const DRAIN_GAIN: f64 = 0.9;
+pub(super) const DRAIN_GAIN: f64 = 0.96;
 /// Beside somebody who keeps the queue full: the share of the best rate known that is not given up.
 const HELD: f64 = 0.38;
 

@@ -4,6 +4,7 @@
 
 mod chart;
 mod page;
+pub(crate) mod plot;
 mod svg;
 mod wan;
 
