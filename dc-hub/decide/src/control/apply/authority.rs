@@ -127,10 +127,11 @@ impl State {
         site.epoch = after;
         site.pinned = false;
         site.why = Some(why.clone());
-        let (host, next) = (site.spec.home.clone(), site.placement.is_none());
+        let (host, elsewhere) = (site.spec.home.clone(), site.placement.as_ref() != Some(&from));
         events.push(Event::Authority { site: name.clone(), epoch: after, host, why });
-        // Whoever stood by well goes on standing by, if nothing speaks against it.
-        if next && self.eligible(name, &from).is_ok() {
+        // Whoever stood by well goes on standing by, if nothing speaks against it: it has the footage, and a hot one
+        // records already, where another would only begin.
+        if elsewhere && back.standby.is_some() && self.eligible(name, &from).is_ok() {
             events.extend(self.place(name, Some(&from))?);
         }
         Ok(events)

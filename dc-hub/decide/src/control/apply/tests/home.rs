@@ -71,6 +71,8 @@ fn failback_makes_before_it_breaks() {
     let no_edge = NoSuchEdge { from: Stage::Recording, to: Stage::Failback };
     let early = log.apply(Command::Failback { site: site(1), expected: away, by: None });
     assert_eq!(early, Err(Refusal::Edge(no_edge)), "the site isn't back");
+    // While it stands by, another gets ready to be the next.
+    log.must(Command::Place { site: site(1), host: Some(hub(2)) });
     heal(&mut log);
     failback(&mut log);
     let refused = log.apply(back(&log, [2, 1]));
@@ -78,18 +80,21 @@ fn failback_makes_before_it_breaks() {
     let events = log.must(back(&log, [2, 2]));
     assert_eq!(authorities(&events), [(away.next(), home(1))]);
     let known = log.state.site(&site(1)).unwrap();
-    assert_eq!((known.life.stage(), known.placement.as_ref()), (Stage::Home, Some(&hub(1))));
+    let place = known.placement.as_ref();
+    assert_eq!((known.life.stage(), place), (Stage::Home, Some(&hub(1))), "it stood by well, and goes on");
 }
 
 #[test]
 fn a_standby_that_is_gone_needs_no_overlap() {
     let mut log = Log::fleet(1);
     let expected = activate(&mut log, 1);
+    log.must(Command::Place { site: site(1), host: Some(hub(2)) });
     heal(&mut log);
     failback(&mut log);
     let (standby, overlap) = (None, BTreeMap::new());
     log.must(Command::Return(Return { site: site(1), expected, standby, overlap, silent_for: secs(15) }));
-    assert_eq!(log.state.site(&site(1)).unwrap().holder(), &home(1));
+    let known = log.state.site(&site(1)).unwrap();
+    assert_eq!((known.holder(), known.placement.as_ref()), (&home(1), Some(&hub(2))));
 }
 
 #[test]
