@@ -203,7 +203,7 @@ async fn any_rtsp_answer_counts_and_none_delays_the_others() {
     host.apply(&Fleet::placed(&["busy", "hanging-up", "nowhere", "refusing", "silent", "web"]));
     let answers = host.answering(3).await;
     let expected = [("busy", Answer::Busy), ("hanging-up", Answer::Free), ("refusing", Answer::Free)];
-    assert_eq!(answers.cameras, expected.map(|(id, answer)| (camera(id), answer)).into());
+    assert_eq!(*answers.cameras, expected.map(|(id, answer)| (camera(id), answer)).into());
     let held = host.report(|answers| answers.unbroken > Some(Duration::from_secs(3))).await;
     assert_eq!(held.cameras, answers.cameras);
     assert_eq!(refusing.connections(), 1, "the connection stands");

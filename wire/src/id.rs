@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,14 +41,14 @@ pub fn check_slug(text: &str) -> Result<(), NameError> {
 /// A place with cameras and a site agent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SiteId(String);
+pub struct SiteId(Arc<str>);
 
 impl SiteId {
     /// Takes a slug.
     pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
         let text = text.into();
         check_slug(&text)?;
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The slug.
@@ -65,7 +66,7 @@ impl TryFrom<String> for SiteId {
 
 impl From<SiteId> for String {
     fn from(id: SiteId) -> String {
-        id.0
+        id.as_str().to_owned()
     }
 }
 
@@ -78,14 +79,14 @@ impl fmt::Display for SiteId {
 /// One stream of one camera, written `camera/stream`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct StreamId(String);
+pub struct StreamId(Arc<str>);
 
 impl StreamId {
     /// Puts a camera's slug and a stream's slug together.
     pub fn new(camera: &str, stream: &str) -> Result<Self, NameError> {
         check_slug(camera)?;
         check_slug(stream)?;
-        Ok(Self(format!("{camera}/{stream}")))
+        Ok(Self(format!("{camera}/{stream}").into()))
     }
 
     /// `camera/stream`.
@@ -121,7 +122,7 @@ impl TryFrom<String> for StreamId {
 
 impl From<StreamId> for String {
     fn from(id: StreamId) -> String {
-        id.0
+        id.as_str().to_owned()
     }
 }
 

@@ -6,6 +6,7 @@
 //! answer fresher than it is, by as much as the report was under way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub struct Answers {
     /// How old the last answer was when this was sent.
     pub age: Duration,
     /// The cameras that answered the last asking.
-    pub cameras: BTreeMap<CameraId, Answer>,
+    pub cameras: Arc<BTreeMap<CameraId, Answer>>,
 }
 
 /// What an answer is worth.

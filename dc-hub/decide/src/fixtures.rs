@@ -1,6 +1,7 @@
 //! A small fleet for tests: three hub nodes, each a host, and sites with two cameras.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wire::{OriginId, SegmentNumber, UnixMicros};
@@ -130,13 +131,20 @@ impl Log {
 
 /// What `host` sees of a site whose cameras all answer, on a path that has held for an hour.
 pub(crate) fn answers(n: u64, host: HostId) -> Answers {
-    let cameras = (1..=2).map(|c| (camera(&site(n), c), Answer::Free)).collect();
-    Answers { site: site(n), host, path: wan(), unbroken: Some(secs(3_600)), age: Duration::ZERO, cameras }
+    let cameras: BTreeMap<_, _> = (1..=2).map(|c| (camera(&site(n), c), Answer::Free)).collect();
+    Answers {
+        site: site(n),
+        host,
+        path: wan(),
+        unbroken: Some(secs(3_600)),
+        age: Duration::ZERO,
+        cameras: cameras.into(),
+    }
 }
 
 /// What `host` sees of a site that gives no answer.
 pub(crate) fn no_answers(n: u64, host: HostId) -> Answers {
-    Answers { unbroken: None, cameras: BTreeMap::new(), ..answers(n, host) }
+    Answers { unbroken: None, cameras: Arc::default(), ..answers(n, host) }
 }
 
 pub(crate) fn quiet() -> Quiet {

@@ -2,62 +2,47 @@
 //!
 //! Events of one instant happen in the order in which they were scheduled.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::time::Time;
 
-#[derive(Debug)]
-struct Scheduled<E> {
-    at: Time,
-    sequence: u64,
-    event: E,
-}
-
-impl<E> PartialEq for Scheduled<E> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
-    }
-}
-
-impl<E> Eq for Scheduled<E> {}
-
-impl<E> PartialOrd for Scheduled<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Scheduled<E> {
-    /// The heap gives its greatest first: that is the earliest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
+/// When an event happens, and where it waits until then. Greatest first is what the heap gives: so the earliest is.
+type Turn = Reverse<(Time, u64, usize)>;
 
 /// Events in line.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Scheduled<E>>,
+    // The heap moves its items about: they are kept small, and the events lie still beside it.
+    heap: BinaryHeap<Turn>,
+    waiting: Vec<Option<E>>,
+    free: Vec<usize>,
     scheduled: u64,
 }
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), scheduled: 0 }
+        Self { heap: BinaryHeap::new(), waiting: Vec::new(), free: Vec::new(), scheduled: 0 }
     }
 }
 
 impl<E> Queue<E> {
     /// Lets `event` happen at `at`.
     pub fn put(&mut self, at: Time, event: E) {
-        self.heap.push(Scheduled { at, sequence: self.scheduled, event });
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.waiting.push(None);
+            self.waiting.len() - 1
+        });
+        self.waiting[slot] = Some(event);
+        self.heap.push(Reverse((at, self.scheduled, slot)));
         self.scheduled += 1;
     }
 
     /// The next event and its time.
     pub fn take(&mut self) -> Option<(Time, E)> {
-        self.heap.pop().map(|next| (next.at, next.event))
+        let Reverse((at, _, slot)) = self.heap.pop()?;
+        self.free.push(slot);
+        self.waiting[slot].take().map(|event| (at, event))
     }
 
     /// How many are in line.

@@ -15,6 +15,7 @@ pub const OVERLAP_KEYFRAMES: u64 = 2;
 mod apply;
 pub mod command;
 pub mod event;
+mod hosts;
 pub mod membership;
 pub mod refusal;
 pub mod spec;
@@ -23,10 +24,11 @@ pub mod why;
 
 pub use command::{Command, Finding, Person, Plan, Return, TakeOverGround, Verdict};
 pub use event::{Call, Closed, Event};
+pub use hosts::Host;
 pub use membership::{Membership, Role, Tally};
 pub use refusal::{Ineligible, Refusal};
 pub use spec::{
     BitsPerSecond, CameraSpec, FailbackPolicy, Hold, HoldId, HostKind, HostSpec, Load, SiteSpec, Tier,
 };
-pub use state::{GivingBack, Host, Node, OpenRound, Site, Stamp, State};
+pub use state::{GivingBack, Node, OpenRound, Site, Stamp, State};
 pub use why::{Ground, Silence, Why};

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use wire::UnixMicros;
 
 use super::command::{Person, Plan};
+use super::hosts::{Host, Hosts};
 use super::membership::{Membership, Role};
-use super::spec::{CameraSpec, Hold, HoldId, HostKind, HostSpec, Load, SiteSpec, full_load};
+use super::spec::{CameraSpec, Hold, HoldId, Load, SiteSpec, full_load};
 use super::why::{Ground, Why};
 use crate::detector::Quiet;
 use crate::epoch::{Epoch, Generation, Round, Term};
@@ -24,7 +25,7 @@ pub struct State {
     pub(super) membership: Membership,
     pub(super) nodes: BTreeMap<NodeId, Node>,
     // Copies of a state are made for every entry, and share what it didn't change.
-    pub(super) hosts: Arc<BTreeMap<HostId, Host>>,
+    pub(super) hosts: Arc<Hosts>,
     pub(super) sites: BTreeMap<SiteId, Arc<Site>>,
     pub(super) holds: BTreeMap<HoldId, Hold>,
     pub(super) frozen: BTreeSet<SiteId>,
@@ -58,15 +59,6 @@ impl Node {
     pub fn keeps_vaults(&self) -> bool {
         self.role == Role::Full && !self.removed
     }
-}
-
-/// A host, for ever.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
-    /// What it is and can do.
-    pub spec: HostSpec,
-    /// Trusted no more.
-    pub revoked: bool,
 }
 
 /// A site and its virtual server.
@@ -229,47 +221,6 @@ impl State {
     /// The same state with a rule switched off, for the simulator.
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
-    }
-
-    /// The node that watches a site's cameras beside the host with its place: should that one fall silent together
-    /// with the site's recorder, another has looked all along. It reserves no room.
-    pub fn reserve(&self, site: &SiteId) -> Option<&HostId> {
-        self.reserve_among(site, &self.node_hosts())
-    }
-
-    /// Does this host ask a site's cameras whether they are there?
-    pub fn watches(&self, site: &SiteId, host: &HostId) -> bool {
-        self.has_place(site, host) || self.reserve(site) == Some(host)
-    }
-
-    /// The sites whose cameras a host asks: those with their place there first.
-    pub fn watched_by(&self, host: &HostId) -> Vec<&SiteId> {
-        let nodes = self.node_hosts();
-        let (places, others): (Vec<_>, Vec<_>) =
-            self.sites.keys().partition(|site| self.has_place(site, host));
-        let reserves = others.into_iter().filter(|site| self.reserve_among(site, &nodes) == Some(host));
-        places.into_iter().chain(reserves).collect()
-    }
-
-    fn has_place(&self, site: &SiteId, host: &HostId) -> bool {
-        self.site(site).is_some_and(|site| !site.revoked && site.has_place_on(host))
-    }
-
-    /// Hub nodes: few among many.
-    fn node_hosts(&self) -> Vec<(&HostId, &Host)> {
-        self.hosts.iter().filter(|(_, host)| matches!(host.spec.kind, HostKind::Node(_))).collect()
-    }
-
-    fn reserve_among<'a>(&self, name: &SiteId, nodes: &[(&'a HostId, &'a Host)]) -> Option<&'a HostId> {
-        let site = self.site(name).filter(|site| !site.revoked)?;
-        let home = self.hosts.get(&site.spec.home).map(|host| &host.spec.domain);
-        let others =
-            nodes.iter().filter(|(id, _)| !site.has_place_on(id) && self.unsuitable(name, id).is_none());
-        let rank = |(id, host): &&(&'a HostId, &'a Host)| {
-            let preferred = site.spec.prefer.iter().position(|preferred| preferred == *id);
-            (home == Some(&host.spec.domain), preferred.unwrap_or(usize::MAX))
-        };
-        others.min_by_key(rank).map(|(id, _)| *id)
     }
 
     /// What is taken on a host, but for `without`.

@@ -4,6 +4,7 @@
 //! every deadline that passed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::evidence::{Answer, Answers};
@@ -20,20 +21,23 @@ pub struct Prober {
     break_after: Duration,
     /// The path has held since, and the last answer came then.
     held: Option<(Boot, Boot)>,
-    cameras: BTreeMap<CameraId, Answer>,
+    // Shared with the reports, which rarely differ.
+    cameras: Arc<BTreeMap<CameraId, Answer>>,
 }
 
 impl Prober {
     /// Begins with nothing seen. `break_after` is the time between two askings plus the deadline of one: a cut
     /// of at least that is never missed, and it must be at most half the short timer.
     pub fn new(site: SiteId, host: HostId, path: PathId, break_after: Duration) -> Self {
-        Self { site, host, path, break_after, held: None, cameras: BTreeMap::new() }
+        Self { site, host, path, break_after, held: None, cameras: Arc::default() }
     }
 
     /// A camera answered, whatever it said, or its deadline passed.
     pub fn handle_answer(&mut self, now: Boot, camera: &CameraId, answer: Option<Answer>) {
         let Some(answer) = answer else {
-            self.cameras.remove(camera);
+            if self.cameras.contains_key(camera) {
+                Arc::make_mut(&mut self.cameras).remove(camera);
+            }
             return;
         };
         let since = match self.held {
@@ -42,7 +46,7 @@ impl Prober {
         };
         self.held = Some((since, now));
         if self.cameras.get(camera) != Some(&answer) {
-            self.cameras.insert(camera.clone(), answer);
+            Arc::make_mut(&mut self.cameras).insert(camera.clone(), answer);
         }
     }
 
@@ -55,7 +59,7 @@ impl Prober {
             path: self.path.clone(),
             unbroken: held.map(|(since, last)| last.since(since)),
             age: held.map_or(Duration::ZERO, |(_, last)| now.since(last)),
-            cameras: if held.is_some() { self.cameras.clone() } else { BTreeMap::new() },
+            cameras: if held.is_some() { self.cameras.clone() } else { Arc::default() },
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use decide::beat::Arrival;
@@ -428,7 +429,7 @@ fn answers(n: u64, to: u64) -> Answers {
         path: PathId::new("wan").unwrap(),
         unbroken: Some(Duration::from_secs(9)),
         age: Duration::ZERO,
-        cameras: [(camera(n), Answer::Free)].into(),
+        cameras: Arc::new([(camera(n), Answer::Free)].into()),
     }
 }
 

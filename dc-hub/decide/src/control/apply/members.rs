@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Applied, Call, Closed, Event, Refusal, State, close};
+use crate::control::Host;
 use crate::control::command::Plan;
 use crate::control::membership::{Membership, Role};
 use crate::control::spec::{CameraSpec, Hold, HoldId, HostSpec, SiteSpec};
-use crate::control::state::{Host, Node, Site};
+use crate::control::state::{Node, Site};
 use crate::epoch::Epoch;
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
 use crate::standby::Life;
@@ -48,9 +49,7 @@ impl State {
             Some(known) if known.revoked => return Err(Refusal::HostRevoked(host.clone())),
             Some(known) if known.spec.kind != spec.kind => return Err(Refusal::HostTaken(host.clone())),
             Some(known) => known.spec = spec.clone(),
-            None => {
-                hosts.insert(host.clone(), Host { spec: spec.clone(), revoked: false });
-            }
+            None => hosts.insert(host.clone(), Host { spec: spec.clone(), revoked: false }),
         }
         Ok(Vec::new())
     }

@@ -15,7 +15,7 @@ use super::event::{Call, Event};
 use super::refusal::{Ineligible, Refusal};
 use super::state::{Site, Stamp, State};
 use crate::control::spec::{HostKind, Tier};
-use crate::control::{Closed, Role};
+use crate::control::{Closed, Host};
 use crate::epoch::Epoch;
 use crate::ids::{HostId, NodeId, SiteId};
 use crate::mutant::Mutant;
@@ -91,17 +91,23 @@ impl State {
 
     /// What speaks against `host` standing by for `site`, however much room it has.
     pub fn unsuitable(&self, site: &SiteId, host: &HostId) -> Option<Ineligible> {
-        let (known, machine) = (self.sites.get(site)?, self.hosts.get(host)?);
-        let witness =
-            |node| self.nodes.get(node).is_some_and(|node| node.role == Role::Witness || node.removed);
+        self.speaks_against((site, self.sites.get(site)?), (host, self.hosts.get(host)?))
+    }
+
+    pub(super) fn speaks_against(
+        &self,
+        (name, site): (&SiteId, &Site),
+        (host, machine): (&HostId, &Host),
+    ) -> Option<Ineligible> {
+        let witness = |node| self.nodes.get(node).is_some_and(|node| !node.keeps_vaults());
         match &machine.spec.kind {
-            _ if known.spec.tier == Tier::None => Some(Ineligible::TierNone),
-            _ if *host == known.spec.home => Some(Ineligible::Home),
+            _ if site.spec.tier == Tier::None => Some(Ineligible::TierNone),
+            _ if *host == site.spec.home => Some(Ineligible::Home),
             _ if machine.revoked => Some(Ineligible::Revoked),
-            HostKind::Site(owner) if owner != site => Some(Ineligible::OtherSite),
+            HostKind::Site(owner) if owner != name => Some(Ineligible::OtherSite),
             HostKind::Node(node) if witness(node) => Some(Ineligible::Witness),
             // Where it stands already it stays, though the host is being emptied.
-            _ if machine.spec.draining && !known.has_place_on(host) => Some(Ineligible::Draining),
+            _ if machine.spec.draining && !site.has_place_on(host) => Some(Ineligible::Draining),
             _ => None,
         }
     }
