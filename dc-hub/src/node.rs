@@ -53,6 +53,7 @@ pub async fn run(
         intake: Intake::new(heard_here, standings.clone(), sites, accepted.clone()),
         node: name.clone(),
         limits: config.limits.clone(),
+        quic: quic.clone(),
     };
     let endpoint = Downlink::bind(config, identity, quic)?;
     let tcp = Downlink::bind_tcp(config, identity)?;

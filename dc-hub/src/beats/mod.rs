@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use decide::beat::{Arrival, Beat, Bye};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::proto::{hub_message, site_message};
@@ -111,17 +112,20 @@ pub struct Intake {
     /// Where what sites tell of their cameras is kept, if this node may stand by.
     accepted: Option<Arc<AcceptedConfigs>>,
     lines: Arc<Lines>,
+    /// Where disks are waited for: beats may be heard on threads that must not.
+    work: Handle,
 }
 
 impl Intake {
-    /// Hands what it hears to `heard`, tells what `stands` says, shows in `sites`, and keeps in `accepted`.
+    /// Hands what it hears to `heard`, tells what `stands` says, shows in `sites`, and keeps in `accepted`, which
+    /// takes the runtime it is made in.
     pub fn new(
         heard: HeardSender,
         stands: Arc<dyn Stands>,
         sites: Arc<Sites>,
         accepted: Option<Arc<AcceptedConfigs>>,
     ) -> Self {
-        Self { heard, stands, sites, accepted, lines: Arc::default() }
+        Self { heard, stands, sites, accepted, lines: Arc::default(), work: Handle::current() }
     }
 
     /// May this node stand by for sites?
@@ -202,7 +206,7 @@ impl Intake {
     /// costs the site its standby, and nothing else.
     fn keep(&self, site: SiteId, configuration: proto::Configuration, session: bool) {
         let Some(accepted) = self.accepted.clone() else { return };
-        tokio::spawn(async move {
+        self.work.spawn(async move {
             let kept = match session {
                 true => accepted.take(&site, &configuration).await,
                 false => accepted.keep(&site, &configuration).await.map(drop),

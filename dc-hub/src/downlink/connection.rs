@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 use wire::transport::{explain, peer_node, peer_site};
 use wire::{SiteId, frame, proto};
 
@@ -67,10 +68,9 @@ async fn session(
     ticket: &mut Option<super::sites::Ticket>,
 ) -> anyhow::Result<()> {
     let greeted = tokio::time::timeout(HELLO_TIMEOUT, greet(connection)).await;
-    let (mut send, mut reader, hello) = greeted.context("it said no hello")??;
+    let (mut send, reader, hello) = greeted.context("it said no hello")??;
     if hello.purpose() == proto::Purpose::Beats {
-        send.set_priority(BEATS_PRIORITY).context("set priority")?;
-        return downlink.intake.line(beats::Kind::Quic, site, &hello, &mut reader, &mut send).await;
+        return line(downlink, site.clone(), send, reader, hello).await;
     }
     if let Some(refusal) = refusal(&downlink, site, &hello) {
         return refuse(&mut send, refusal).await;
@@ -101,7 +101,8 @@ async fn session(
     let mut tasks = JoinSet::new();
     tasks.spawn(control::run(peer.clone(), send, reader, brought));
     tasks.spawn(parts::accept(peer.clone()));
-    tasks.spawn(beats(peer.clone(), speaker, standing));
+    let quic = peer.downlink.quic.clone();
+    tasks.spawn_on(beats(peer.clone(), speaker, standing), quic.threads());
     tasks.spawn(async move { peer.downlink.intake.until_revoked(&peer.site).await });
     let ended = tasks.join_next().await;
     tasks.shutdown().await;
@@ -110,6 +111,21 @@ async fn session(
         Some(Err(panic)) => Err(anyhow::Error::new(panic).context("a task of the connection")),
         None => Ok(()),
     }
+}
+
+/// A connection for beats alone.
+async fn line(
+    downlink: Downlink,
+    site: SiteId,
+    mut send: quinn::SendStream,
+    mut reader: frame::Reader<quinn::RecvStream>,
+    hello: proto::Hello,
+) -> anyhow::Result<()> {
+    send.set_priority(BEATS_PRIORITY).context("set priority")?;
+    let quic = downlink.quic.clone();
+    let hear =
+        async move { downlink.intake.line(beats::Kind::Quic, &site, &hello, &mut reader, &mut send).await };
+    AbortOnDropHandle::new(quic.threads().spawn(hear)).await.context("the task of the connection")?
 }
 
 fn welcome(downlink: &Downlink, site: &SiteId, standing: proto::Standing) -> proto::Welcome {

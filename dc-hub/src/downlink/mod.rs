@@ -43,6 +43,8 @@ pub struct Downlink {
     pub node: String,
     /// What one site may use.
     pub limits: Limits,
+    /// Where beats are heard: thousands of them come in a second.
+    pub quic: QuicHandle,
 }
 
 impl Downlink {

@@ -96,6 +96,7 @@ impl Hub {
             intake: Intake::new(sender, stands, sites.clone(), Some(accepted.clone())),
             node: node.to_owned(),
             limits: Limits { sites_max: 10, ledgers_per_site_max: 100, tail_bytes_per_site_max: 1 << 30 },
+            quic,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(downlink.run(endpoint, tcp, None, stop.clone()));

@@ -68,6 +68,14 @@ impl From<Handle> for QuicHandle {
     }
 }
 
+impl QuicHandle {
+    /// The threads themselves: for tasks that answer packets with packets and wait for nothing else. A thread more
+    /// between those costs more than such a task does.
+    pub fn threads(&self) -> &Handle {
+        &self.0
+    }
+}
+
 impl quinn::Runtime for QuicHandle {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
         let _within = self.0.enter();
