@@ -1,6 +1,7 @@
 //! Everything in a run. What happens when an event's time has come is in [`crate::dispatch`].
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use decide::enforcer::Gate;
 use decide::{NodeId, Rules};
@@ -48,7 +49,7 @@ pub struct World {
     /// Nodes that vote or voted.
     pub voted: BTreeSet<NodeId>,
     /// Names for the cores.
-    pub names: Names,
+    pub names: Rc<Names>,
     /// The gate at the hub's edge, for each site.
     pub gates: Vec<Gate>,
     /// What an outsider sees of decisions.
@@ -123,7 +124,7 @@ impl World {
         let end = Time::ZERO + stage.params.length();
         stage.queue.put(end - stage.params.still, Event::Still);
         let params = &stage.params;
-        let names = Names::new(params.sites, params.hubs, params.cameras);
+        let names = Rc::new(Names::new(params.sites, params.hubs, params.cameras));
         let rules = mutant.and_then(Mutant::rule).map_or_else(Rules::default, Rules::without);
         let hub = |_| HubNode {
             state: decide::control::State::default().with_rules(rules),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decide::Epoch;
-use decide::beat::{Arrival, Beat, CameraBeat, CameraState, Durable};
+use decide::beat::{Beat, CameraBeat, CameraState, Durable};
 use wire::SegmentNumber;
 
 use super::HubIx;
@@ -99,17 +99,17 @@ impl World {
         let place = &self.places[message.place.index()];
         let (site, from) = (place.site, place.node);
         let home = site.node() == from;
-        let (name, host) = (self.names.sites[site.index()].clone(), self.names.host(from).clone());
-        let arrival = Arrival::Direct(self.names.path.clone());
-        self.with_core(hub, |core, now, _| core.handle_beat(now, &name, &host, &arrival, &message.beat));
+        let names = self.names.clone();
+        let (name, host) = (&names.sites[site.index()], names.host(from));
+        self.with_core(hub, |core, now, _| core.handle_beat(now, name, host, &names.way, &message.beat));
         let now = self.boot(self.hub_node(hub));
         let state = &mut self.hubs[hub.index()];
         if home && let Some(runner) = state.runners.get_mut(site.index()) {
             runner.handle_home_beat(now);
         }
-        let Some(known) = state.state.site(&name) else { return };
+        let Some(known) = state.state.site(name) else { return };
         if known.epoch > message.beat.epoch {
-            let (epoch, holds) = (known.epoch, *known.holder() == host);
+            let (epoch, holds) = (known.epoch, known.holder() == host);
             let there = self.hub_node(hub);
             let life = self.places[message.place.index()].run.as_ref().map_or(0, |run| run.life);
             if let [Some(delay), _] = self.stage.net.datagram(there, from, false) {

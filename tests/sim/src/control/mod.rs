@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use decide::beat::Arrival;
 use decide::{CameraId, HostId, NodeId, PathId, SiteId};
 
 use crate::node::{NodeIx, SiteIx};
@@ -59,6 +60,8 @@ pub struct Names {
     pub cameras: Vec<Arc<[CameraId]>>,
     /// The one path of every site.
     pub path: PathId,
+    /// Over which beats come.
+    pub way: Arrival,
 }
 
 impl Names {
@@ -68,12 +71,14 @@ impl Names {
             made.unwrap_or_else(|error| unreachable!("the name is made of letters and digits: {error:?}"))
         }
         let camera = |site: usize, camera: usize| slug(CameraId::new(format!("s{site}/c{camera}")));
+        let path: PathId = slug(PathId::new("wan"));
         Self {
             sites: (0..sites).map(|n| slug(SiteId::new(format!("s{n}")))).collect(),
             homes: (0..sites).map(|n| slug(HostId::new(format!("s{n}")))).collect(),
             hosts: (0..hubs).map(|n| slug(HostId::new(format!("h{n}")))).collect(),
             cameras: (0..sites).map(|site| (0..cameras).map(|n| camera(site, n)).collect()).collect(),
-            path: slug(PathId::new("wan")),
+            way: Arrival::Direct(path.clone()),
+            path,
         }
     }
 
