@@ -117,8 +117,11 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Hands what it hears to `heard`, tells what `stands` says, shows in `sites`, and keeps in `accepted`, which
-    /// takes the runtime it is made in.
+    /// Hands what it hears to `heard`, tells what `stands` says, shows in `sites`, and keeps in `accepted`, on the
+    /// runtime this is called in.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn new(
         heard: HeardSender,
         stands: Arc<dyn Stands>,
