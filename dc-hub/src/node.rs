@@ -16,7 +16,7 @@ use wire::transport::{Identity, QuicHandle};
 
 use crate::beats::{self, Intake};
 use crate::config::{Control, HubConfig};
-use crate::downlink::{Downlink, Sites};
+use crate::downlink::{Downlink, Sites, Turns};
 use crate::peers::{HubPeers, Neighbour};
 use crate::quorum::{self, Quorum, Standings};
 use crate::standby::{self, AcceptedConfigs, Facts, StandbyHost};
@@ -53,6 +53,7 @@ pub async fn run(
         intake: Intake::new(heard_here, standings.clone(), sites, accepted.clone()),
         node: name.clone(),
         limits: config.limits.clone(),
+        turns: Turns::default(),
         quic: quic.clone(),
     };
     let endpoint = Downlink::bind(config, identity, quic)?;

@@ -21,8 +21,8 @@ pub(crate) const SOFTWARE: &str = concat!("holdfast dc-hub ", env!("CARGO_PKG_VE
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Acks of beats go before whatever else the hub says.
 const BEATS_PRIORITY: i32 = 30;
-/// Facts that wait for the session; whoever brings more waits.
-const FACTS: usize = 1024;
+/// Stored parts that wait for the session to know; whoever brings more waits.
+const STORED: usize = 1024;
 
 /// Serves one connection; whatever ends it is said once.
 pub(super) async fn serve(downlink: Downlink, hubs: Option<HubPeers>, incoming: quinn::Incoming) {
@@ -88,18 +88,18 @@ async fn session(
     tracing::info!(%site, from = %connection.remote_address(), software = hello.software, "site is here");
     let welcome = welcome(&downlink, site, standing.clone());
     beats::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
-    let (facts, brought) = mpsc::channel(FACTS);
+    let (stored, to_session) = mpsc::channel(STORED);
     let peer = Arc::new(Peer {
         downlink,
         site: site.clone(),
         origin: speaker.origin(),
         connection: connection.clone(),
         ledgers: watch::Sender::default(),
-        facts,
+        stored,
         room: Semaphore::new(ROOM_KIB as usize),
     });
     let mut tasks = JoinSet::new();
-    tasks.spawn(control::run(peer.clone(), send, reader, brought));
+    tasks.spawn(control::run(peer.clone(), send, reader, to_session));
     tasks.spawn(parts::accept(peer.clone()));
     let quic = peer.downlink.quic.clone();
     tasks.spawn_on(beats(peer.clone(), speaker, standing), quic.threads());

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use prost::Message;
 use site_agent::archive::ArchiveError;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use wire::entry::{ENTRY_BYTES_MAX, Entry};
 use wire::session::hub::{Completion, HubSession, Output, VaultView, offered_ledgers};
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, frame, proto};
 
-use super::peer::{Fact, Peer};
+use super::peer::{Peer, StoredPart};
+use super::turn::Turn;
 use crate::beats;
 use crate::salvage::salvage;
 use crate::vault::VaultError;
@@ -26,14 +29,16 @@ pub(super) async fn run(
     peer: Arc<Peer>,
     send: quinn::SendStream,
     mut reader: frame::Reader<quinn::RecvStream>,
-    mut facts: mpsc::Receiver<Fact>,
+    mut stored: mpsc::Receiver<StoredPart>,
 ) -> anyhow::Result<()> {
     let (vault, generation) = peer.downlink.vault.archive().identity();
+    let turn = peer.downlink.turns.take(&peer.site).await;
     let mut control = Control {
         peer,
+        turn,
         send,
         session: HubSession::new(vault, generation),
-        completing: JoinSet::new(),
+        completing: FuturesUnordered::new(),
         owed: Some(BTreeMap::new()),
         offered: false,
     };
@@ -46,17 +51,12 @@ pub(super) async fn run(
                     return Ok(());
                 }
             }
-            fact = facts.recv() => {
-                let Some(fact) = fact else { bail!("its streams are gone") };
-                control.facts(fact, &mut facts);
+            part = stored.recv() => {
+                let Some(part) = part else { bail!("its streams are gone") };
+                control.stored(part, &mut stored);
             }
-            Some(done) = control.completing.join_next() => {
-                let Fact::Completed(ledger, number, seq, completion) = done.context("put segment together")? else {
-                    continue;
-                };
-                if completion == Completion::Held {
-                    control.peer.downlink.live.closed(&control.peer.site, &ledger, number);
-                }
+            Some(done) = control.completing.next() => {
+                let Completed { ledger, number, seq, completion } = done.context("put segment together")?;
                 control.session.completed(&ledger, number, seq, completion);
             }
         }
@@ -65,13 +65,22 @@ pub(super) async fn run(
 
 struct Control {
     peer: Arc<Peer>,
+    turn: Turn,
     send: quinn::SendStream,
     session: HubSession,
-    completing: JoinSet<Fact>,
+    completing: FuturesUnordered<JoinHandle<Completed>>,
     /// Ledgers whose offered entries are not all here, with the seq they reach to; `None` once they were.
     owed: Option<BTreeMap<LedgerId, Seq>>,
     /// Is the offer complete?
     offered: bool,
+}
+
+/// How putting a segment together ended.
+struct Completed {
+    ledger: LedgerId,
+    number: SegmentNumber,
+    seq: Seq,
+    completion: Completion,
 }
 
 impl Control {
@@ -173,13 +182,11 @@ impl Control {
     }
 
     /// Takes in what became durable, and everything else that waits: one TailAck for all.
-    fn facts(&mut self, first: Fact, more: &mut mpsc::Receiver<Fact>) {
+    fn stored(&mut self, first: StoredPart, more: &mut mpsc::Receiver<StoredPart>) {
         let mut parts: BTreeMap<(LedgerId, SegmentNumber), RangeSet> = BTreeMap::new();
         let mut next = Some(first);
-        while let Some(fact) = next {
-            if let Fact::Part(ledger, segment, part) = fact {
-                parts.entry((ledger, segment)).or_default().insert_one(part.into());
-            }
+        while let Some(StoredPart { ledger, segment, part }) = next {
+            parts.entry((ledger, segment)).or_default().insert_one(part.into());
             next = more.try_recv().ok();
         }
         let stored: Vec<_> =
@@ -193,16 +200,23 @@ impl Control {
                 Output::Control(message) => {
                     frame::write(&mut self.send, &message).await.context("write control stream")?;
                 }
-                Output::Complete { ledger, number, seq } => {
-                    let vault = self.peer.downlink.vault.clone();
-                    self.completing.spawn(async move {
-                        let completion = vault.complete(&ledger, number, seq).await;
-                        Fact::Completed(ledger, number, seq, completion)
-                    });
-                }
+                Output::Complete { ledger, number, seq } => self.complete(ledger, number, seq),
             }
         }
         Ok(())
+    }
+
+    /// Puts a segment together. Begun, it is finished, also when the connection ends meanwhile.
+    fn complete(&self, ledger: LedgerId, number: SegmentNumber, seq: Seq) {
+        let (peer, turn) = (Arc::clone(&self.peer), self.turn.clone());
+        self.completing.push(tokio::spawn(async move {
+            let completion = peer.downlink.vault.complete(&ledger, number, seq).await;
+            if completion == Completion::Held {
+                peer.downlink.live.closed(&peer.site, &ledger, number);
+            }
+            drop(turn);
+            Completed { ledger, number, seq, completion }
+        }));
     }
 
     async fn refuse_ledger(

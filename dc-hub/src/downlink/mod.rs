@@ -9,6 +9,7 @@ mod control;
 mod parts;
 mod peer;
 mod sites;
+mod turn;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::vault::Vault;
 
 pub(crate) use connection::{SOFTWARE, protocol_refusal};
 pub use sites::{CameraBeat, SiteState, Sites};
+pub use turn::Turns;
 
 /// What connections work with.
 #[derive(Clone)]
@@ -43,6 +45,8 @@ pub struct Downlink {
     pub node: String,
     /// What one site may use.
     pub limits: Limits,
+    /// Lets one session of a site begin when the one before has come to rest.
+    pub turns: Turns,
     /// Where beats are heard: thousands of them come in a second.
     pub quic: QuicHandle,
 }

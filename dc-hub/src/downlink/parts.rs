@@ -11,7 +11,7 @@ use site_agent::live::LivePart;
 use tokio::task::JoinSet;
 use wire::{LedgerId, SegmentNumber, UnixMicros, frame, proto};
 
-use super::peer::{Fact, Peer, ROOM_KIB};
+use super::peer::{Peer, ROOM_KIB, StoredPart};
 use crate::journal::TailPart;
 
 /// A part may overtake the message that opens its ledger, by less than this.
@@ -99,7 +99,8 @@ fn times(part: &proto::Part) -> (UnixMicros, UnixMicros, bool) {
 }
 
 async fn keep(peer: &Peer, part: Checked) -> anyhow::Result<()> {
-    let (ledger, segment, number) = (part.tail.ledger.clone(), part.tail.segment, part.tail.part);
+    let TailPart { ledger, segment, part: number, .. } = &part.tail;
+    let stored = StoredPart { ledger: ledger.clone(), segment: *segment, part: *number };
     let bytes = part.tail.data.len() as u64;
     let needed = u32::try_from(bytes.div_ceil(1024)).unwrap_or(ROOM_KIB).min(ROOM_KIB);
     let _room = peer.room.acquire_many(needed).await.context("the connection is closing")?;
@@ -108,7 +109,7 @@ async fn keep(peer: &Peer, part: Checked) -> anyhow::Result<()> {
     if part.live {
         publish(peer, part);
     }
-    peer.facts.send(Fact::Part(ledger, segment, number)).await.context("session is gone")
+    peer.stored.send(stored).await.context("session is gone")
 }
 
 fn publish(peer: &Peer, part: Checked) {

@@ -3,18 +3,16 @@
 use std::collections::BTreeSet;
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use wire::session::hub::Completion;
-use wire::{LedgerId, OriginId, SegmentNumber, Seq, SiteId};
+use wire::{LedgerId, OriginId, SegmentNumber, SiteId};
 
 use super::Downlink;
 
-/// Something became durable, and the session should know.
+/// A part is in the journal, and the session should know.
 #[derive(Debug)]
-pub(super) enum Fact {
-    /// A part is in the journal.
-    Part(LedgerId, SegmentNumber, u32),
-    /// A segment was put together, or not.
-    Completed(LedgerId, SegmentNumber, Seq, Completion),
+pub(super) struct StoredPart {
+    pub(super) ledger: LedgerId,
+    pub(super) segment: SegmentNumber,
+    pub(super) part: u32,
 }
 
 /// How much of one site may be on its way to the journal, in KiB: more than the largest part.
@@ -29,7 +27,7 @@ pub(super) struct Peer {
     pub(super) connection: quinn::Connection,
     /// Ledgers the site has offered and may send parts of.
     pub(super) ledgers: watch::Sender<BTreeSet<LedgerId>>,
-    pub(super) facts: mpsc::Sender<Fact>,
+    pub(super) stored: mpsc::Sender<StoredPart>,
     /// Room for parts on their way to the journal, in KiB: one site must not fill the hub's memory.
     pub(super) room: Semaphore,
 }

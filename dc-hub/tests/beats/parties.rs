@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dc_hub::beats::{Heard, HeardReceiver, Intake, Stands, queue};
 use dc_hub::config::Limits;
-use dc_hub::downlink::{Downlink, Sites};
+use dc_hub::downlink::{Downlink, Sites, Turns};
 use dc_hub::standby::{AcceptedConfigs, Facts as CameraFacts};
 use dc_hub::vault::Vault;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -96,6 +96,7 @@ impl Hub {
             intake: Intake::new(sender, stands, sites.clone(), Some(accepted.clone())),
             node: node.to_owned(),
             limits: Limits { sites_max: 10, ledgers_per_site_max: 100, tail_bytes_per_site_max: 1 << 30 },
+            turns: Turns::default(),
             quic,
         };
         let stop = CancellationToken::new();

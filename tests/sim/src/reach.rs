@@ -32,6 +32,7 @@ states! {
     RestoredTwice: "a site came back from an older copy of its disk a second time",
     HubKnowsMore: "a vault knew more of a ledger than its restored writer",
     Replaced: "a new connection replaced one the vault still believed in",
+    OfferWaits: "an offer waited for what an earlier connection had brought",
     OneSided: "one end gave up a connection that the other still believed in",
     LiveGivenUp: "a live line fell too far behind and was left to the backlog",
     Resend: "a vault asked for a damaged segment again",

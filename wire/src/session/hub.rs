@@ -189,12 +189,6 @@ impl HubSession {
             .collect();
         self.control(proto::hub_message::Kind::TailAck(proto::TailAck { acked }));
         for (ledger, number, _) in stored {
-            // Whoever sends parts of what is held doesn't know that it is: another connection completed it.
-            if let Some(known) = view.segment(ledger, *number)
-                && view.held(ledger).contains(known.seq.0)
-            {
-                self.ack(ledger, &RangeSet::from(known.seq.0..known.seq.0 + 1));
-            }
             self.check_complete(view, ledger, *number);
             if let Some((ledger, number)) = self.aliases.get(&(ledger.clone(), *number)).cloned() {
                 self.check_complete(view, &ledger, number);

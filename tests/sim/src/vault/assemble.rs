@@ -38,6 +38,7 @@ impl World {
         let node = vault.node;
         let life = self.stage.node(node).life;
         let wait = self.stage.sync_time(node);
+        *self.vaults[ix.index()].completing.entry(self.stage.conns[conn.0 as usize].place).or_default() += 1;
         let assembly = Box::new(Assembly { conn, ledger, number, seq, from, to, sync });
         self.stage.after(wait, Event::Assembled { vault: ix, life, assembly });
     }
@@ -50,6 +51,18 @@ impl World {
         disk.rename(from, to);
         disk.sync_folder(MEDIA);
         self.index_change(ix, VaultChange::Held { conn, ledger, number, seq });
+    }
+
+    /// A segment is put together for good.
+    pub fn completion_ends(&mut self, ix: VaultIx, conn: ConnIx) {
+        let place = self.stage.conns[conn.0 as usize].place;
+        let completing = &mut self.vaults[ix.index()].completing;
+        let Some(count) = completing.get_mut(&place) else { return };
+        *count -= 1;
+        if *count == 0 {
+            completing.remove(&place);
+            self.answer_offers(ix, place);
+        }
     }
 
     fn tell_completed(
@@ -70,6 +83,7 @@ impl World {
     pub fn end_vault(&mut self, ix: VaultIx, power: bool) {
         let vault = &mut self.vaults[ix.index()];
         let downlinks = std::mem::take(&mut vault.downlinks);
+        vault.completing.clear();
         let chance = &mut self.stage.chance.disk;
         let (before, index, journal) = if power {
             let lost = vault.disk.power_cut(chance);

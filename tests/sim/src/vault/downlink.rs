@@ -30,7 +30,7 @@ impl World {
     pub fn accept(&mut self, ix: VaultIx, place: PlaceIx, conn: ConnIx) {
         let vault = &mut self.vaults[ix.index()];
         let session = HubSession::new(vault.id, vault.generation);
-        let new = Downlink { conn, session, early: VecDeque::new() };
+        let new = Downlink { conn, session, early: VecDeque::new(), offers: Vec::new() };
         if let Some(replaced) = vault.downlinks.insert(place, new) {
             self.stage.reach.note(State::Replaced);
             self.stage.close(replaced.conn, End::Hub);
@@ -66,12 +66,8 @@ impl World {
                     self.stage.send_down(conn, message);
                 }
                 Some(site_message::Kind::Offer(offer)) => {
-                    let Ok(ledgers) = offered_ledgers(&offer) else { return };
-                    for ledger in &ledgers {
-                        vault.store.claim(ledger, self.stage.oracle.ledger(ledger, site));
-                    }
-                    downlink.session.offered(&vault.store, ledgers, offer.last);
-                    self.take_early(ix, conn);
+                    downlink.offers.push(offer);
+                    self.answer_offers(ix, self.stage.conns[conn.0 as usize].place);
                 }
                 Some(site_message::Kind::Opened(opened)) => {
                     let state = opened.ledger.and_then(|state| state.ledger);
@@ -84,6 +80,27 @@ impl World {
                 _ => {}
             },
         }
+        self.pump_hub(ix, conn);
+    }
+
+    /// Answers what a place offers, once nothing is under way that an earlier connection of it brought: what
+    /// is told to be here may not be used up behind the answer.
+    pub fn answer_offers(&mut self, ix: VaultIx, place: PlaceIx) {
+        let vault = &mut self.vaults[ix.index()];
+        let Some(downlink) = vault.downlinks.get_mut(&place) else { return };
+        if vault.completing.contains_key(&place) {
+            self.stage.reach.note_if(!downlink.offers.is_empty(), State::OfferWaits);
+            return;
+        }
+        let conn = downlink.conn;
+        for offer in std::mem::take(&mut downlink.offers) {
+            let Ok(ledgers) = offered_ledgers(&offer) else { continue };
+            for ledger in &ledgers {
+                vault.store.claim(ledger, self.stage.oracle.ledger(ledger, vault.site));
+            }
+            downlink.session.offered(&vault.store, ledgers, offer.last);
+        }
+        self.take_early(ix, conn);
         self.pump_hub(ix, conn);
     }
 
@@ -170,6 +187,9 @@ impl World {
         for change in &changes {
             self.apply_change(ix, change);
             self.tell_change(ix, change);
+            if let VaultChange::Held { conn, .. } = change {
+                self.completion_ends(ix, *conn);
+            }
         }
         if more {
             self.begin_index_sync(ix);

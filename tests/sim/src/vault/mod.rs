@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use wire::entry::Entry;
 use wire::session::hub::HubSession;
-use wire::{LedgerId, SegmentNumber, Seq, VaultId};
+use wire::{LedgerId, SegmentNumber, Seq, VaultId, proto};
 
 use crate::conn::ConnIx;
 use crate::event::PartMessage;
@@ -80,6 +80,8 @@ pub struct Vault {
     pub journal: LogFile<(ConnIx, PartMessage)>,
     /// Connections it believes in.
     pub downlinks: BTreeMap<PlaceIx, Downlink>,
+    /// Segments being put together, by whose connection brought them: a newer one's offer waits for them.
+    pub completing: BTreeMap<PlaceIx, u32>,
     /// Files ever put together: each has a name of its own while it is written.
     pub assembled: u32,
 }
@@ -112,6 +114,8 @@ pub struct Downlink {
     pub session: HubSession,
     /// Parts that came before their ledger was known.
     pub early: VecDeque<PartMessage>,
+    /// Offers that wait until what the connection before brought is put together.
+    pub offers: Vec<proto::Offer>,
 }
 
 impl Vault {
@@ -127,6 +131,7 @@ impl Vault {
             index: LogFile::default(),
             journal: LogFile::default(),
             downlinks: BTreeMap::new(),
+            completing: BTreeMap::new(),
             assembled: 0,
         }
     }
