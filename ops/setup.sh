@@ -25,7 +25,7 @@ case ${1:-} in
     --tests | --checks)
         tools+=(cargo-nextest@0.9.143)
         [ "$1" = --tests ] || tools+=(cargo-deny@0.20.2)
-        packages+=(ffmpeg vlc-bin vlc-plugin-base chromium dnsmasq-base "${peers[@]}")
+        packages+=(e2fsprogs ffmpeg vlc-bin vlc-plugin-base chromium dnsmasq-base "${peers[@]}")
         ;;
     --bench) packages+=("${peers[@]}") ;;
     "") ;;

@@ -9,7 +9,7 @@ use decide::control::Role;
 use decide::quorum::Settings;
 use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
-use site_agent::beats::PATH;
+use site_agent::beats::CAMERA_PATH;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::transport::{Identity, QuicHandle};
@@ -64,7 +64,7 @@ pub async fn run(
     let standby = match accepted {
         Some(accepted) => Some(StandbyHost::start(standby::Options {
             host: host.clone(),
-            path: PathId::new(PATH).context("the way to cameras")?,
+            path: PathId::new(CAMERA_PATH).context("the way to cameras")?,
             archive: vault.archive().clone(),
             live,
             accepted,

@@ -92,7 +92,10 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let beats = config.hub.as_ref().map(|hub| {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
         let file = archive.dir().join("hub-voters");
-        with_configuration(Beats::new(facts, hub.beat, hub.address.clone(), file), &config)
+        with_configuration(
+            Beats::new(facts, hub.beat, config.uplink.paths.clone(), hub.address.clone(), file),
+            &config,
+        )
     });
     let beats = beats.transpose()?.map(Arc::new);
     let surface = daemon::Surface {

@@ -12,14 +12,17 @@ use ops::client::Client;
 use ops::init::{self, Camera, HubPlan, Member, Plan, SitePlan};
 use ops::oracle::{self, Comparison};
 use ops::rig::{CameraPlan, Process, programs, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use site_agent::archive::Archive;
 use wan::netns::{self, Made};
 use wire::discover::HubAddress;
 use wire::{SiteId, StreamId, UnixMicros};
 
+use crate::disk::Disk;
 use crate::scene::PATIENCE;
 
+/// The third byte of addresses on the switch.
+const LAN: u8 = 200;
 const HUB_PORT: u16 = 7443;
 const HTTP_PORT: u16 = 8080;
 const CAMERA_PORT: u16 = 8554;
@@ -38,7 +41,32 @@ pub struct Machine {
     config: PathBuf,
     /// The vault, or the archive.
     store: PathBuf,
+    /// Where a node's control log is, if that is a disk of its own. Dropped before the daemon: one that waits for a
+    /// disk that hangs does not end.
+    disk: Option<Disk>,
     process: Option<Process>,
+}
+
+/// A way to plug machines together.
+struct Switch {
+    netns: Made,
+    /// What machines call the cable to it.
+    cable: &'static str,
+    /// The third byte of addresses there.
+    net: u8,
+}
+
+/// What a cluster has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts {
+    /// Hub nodes, which all vote.
+    pub hubs: u8,
+    /// Sites with a camera each.
+    pub sites: u8,
+    /// Has each node's control log a disk of its own, which can hang?
+    pub own_disks: bool,
+    /// Do sites have a second path to the hubs, called `lte`, that no cut touches?
+    pub second_path: bool,
 }
 
 /// All of it.
@@ -49,7 +77,7 @@ pub struct Cluster {
     pub sites: Vec<Machine>,
     dir: tempfile::TempDir,
     cameras: Vec<Process>,
-    _switch: Made,
+    switches: Vec<Switch>,
 }
 
 /// The name of every site's camera.
@@ -66,44 +94,57 @@ pub struct Account {
 
 impl Cluster {
     /// Makes it, and starts nothing.
-    pub fn new(hubs: u8, sites: u8) -> anyhow::Result<Self> {
+    pub fn new(parts: Parts) -> anyhow::Result<Self> {
         netns::sweep()?;
         let dir = tempfile::Builder::new().prefix("holdfast-cluster-").tempdir().context("make a folder")?;
-        let switch = Made::new(&format!("hfw-{}-switch", std::process::id()))?;
-        ip(&["-n", &name(&switch), "link", "add", "switch", "type", "bridge"])?;
-        ip(&["-n", &name(&switch), "link", "set", "switch", "up"])?;
-        let installation = dir.path().join("installation");
-        let members: Vec<Member> = (1..=hubs).map(member).collect();
-        let mut made = Vec::new();
-        for number in 1..=hubs {
-            let own = &members[usize::from(number) - 1];
-            let home = dir.path().join(&own.name);
-            let store = home.join("vault");
-            let mut plan = Plan::new(&installation);
-            plan.hub = Some(HubPlan {
-                folder: Some(own.name.clone()),
-                members: members.clone(),
-                http_listen: Some(format!("127.0.0.1:{HTTP_PORT}")),
-                vault_dir: Some(store.display().to_string()),
-                control_dir: Some(home.join("control").display().to_string()),
-                active_min_s: Some(BACK_S),
-                stable_min_s: Some(BACK_S),
-                ..HubPlan::new(&own.name)
-            });
-            let config = init::init(&plan)?.hub.context("the plan has a hub")?;
-            made.push(Machine::plug(&switch, hub_address(number), &own.name, ("dc-hub", config, store))?);
+        let mut switches = vec![Switch::new("lan", LAN)?];
+        if parts.second_path {
+            switches.push(Switch::new("lte", LAN + 1)?);
         }
-        let mut cluster = Self { hubs: made, sites: Vec::new(), dir, cameras: Vec::new(), _switch: switch };
-        for number in 1..=sites {
-            let site = cluster.make_site(number, &installation)?;
+        let mut cluster = Self { hubs: Vec::new(), sites: Vec::new(), dir, cameras: Vec::new(), switches };
+        for number in 1..=parts.hubs {
+            let mut hub = cluster.make_hub(number, parts.hubs)?;
+            if parts.own_disks {
+                hub.disk = Some(Disk::mount(&cluster.dir.path().join(&hub.name).join("control"))?);
+            }
+            cluster.hubs.push(hub);
+        }
+        for number in 1..=parts.sites {
+            let site = cluster.make_site(number)?;
             cluster.sites.push(site);
         }
         Ok(cluster)
     }
 
-    fn make_site(&self, number: u8, installation: &std::path::Path) -> anyhow::Result<Machine> {
+    fn installation(&self) -> PathBuf {
+        self.dir.path().join("installation")
+    }
+
+    /// A node of so many.
+    fn make_hub(&self, number: u8, of: u8) -> anyhow::Result<Machine> {
+        let members: Vec<Member> = (1..=of).map(member).collect();
+        let own = &members[usize::from(number) - 1];
+        let home = self.dir.path().join(&own.name);
+        let store = home.join("vault");
+        let mut plan = Plan::new(self.installation());
+        plan.hub = Some(HubPlan {
+            folder: Some(own.name.clone()),
+            members: members.clone(),
+            http_listen: Some(format!("127.0.0.1:{HTTP_PORT}")),
+            vault_dir: Some(store.display().to_string()),
+            control_dir: Some(home.join("control").display().to_string()),
+            active_min_s: Some(BACK_S),
+            stable_min_s: Some(BACK_S),
+            ..HubPlan::new(&own.name)
+        });
+        let config = init::init(&plan)?.hub.context("the plan has a hub")?;
+        Machine::plug(&self.switches, number, &own.name, ("dc-hub", config, store))
+    }
+
+    fn make_site(&self, number: u8) -> anyhow::Result<Machine> {
         let site = SiteId::new(format!("shop-{number}"))?;
-        let address = Ipv4Addr::new(198, 19, 200, 100 + number);
+        let own = 100 + number;
+        let address = Ipv4Addr::new(198, 19, LAN, own);
         let store = self.dir.path().join(site.as_str());
         let mut planned = SitePlan::new(site.clone());
         // The first node; of the others the site is told.
@@ -113,10 +154,22 @@ impl Cluster {
         planned.archive_dir = Some(store.display().to_string());
         (planned.segment_s, planned.fragment_ms) = (Some(2), Some(500));
         planned.cameras = vec![Camera::new(CAMERA, format!("rtsp://{address}:{CAMERA_PORT}/{CAMERA}"))];
-        let mut plan = Plan::new(installation);
+        let mut plan = Plan::new(self.installation());
         plan.sites.push(planned);
         let config = init::init(&plan)?.sites.into_iter().next().context("the plan has a site")?.1;
-        Machine::plug(&self._switch, address, site.as_str(), ("site-agent", config, store))
+        let machine = Machine::plug(&self.switches, own, site.as_str(), ("site-agent", config, store))?;
+        if let [lan, beside] = self.switches.as_slice() {
+            // The hubs are where they are, whatever the way to them.
+            let hubs = format!("198.19.{LAN}.0/24");
+            ip(&["-n", &name(&machine.netns), "route", "add", &hubs, "dev", beside.cable, "metric", "200"])?;
+            let path = |name: &str, switch: &Switch| {
+                format!("[[uplink.path]]\nname = \"{name}\"\ninterface = \"{}\"\n", switch.cable)
+            };
+            let paths = path("wan", lan) + &path("lte", beside);
+            let text = std::fs::read_to_string(&machine.config).context("read the configuration")?;
+            std::fs::write(&machine.config, text + &paths).context("write the configuration")?;
+        }
+        Ok(machine)
     }
 
     /// Starts everything, and waits until every site is at home and protected.
@@ -140,6 +193,26 @@ impl Cluster {
     /// Starts a daemon again that was killed.
     pub fn start_site(&mut self, site: usize) -> anyhow::Result<()> {
         self.sites[site].start(self.dir.path())
+    }
+
+    /// Installs one more node, starts it, and has it called by the leader; its place.
+    pub fn add_hub(&mut self) -> anyhow::Result<usize> {
+        let number = u8::try_from(self.hubs.len())? + 1;
+        let mut hub = self.make_hub(number, number)?;
+        hub.start(self.dir.path())?;
+        let Member { name, address } = member(number);
+        let wish = json!({"wish": "add", "node": number, "name": name, "address": address, "by": "tester"});
+        self.hubs[self.leader()?].post("/nodes", &wish)?;
+        self.hubs.push(hub);
+        Ok(self.hubs.len() - 1)
+    }
+
+    /// Takes a node out, as whoever leads is asked to, and stops it.
+    pub fn remove_hub(&mut self, hub: usize) -> anyhow::Result<()> {
+        let wish = json!({"wish": "remove", "name": self.hubs[hub].name, "by": "tester"});
+        self.hubs[self.leader()?].post("/nodes", &wish)?;
+        let mut removed = self.hubs.remove(hub);
+        removed.process.take().context("the daemon runs")?.stop()
     }
 
     /// Which node leads, as one says that does.
@@ -273,31 +346,62 @@ impl Cluster {
 
 /// Makes a cluster and tells `story` in it; what goes wrong ends the test.
 pub fn play(hubs: u8, sites: u8, story: impl FnOnce(&mut Cluster) -> anyhow::Result<()>) {
-    let mut cluster = Cluster::new(hubs, sites).unwrap_or_else(|error| panic!("make a cluster: {error:#}"));
+    play_with(Parts { hubs, sites, ..Parts::default() }, story);
+}
+
+/// Likewise, with all that it may have.
+pub fn play_with(parts: Parts, story: impl FnOnce(&mut Cluster) -> anyhow::Result<()>) {
+    let mut cluster = Cluster::new(parts).unwrap_or_else(|error| panic!("make a cluster: {error:#}"));
     if let Err(error) = cluster.start().and_then(|()| story(&mut cluster)) {
         cluster.keep();
         panic!("{error:#}");
     }
 }
 
+impl Switch {
+    fn new(cable: &'static str, net: u8) -> anyhow::Result<Self> {
+        let netns = Made::new(&format!("hfw-{}-switch-{cable}", std::process::id()))?;
+        ip(&["-n", &name(&netns), "link", "add", "switch", "type", "bridge"])?;
+        ip(&["-n", &name(&netns), "link", "set", "switch", "up"])?;
+        Ok(Self { netns, cable, net })
+    }
+
+    /// Lays a cable from a machine to this.
+    fn plug(&self, machine: &str, called: &str, number: u8) -> anyhow::Result<()> {
+        let (own, address) = (name(&self.netns), format!("198.19.{}.{number}/24", self.net));
+        ip(&[
+            "-n", machine, "link", "add", self.cable, "type", "veth", "peer", "name", called, "netns", &own,
+        ])?;
+        ip(&["-n", &own, "link", "set", called, "master", "switch", "up"])?;
+        ip(&["-n", machine, "address", "add", &address, "dev", self.cable])?;
+        ip(&["-n", machine, "link", "set", self.cable, "up"])
+    }
+}
+
 impl Machine {
     fn plug(
-        switch: &Made,
-        address: Ipv4Addr,
+        switches: &[Switch],
+        number: u8,
         called: &str,
         (daemon, config, store): (&'static str, PathBuf, PathBuf),
     ) -> anyhow::Result<Self> {
         let netns = Made::new(&format!("hfw-{}-{called}", std::process::id()))?;
-        let (own, switch) = (name(&netns), name(switch));
-        ip(&["-n", &own, "link", "add", "lan", "type", "veth", "peer", "name", called, "netns", &switch])?;
-        ip(&["-n", &switch, "link", "set", called, "master", "switch", "up"])?;
-        ip(&["-n", &own, "address", "add", &format!("{address}/24"), "dev", "lan"])?;
-        ip(&["-n", &own, "link", "set", "lan", "up"])?;
-        let machine = Self { name: called.to_owned(), address, netns, daemon, config, store, process: None };
+        switches.iter().try_for_each(|switch| switch.plug(&name(&netns), called, number))?;
+        let address = Ipv4Addr::new(198, 19, LAN, number);
+        let machine = Self {
+            name: called.to_owned(),
+            address,
+            netns,
+            daemon,
+            config,
+            store,
+            disk: None,
+            process: None,
+        };
         machine.nft(
             "table inet cuts {\n\
              set deaf_to { type ipv4_addr; }\n\
-             chain in { type filter hook input priority 0; ip saddr @deaf_to drop; }\n}\n",
+             chain in { type filter hook input priority 0; iifname lan ip saddr @deaf_to drop; }\n}\n",
         )?;
         Ok(machine)
     }
@@ -315,7 +419,7 @@ impl Machine {
         dir.join(format!("{}.log", self.name))
     }
 
-    /// Nothing that `other` sends arrives any more.
+    /// Nothing that `other` sends arrives any more, but over a second path.
     pub fn deafen(&self, other: &Self) -> anyhow::Result<()> {
         self.nft(&format!("add element inet cuts deaf_to {{ {} }}\n", other.address))
     }
@@ -329,6 +433,11 @@ impl Machine {
     /// Hears everybody again. The other direction is the others' to mend.
     pub fn heal(&self) -> anyhow::Result<()> {
         self.nft("flush set inet cuts deaf_to\n")
+    }
+
+    /// The disk of its control log.
+    pub fn disk(&self) -> anyhow::Result<&Disk> {
+        self.disk.as_ref().context("it has a disk of its own")
     }
 
     /// SIGKILL; returns when.
@@ -356,6 +465,13 @@ impl Machine {
         self.netns.netns().inside(|| Client::open(&base, &token, SILENCE)?.get(path))?
     }
 
+    /// Has its daemon do something, as somebody who sits there.
+    pub fn post(&self, path: &str, wish: &Value) -> anyhow::Result<Value> {
+        let token = self.store.join("http-token");
+        let base = format!("http://127.0.0.1:{HTTP_PORT}");
+        self.netns.netns().inside(|| Client::open(&base, &token, SILENCE)?.post(path, wish))?
+    }
+
     fn nft(&self, rules: &str) -> anyhow::Result<()> {
         use std::io::Write;
         let mut nft = Command::new("ip")
@@ -380,7 +496,7 @@ fn member(number: u8) -> Member {
 }
 
 fn hub_address(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(198, 19, 200, number)
+    Ipv4Addr::new(198, 19, LAN, number)
 }
 
 fn name(netns: &Made) -> String {

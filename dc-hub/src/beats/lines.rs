@@ -1,11 +1,12 @@
 //! Connections that carry beats and nothing else: over QUIC to a node that doesn't keep the site's vault, and over
-//! TLS to every voter. Of each kind a site has one; a newer one replaces it.
+//! TLS to every voter. Of each kind a site has one on each path; a newer one replaces it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use decide::PathId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -23,6 +24,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const HANDSHAKES: usize = 1024;
 /// A line on which nothing comes for so long is given up: the site says something every 4 s.
 const IDLE_MAX: Duration = Duration::from_secs(12);
+/// Lines of one site at most: one of each kind on each path.
+const LINES_MAX: usize = 2 * wire::PATHS_MAX;
 /// After an accept that failed: no file handle left, most likely.
 const BREATHE: Duration = Duration::from_millis(100);
 
@@ -37,25 +40,35 @@ pub(crate) enum Kind {
 
 /// The lines that stand.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<BTreeMap<(SiteId, Kind), CancellationToken>>);
+pub(super) struct Lines(Mutex<BTreeMap<SiteId, BTreeMap<(Kind, PathId), CancellationToken>>>);
 
 impl Lines {
     /// A line begins, and the one it replaces ends.
-    fn begin(&self, site: &SiteId, kind: Kind) -> CancellationToken {
+    fn begin(&self, site: &SiteId, line: (Kind, PathId)) -> anyhow::Result<CancellationToken> {
         let own = CancellationToken::new();
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(replaced) = lines.insert((site.clone(), kind), own.clone()) {
+        let lines = lines.entry(site.clone()).or_default();
+        if lines.len() >= LINES_MAX && !lines.contains_key(&line) {
+            bail!("it has {LINES_MAX} lines already, on paths of other names");
+        }
+        if let Some(replaced) = lines.insert(line, own.clone()) {
             replaced.cancel();
         }
-        own
+        Ok(own)
     }
 
     /// It has ended, by itself or not.
-    fn end(&self, site: &SiteId, kind: Kind, own: &CancellationToken) {
+    fn end(&self, site: &SiteId, line: &(Kind, PathId), own: &CancellationToken) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A replaced one was cancelled under the lock: then the place is another's.
-        if !own.is_cancelled() {
-            lines.remove(&(site.clone(), kind));
+        if own.is_cancelled() {
+            return;
+        }
+        if let Some(of_site) = lines.get_mut(site) {
+            of_site.remove(line);
+            if of_site.is_empty() {
+                lines.remove(site);
+            }
         }
     }
 }
@@ -137,13 +150,14 @@ impl Intake {
             ..Default::default()
         };
         say(send, hub_message::Kind::Welcome(welcome)).await?;
-        let own = self.lines.begin(site, kind);
+        let line = (kind, speaker.path().clone());
+        let own = self.lines.begin(site, line.clone())?;
         let ended = tokio::select! {
             ended = self.hear((&speaker, false), standing, IDLE_MAX, reader, send) => ended,
             revoked = self.until_revoked(site) => revoked,
             () = own.cancelled() => Err(anyhow::anyhow!("a newer connection of the same site took over")),
         };
-        self.lines.end(site, kind, &own);
+        self.lines.end(site, &line, &own);
         ended
     }
 }

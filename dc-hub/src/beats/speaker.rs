@@ -44,6 +44,7 @@ pub enum SpeakerError {
 pub struct Speaker {
     site: SiteId,
     origin: OriginId,
+    path: PathId,
     arrival: Arrival,
     /// Each camera, with the place of its main stream.
     cameras: Vec<(CameraId, usize)>,
@@ -72,7 +73,8 @@ impl Speaker {
         Ok(Self {
             site: site.clone(),
             origin: OriginId::from_bytes(&hello.origin)?,
-            arrival: Arrival::Direct(path),
+            arrival: Arrival::Direct(path.clone()),
+            path,
             cameras,
             streams: streams.into(),
         })
@@ -86,6 +88,11 @@ impl Speaker {
     /// Which run it is.
     pub fn origin(&self) -> OriginId {
         self.origin
+    }
+
+    /// Over which path it speaks.
+    pub fn path(&self) -> &PathId {
+        &self.path
     }
 
     /// On which way its beats come.

@@ -163,7 +163,7 @@ impl Agent {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
         let hub = config.hub.as_ref().unwrap();
         let voters = archive.dir().join("hub-voters");
-        let beats = Beats::new(facts, hub.beat, hub.address.clone(), voters);
+        let beats = Beats::new(facts, hub.beat, config.uplink.paths.clone(), hub.address.clone(), voters);
         let configuration = uplink::numbered(&config, archive.dir(), wire::clock::wall()).unwrap();
         let beats = Arc::new(beats.with_configuration(configuration).unwrap());
         let uplink = Uplink {

@@ -214,9 +214,10 @@ fn templates_have_every_key() {
     let hub = template::hub(&HubPlan::new("hub-1"));
     for (text, keys) in [(&site, known(site_keys, SITE_SECTIONS)), (&hub, known(hub_keys, HUB_SECTIONS))] {
         for (section, key) in
-            keys.into_iter().filter(|(_, key)| !["stream", "limit", "map", "member"].contains(key))
+            keys.into_iter().filter(|(_, key)| !["stream", "limit", "path", "map", "member"].contains(key))
         {
             let header = match section {
+                "uplink.path[0]" => "[[uplink.path]]",
                 "uplink.limit[0]" => "[[uplink.limit]]",
                 "standby.map[0]" => "[[standby.map]]",
                 "control.member[0]" => "[[control.member]]",

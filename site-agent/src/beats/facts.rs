@@ -50,7 +50,7 @@ impl Facts {
     }
 
     /// The first message of a connection.
-    pub(crate) fn hello(&self, purpose: proto::Purpose) -> proto::Hello {
+    pub(crate) fn hello(&self, purpose: proto::Purpose, path: &str) -> proto::Hello {
         proto::Hello {
             protocol_min: wire::PROTOCOL,
             protocol_max: wire::PROTOCOL,
@@ -58,7 +58,7 @@ impl Facts {
             origin: self.origin(),
             cameras: self.cameras.clone(),
             purpose: purpose.into(),
-            path: super::PATH.to_owned(),
+            path: path.to_owned(),
         }
     }
 

@@ -48,7 +48,7 @@ where
             last = beat.number;
         }
         if line.is_dead() {
-            bail!("nothing was acked over {} for too long", line.name());
+            bail!("nothing was acked over {} for too long", beats.name_of(line.way()));
         }
         tokio::select! {
             message = reader.next::<proto::HubMessage>() => {

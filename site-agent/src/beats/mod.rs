@@ -1,7 +1,8 @@
 //! Beats: the recorder tells every voter of the hub that it is well, whatever else is on the line.
 //!
 //! A beat is made every `hub.beat_ms` and goes to all voters alike: on a stream of the session at the node that
-//! keeps the site's vault, on a connection of its own to every other node, and over TCP where QUIC isn't heard.
+//! keeps the site's vault, on a connection of its own to every other node, and over TCP and over other paths where
+//! QUIC isn't heard.
 //!
 //! | module | |
 //! |---|---|
@@ -39,14 +40,15 @@ pub(crate) use dialling::Dialling;
 pub use facts::Facts;
 pub(crate) use line::carry;
 pub(crate) use voter::Voter;
-pub use ways::Way;
+pub(crate) use ways::{Carrier, Leave, PathPlace, Way};
 
+use crate::config::UplinkPath;
 use crate::uplink::dial::AddressBook;
 use roster::Roster;
 use said::Said;
 
-/// What hub nodes are told the site's way out is called, and what they call their way to its cameras.
-pub const PATH: &str = "wan";
+/// The path on which hub nodes reach a site's cameras, by its name.
+pub const CAMERA_PATH: &str = "wan";
 /// The longest message a voter may answer with.
 pub(crate) const BYTES_MAX: usize = 64 << 10;
 /// How long a goodbye is waited for: every voter that is there acks it after a round trip.
@@ -58,6 +60,8 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(10);
 pub struct Beats {
     facts: Facts,
     every: Duration,
+    /// The preferred one first.
+    paths: Vec<UplinkPath>,
     /// What hub nodes that may stand by are told of the cameras, framed.
     configuration: Option<Bytes>,
     /// The hub as configured, and where what it told is kept.
@@ -85,12 +89,20 @@ impl Drop for AtNode<'_> {
 }
 
 impl Beats {
-    /// Of a run that says `facts` every so often. What the hub told earlier runs is in `file`, if it was this hub.
-    pub fn new(facts: Facts, every: Duration, hub: HubAddress, file: PathBuf) -> Self {
+    /// Of a run that says `facts` every so often, over these paths. What the hub told earlier runs is in `file`, if
+    /// it was this hub.
+    pub fn new(
+        facts: Facts,
+        every: Duration,
+        paths: Vec<UplinkPath>,
+        hub: HubAddress,
+        file: PathBuf,
+    ) -> Self {
         let roster = roster::load(&file, &hub).unwrap_or_default();
         Self {
             facts,
             every,
+            paths,
             configuration: None,
             hub,
             file,
@@ -145,8 +157,27 @@ impl Beats {
     }
 
     /// The first message of a connection.
-    pub(crate) fn hello(&self, purpose: proto::Purpose) -> proto::Hello {
-        self.facts.hello(purpose)
+    pub(crate) fn hello(&self, purpose: proto::Purpose, path: PathPlace) -> proto::Hello {
+        self.facts.hello(purpose, &self.path(path).name)
+    }
+
+    /// The paths, in their order.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (PathPlace, &UplinkPath)> {
+        self.paths.iter().enumerate().map(|(place, path)| (PathPlace(place), path))
+    }
+
+    /// One of them.
+    pub(crate) fn path(&self, place: PathPlace) -> &UplinkPath {
+        &self.paths[place.0]
+    }
+
+    /// What a way is called.
+    fn name_of(&self, way: Way) -> String {
+        let carrier = match way.carrier {
+            Carrier::Quic => "QUIC",
+            Carrier::Tcp => "TCP",
+        };
+        format!("{} ({carrier})", self.path(way.path).name)
     }
 
     /// A hub node by its name.
@@ -176,18 +207,18 @@ impl Beats {
         }
     }
 
-    /// Over which way each voter hears us: `quic`, `tcp`, or neither.
+    /// Over which way each voter hears us: `quic`, `tcp`, or neither, and on which path.
     pub fn status(&self) -> serde_json::Value {
         let now = wire::clock::now();
         let voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = voters.iter().map(|(node, voter)| {
-            let ways = voter.ways();
-            let over = match (ways.is_quic_heard(now), ways.is_heard(now)) {
-                (true, _) => Some("quic"),
-                (false, true) => Some("tcp"),
-                (false, false) => None,
-            };
-            (node.clone(), serde_json::json!({ "over": over }))
+            let way = voter.ways().heard_over(now);
+            let over = way.map(|way| match way.carrier {
+                Carrier::Quic => "quic",
+                Carrier::Tcp => "tcp",
+            });
+            let path = way.map(|way| self.path(way.path).name.as_str());
+            (node.clone(), serde_json::json!({ "over": over, "path": path }))
         });
         serde_json::Value::Object(shown.collect())
     }
@@ -232,7 +263,7 @@ impl Beats {
     fn heard(&self) -> Vec<Arc<Voter>> {
         let now = wire::clock::now();
         let voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
-        voters.values().filter(|voter| voter.ways().is_heard(now)).cloned().collect()
+        voters.values().filter(|voter| voter.ways().heard_over(now).is_some()).cloned().collect()
     }
 
     fn put_books(&self, node: &str, books: Vec<Arc<AddressBook>>) {

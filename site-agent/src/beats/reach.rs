@@ -1,4 +1,5 @@
-//! Keeps ways open to every voter: TCP to all, and QUIC to those that the session doesn't go to.
+//! Keeps ways open to every voter: TCP to all over every path, and QUIC over the preferred one to those that the
+//! session doesn't go to. Beats are all that would go over QUIC on the others, and TCP does for those.
 //!
 //! Dialling is as for the session (`crate::uplink`): attempts overlap, each may take 5 s, at most 5 s lie between two.
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -19,9 +21,9 @@ use wire::{frame, proto};
 use super::dialling::{Dialling, Patience, resolve};
 use super::line::carry;
 use super::roster::{Member, Roster};
-use super::ways::Way;
+use super::ways::{Carrier, PathPlace, Way};
 use super::{BYTES_MAX, Beats};
-use crate::uplink::dial::{self, ATTEMPT_MAX, AddressBook, Failure};
+use crate::uplink::dial::{self, ATTEMPT_MAX, AddressBook, Caller, Dialled, Failure};
 
 /// From the handshake to the hub's welcome.
 const WELCOME_MAX: Duration = Duration::from_secs(5);
@@ -103,19 +105,24 @@ impl Beats {
         }
         let target = Target { member, books };
         tokio::select! {
-            () = self.keep_way(Way::Tcp, &target, &dialling) => {}
+            _ = join_all(self.paths().map(|(path, _)| self.keep_tcp(path, &target, &dialling))) => {}
             () = self.keep_quic(&target, &dialling) => {}
             Some(never) = keeping.next() => match never {},
         }
     }
 
+    async fn keep_tcp(&self, path: PathPlace, target: &Target, dialling: &Dialling) {
+        self.keep_way(Way { path, carrier: Carrier::Tcp }, target, dialling).await;
+    }
+
     /// QUIC of its own to a node that the session neither is at nor goes to.
     async fn keep_quic(&self, target: &Target, dialling: &Dialling) {
+        let way = Way { path: PathPlace::default(), carrier: Carrier::Quic };
         let Some(member) = &target.member else { return std::future::pending().await };
         loop {
             self.until_session_is(true, &member.node).await;
             tokio::select! {
-                () = self.keep_way(Way::Quic, target, dialling) => {}
+                () = self.keep_way(way, target, dialling) => {}
                 () = self.until_session_is(false, &member.node) => {}
             }
         }
@@ -125,14 +132,14 @@ impl Beats {
     async fn keep_way(&self, way: Way, target: &Target, dialling: &Dialling) {
         let mut patience = Patience::new();
         loop {
-            let (stood, ended) = match way {
-                Way::Tcp => self.once_over_tcp(&mut patience, target, dialling).await,
-                Way::Quic => self.once_over_quic(&mut patience, target, dialling).await,
+            let (stood, ended) = match way.carrier {
+                Carrier::Tcp => self.once_over_tcp(way, &mut patience, target, dialling).await,
+                Carrier::Quic => self.once_over_quic(way, &mut patience, target, dialling).await,
             };
             if let Err(error) = ended {
                 tracing::info!(
                     voter = target.name(),
-                    ?way,
+                    way = self.name_of(way),
                     why = format!("{error:#}"),
                     "a way for beats is gone"
                 );
@@ -148,32 +155,37 @@ impl Beats {
     /// Dials until a connection comes about, and serves it; how long it stood, and why it ended.
     async fn once_over_tcp(
         &self,
+        way: Way,
         patience: &mut Patience,
         target: &Target,
         dialling: &Dialling,
     ) -> (Duration, anyhow::Result<()>) {
-        let dial = |address| dialling.tcp.connect(address, ATTEMPT_MAX);
+        let dialler = dialling.tcp.by(&self.path(way.path).egress);
+        let dial = |address| dialler.connect(address, ATTEMPT_MAX);
         let attempt = |addresses| dial::first_of(addresses, dial, TcpError::is_refusal);
         let (node, stream) = patience.until_answered(&target.books, attempt).await;
         let began = wire::clock::now();
         let (receive, mut send) = tokio::io::split(stream);
-        let ended = self.line(Way::Tcp, target, &node, dialling, receive, &mut send).await;
+        let ended = self.line(way, target, &node, dialling, receive, &mut send).await;
         (began.elapsed(), ended)
     }
 
     async fn once_over_quic(
         &self,
+        way: Way,
         patience: &mut Patience,
         target: &Target,
         dialling: &Dialling,
     ) -> (Duration, anyhow::Result<()>) {
-        let (identity, settings) = (&dialling.identity, &dialling.settings);
-        let attempt = |addresses| dial::attempt(addresses, identity, settings, &dialling.quic);
-        let (endpoint, connection) = patience.until_answered(&target.books, attempt).await;
+        let path = [(way.path, &self.path(way.path).egress)];
+        let caller =
+            Caller { identity: &dialling.identity, settings: &dialling.settings, quic: &dialling.quic };
+        let attempt = |addresses| dial::attempt(addresses, &path, caller);
+        let Dialled { endpoint, connection, .. } = patience.until_answered(&target.books, attempt).await;
         let began = wire::clock::now();
         let ended = tokio::select! {
-            ended = self.quic_line(target, &connection, dialling) => ended,
-            () = probe_silence(&connection, settings) => Ok(()),
+            ended = self.quic_line(way, target, &connection, dialling) => ended,
+            () = probe_silence(&connection, &dialling.settings) => Ok(()),
         };
         let stood = began.elapsed();
         connection.close(0u32.into(), b"");
@@ -183,13 +195,14 @@ impl Beats {
 
     async fn quic_line(
         &self,
+        way: Way,
         target: &Target,
         connection: &quinn::Connection,
         dialling: &Dialling,
     ) -> anyhow::Result<()> {
         let node = peer_node(connection)?;
         let (mut send, receive) = connection.open_bi().await.context("open stream for beats")?;
-        self.line(Way::Quic, target, &node, dialling, receive, &mut send).await
+        self.line(way, target, &node, dialling, receive, &mut send).await
     }
 
     /// One connection that carries beats only, from its hello on.
@@ -210,7 +223,7 @@ impl Beats {
             bail!("there is {node} where {} was told to be", member.node);
         }
         let mut reader = frame::Reader::new(receive, BYTES_MAX);
-        let hello = proto::site_message::Kind::Hello(self.hello(proto::Purpose::Beats));
+        let hello = proto::site_message::Kind::Hello(self.hello(proto::Purpose::Beats, way.path));
         frame::write(send, &proto::SiteMessage { kind: Some(hello) }).await.context("say hello")?;
         let welcome = timeout(WELCOME_MAX, reader.next::<proto::HubMessage>()).await;
         let welcome = welcome.context("no welcome came")?.context("read welcome")?;
@@ -227,7 +240,7 @@ impl Beats {
             }
             _ => bail!("its first message was no welcome"),
         };
-        tracing::debug!(node, ?way, "beats have a way of their own");
+        tracing::debug!(node, way = self.name_of(way), "beats have a way of their own");
         carry(self, &self.voter(node), (way, standby), send, &mut reader).await
     }
 }

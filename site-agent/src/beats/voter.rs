@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::ways::{Ticket, Way, Ways};
+use super::ways::{Leave, PathPlace, Ticket, Way, Ways};
 
 /// A voter, or the hub as configured while no voter is known.
 #[derive(Debug)]
@@ -37,6 +37,17 @@ impl Voter {
             let acked = self.acked.notified();
             if self.ways().highest_acked() >= number {
                 return;
+            }
+            acked.await;
+        }
+    }
+
+    /// Waits until a session on this path should go to another.
+    pub(crate) async fn until_session_leaves(&self, path: PathPlace) -> Leave {
+        loop {
+            let acked = self.acked.notified();
+            if let Some(leave) = self.ways().leaves(path, wire::clock::now()) {
+                return leave;
             }
             acked.await;
         }
@@ -81,11 +92,8 @@ impl Opened {
         self.voter.changed.notified()
     }
 
-    pub(super) fn name(&self) -> &'static str {
-        match self.way {
-            Way::Quic => "QUIC",
-            Way::Tcp => "TCP",
-        }
+    pub(super) fn way(&self) -> Way {
+        self.way
     }
 }
 

@@ -22,6 +22,7 @@ pub mod identity;
 pub mod keys;
 pub mod leaf;
 pub mod loader;
+mod paths_check;
 pub mod quirks;
 pub mod report;
 mod schema;
@@ -41,7 +42,7 @@ pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
 pub use site::{
     Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream,
-    Tier, Uplink,
+    Tier, Uplink, UplinkPath,
 };
 
 /// Reads and checks a site's configuration, with this process's environment.

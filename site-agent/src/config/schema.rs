@@ -13,6 +13,7 @@ pub const SITE_SECTIONS: &[&str] = &[
     "identity",
     "hub",
     "uplink",
+    "uplink.path[0]",
     "uplink.limit[0]",
     "archive",
     "http",
@@ -56,7 +57,15 @@ pub(super) struct HubSection {
 pub(super) struct UplinkSection {
     pub(super) congestion: Option<Text>,
     pub(super) rate_mbit_max: Option<Number>,
+    pub(super) path: Option<Vec<PathSection>>,
     pub(super) limit: Option<Vec<LimitSection>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [[uplink.path]]", default)]
+pub(super) struct PathSection {
+    pub(super) name: Option<Text>,
+    pub(super) interface: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]

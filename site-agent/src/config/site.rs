@@ -8,7 +8,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use url::Url;
 use wire::discover::{DnsConfig, HubAddress};
-use wire::transport::Congestion;
+use wire::transport::{Congestion, Egress};
 use wire::{SiteId, StreamId};
 
 use super::quirks::policy;
@@ -51,8 +51,19 @@ pub struct Site {
 pub struct Uplink {
     /// Who decides how fast.
     pub congestion: Congestion,
+    /// The paths to the hub, the preferred one first; there is one at least.
+    pub paths: Vec<UplinkPath>,
     /// What classes of traffic may take; of a class the first that fits the hour counts.
     pub limits: Vec<ClassLimit>,
+}
+
+/// A path from the site to the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkPath {
+    /// What it is called. The hub takes [`crate::beats::CAMERA_PATH`] for the one on which it reaches the cameras.
+    pub name: String,
+    /// Where it leaves the machine.
+    pub egress: Egress,
 }
 
 /// A kind of traffic that can be limited.

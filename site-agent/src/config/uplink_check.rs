@@ -6,7 +6,7 @@ use super::check::{Check, Choice};
 use super::leaf::Text;
 use super::schema::{LimitSection, UplinkSection};
 use super::site::{Allowance, Class, ClassLimit, Uplink};
-use super::{congestion, defaults};
+use super::{congestion, defaults, paths_check};
 
 /// A class as written; there is no default, but a choice needs one.
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -23,6 +23,7 @@ impl Choice for ClassWord {
 pub(super) fn uplink(section: UplinkSection, check: &mut Check) -> Uplink {
     let controller = ("uplink.congestion", section.congestion);
     let congestion = congestion::check(check, controller, ("uplink.rate_mbit_max", section.rate_mbit_max));
+    let paths = paths_check::paths(section.path.unwrap_or_default(), check);
     let sections = section.limit.unwrap_or_default().into_iter().enumerate();
     let mut limits: Vec<ClassLimit> = Vec::new();
     for (at, section) in sections {
@@ -33,7 +34,7 @@ pub(super) fn uplink(section: UplinkSection, check: &mut Check) -> Uplink {
         }
         limits.push(limit);
     }
-    Uplink { congestion, limits }
+    Uplink { congestion, paths, limits }
 }
 
 fn limit(section: LimitSection, path: &str, check: &mut Check) -> Option<ClassLimit> {

@@ -13,15 +13,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::frame;
 use wire::session::site::{LedgerFacts, SiteLimits, SiteSession};
-use wire::transport::{Settings, explain, peer_node, probe_silence};
+use wire::transport::{explain, peer_node, probe_silence};
 use wire::{LedgerId, Seq, proto};
 
+use super::dial::Dialled;
 use super::shared::{Shared, facts_of, priority};
-use super::{Uplink, backlog, control, live};
-use crate::beats::{self, Way};
+use super::{Dialler, Uplink, backlog, control, live};
+use crate::beats::{self, Carrier, Leave, Way};
 
 /// From the handshake until the hub has told all it has: a minute, also over a thin line.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// A preferred path over which beats go, and no session does, is tried again after this.
+const TRY_PREFERRED: Duration = Duration::from_secs(30);
 
 /// What a hub closes a connection with when a newer one of the same site took over.
 const REPLACED: u32 = 2;
@@ -35,22 +39,34 @@ pub(super) struct Lost {
     pub(super) refused: bool,
 }
 
-/// Serves a connection until it breaks (an error) or `cancel` (goodbye, and `Ok`).
+/// How a connection ended in an orderly way.
+pub(super) enum Ended {
+    /// With a goodbye.
+    Goodbye,
+    /// There is a better one.
+    For(Dialled),
+}
+
+/// Serves a connection until it breaks (an error), `cancel`, or there is one over a preferred path.
 pub(super) async fn serve(
     uplink: &Uplink,
-    connection: quinn::Connection,
-    settings: &Settings,
+    dialled: &Dialled,
+    dialler: &Dialler<'_>,
     cancel: &CancellationToken,
-) -> Result<(), Lost> {
+) -> Result<Ended, Lost> {
+    let Dialled { path, connection, .. } = dialled;
     let lost = |error: anyhow::Error| Lost { why: format!("{error:#}"), refused: false };
     let (send, receive) = connection.open_bi().await.context("open control stream").map_err(lost)?;
     send.set_priority(priority::CONTROL).context("set priority").map_err(lost)?;
     // Follow first, then list: what is committed in between is told twice, which is harmless.
     let events = uplink.archive.events();
     let (open, parts) = uplink.live.tap();
-    let session =
-        SiteSession::new(uplink.beats.hello(proto::Purpose::Session), facts(uplink), SiteLimits::default());
-    let shared = Arc::new(Shared::new(uplink.clone(), connection.clone(), session));
+    let session = SiteSession::new(
+        uplink.beats.hello(proto::Purpose::Session, *path),
+        facts(uplink),
+        SiteLimits::default(),
+    );
+    let shared = Arc::new(Shared::new(uplink.clone(), (*path, connection.clone()), session));
     let (jobs, waiting) = mpsc::channel::<(LedgerId, Seq)>(SiteLimits::default().backlog_jobs);
     let mut tasks = JoinSet::new();
     let (new_queues, ledgers) = mpsc::channel(64);
@@ -63,6 +79,7 @@ pub(super) async fn serve(
     let (planned, parts) = mpsc::channel(1);
     tasks.spawn(backlog::plan(shared.clone(), waiting, planned));
     tasks.spawn(backlog::send(shared.clone(), parts));
+    let mut better = None;
     let ended = tokio::select! {
         ended = tasks.join_next() => match ended {
             Some(Ok(result)) => result,
@@ -70,14 +87,18 @@ pub(super) async fn serve(
             None => Ok(()),
         },
         error = connection.closed() => Err(anyhow::anyhow!(explain(&error))),
-        () = probe_silence(&connection, settings) => Err(anyhow::anyhow!("it is closed")),
+        () = probe_silence(connection, dialler.settings) => Err(anyhow::anyhow!("it is closed")),
+        left = elsewhere(uplink, dialled, dialler) => left.map(|over| better = Some(over)),
     };
     let reason = connection.close_reason();
     shared.lag().forget_waiting();
     connection.close(0u32.into(), b"");
     tasks.shutdown().await;
+    if let Some(better) = better {
+        return Ok(Ended::For(better));
+    }
     let error = match (ended, &reason) {
-        (Ok(()), _) if cancel.is_cancelled() => return Ok(()),
+        (Ok(()), _) if cancel.is_cancelled() => return Ok(Ended::Goodbye),
         (Ok(()), _) => anyhow::anyhow!("the hub closed the connection"),
         // The hub's reason says more than "stream closed".
         (Err(error), Some(reason)) => error.context(explain(reason)),
@@ -111,9 +132,31 @@ async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
     let _at = beats.session_at(node.clone());
     let mut reader = frame::Reader::new(receive, beats::BYTES_MAX);
     let voter = beats.voter(&node);
+    let way = Way { path: shared.path, carrier: Carrier::Quic };
     tokio::select! {
-        ended = beats::carry(beats, &voter, (Way::Quic, standby), &mut send, &mut reader) => ended,
+        ended = beats::carry(beats, &voter, (way, standby), &mut send, &mut reader) => ended,
         owner = beats.until_owner_is_not(&node) => anyhow::bail!("this site's vault is kept at {owner} now: going there"),
+    }
+}
+
+/// Until the hub is better reached over another path: with a connection over it, if it is a preferred one that has
+/// mended; an error if this one is silent, and whatever answers will do.
+async fn elsewhere(uplink: &Uplink, dialled: &Dialled, dialler: &Dialler<'_>) -> anyhow::Result<Dialled> {
+    let voter = uplink.beats.voter(&peer_node(&dialled.connection)?);
+    loop {
+        match voter.until_session_leaves(dialled.path).await {
+            Leave::Lost => {
+                let name = &uplink.beats.path(dialled.path).name;
+                anyhow::bail!("nothing is acked over path {name}, and the hub is heard over another");
+            }
+            Leave::Mended => match dialler.over(|path| path < dialled.path).await {
+                Ok(better) => return Ok(better),
+                Err(failure) => {
+                    tracing::debug!(why = failure.why, "no session over the preferred path yet");
+                    tokio::time::sleep(TRY_PREFERRED).await;
+                }
+            },
+        }
     }
 }
 

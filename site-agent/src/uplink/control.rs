@@ -39,6 +39,12 @@ pub(super) async fn read(
             }
             let _ = shared.welcomed.set(welcome.standby_host);
         }
+        // Here, and not by way of the session: the stream ends behind it, and the reason must not lose that race.
+        if let Some(proto::hub_message::Kind::Refuse(refuse)) = &message.kind
+            && refuse.ledger.is_none()
+        {
+            return Err(refused(refuse));
+        }
         let head_at =
             |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
         let running = {
@@ -55,6 +61,7 @@ pub(super) async fn read(
                 state.connected = true;
                 state.connects += 1;
                 state.hub = address.to_string();
+                state.path.clone_from(&shared.uplink.beats.path(shared.path).name);
                 state.detail.clear();
                 state.since_us = wire::clock::wall();
             });
@@ -81,6 +88,10 @@ pub(crate) fn check_welcome(own: &SiteId, welcome: &proto::Welcome) -> anyhow::R
         );
     }
     Ok(())
+}
+
+fn refused(refuse: &proto::Refuse) -> anyhow::Error {
+    anyhow::anyhow!("the hub refuses this site: {}", refuse.detail)
 }
 
 /// Carries out what the session puts out.
@@ -154,7 +165,7 @@ async fn carry_out(
             tracing::error!(%ledger, detail, "ledger is quarantined: nothing of it is sent; a person must look");
             shared.uplink.status.update(|state| state.quarantined.push(format!("{ledger}: {detail}")));
         }
-        Output::Refused(refuse) => bail!("the hub refuses this site: {}", refuse.detail),
+        Output::Refused(refuse) => return Err(refused(&refuse)),
     }
     Ok(())
 }

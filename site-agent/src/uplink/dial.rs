@@ -18,14 +18,18 @@ use rand::Rng;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use wire::discover::{Discovery, Source};
-use wire::transport::{self, ConnectError, Identity, QuicHandle, Settings};
+use wire::transport::{self, ConnectError, Egress, Identity, QuicHandle, Settings};
 
 use super::redial::Redial;
+use crate::beats::PathPlace;
 
 /// An attempt that has not succeeded by then is given up; two later ones have overtaken it.
 pub(crate) const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// The next of several addresses is dialled when the one before has not answered by then (RFC 8305).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// …and the next path, when no address was reached over the one before: longer than a handshake takes on most lines,
+/// since it is the less preferred one.
+const NEXT_PATH: Duration = Duration::from_secs(1);
 /// DNS gets this long to say where the hub is now, before it is dialled where it was: whoever has moved the
 /// hub wants nobody at the old one.
 const HEAD_START: Duration = Duration::from_millis(500);
@@ -137,15 +141,46 @@ where
     }
 }
 
-/// One attempt: all addresses, the later ones a little later, over one socket. A socket per attempt, since after
-/// an address change of the site's own an older one may be stuck.
+/// Who dials.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) settings: &'a Settings,
+    pub(crate) quic: &'a QuicHandle,
+}
+
+/// A connection, and over which path it came about.
+pub(crate) struct Dialled {
+    pub(crate) path: PathPlace,
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) connection: quinn::Connection,
+}
+
+/// One attempt: all addresses over all paths, the later ones a little later.
 pub(crate) async fn attempt(
     addresses: Vec<SocketAddr>,
-    identity: &Identity,
-    settings: &Settings,
-    quic: &QuicHandle,
+    paths: &[(PathPlace, &Egress)],
+    caller: Caller<'_>,
+) -> Result<Dialled, Failure> {
+    let dials = paths.iter().zip(0..).map(|((path, egress), place)| {
+        let addresses = addresses.clone();
+        async move {
+            sleep(NEXT_PATH * place).await;
+            let (endpoint, connection) = over(egress, addresses, caller).await?;
+            Ok(Dialled { path: *path, endpoint, connection })
+        }
+    });
+    first(dials, "there is no path").await
+}
+
+/// Dials over one path. A socket per attempt, since after an address change of the site's own an older one may be
+/// stuck.
+async fn over(
+    egress: &Egress,
+    addresses: Vec<SocketAddr>,
+    Caller { identity, settings, quic }: Caller<'_>,
 ) -> Result<(quinn::Endpoint, quinn::Connection), Failure> {
-    let endpoint = transport::site_endpoint(None, identity, settings, quic)
+    let endpoint = transport::site_endpoint(egress, identity, settings, quic)
         .map_err(|error| Failure { why: error.to_string(), refused: false })?;
     let dial = |address| transport::connect(&endpoint, address, ATTEMPT_MAX);
     let connection = first_of(addresses, dial, refuses).await?;
@@ -158,17 +193,28 @@ pub(crate) async fn first_of<C, E: Display, Dial: Future<Output = Result<C, E>>>
     dial: impl Fn(SocketAddr) -> Dial,
     refuses: impl Fn(&E) -> bool,
 ) -> Result<C, Failure> {
-    let dial = async |place: usize, address: SocketAddr| {
-        sleep(NEXT_ADDRESS * u32::try_from(place).unwrap_or(0)).await;
-        dial(address).await
+    let dial = async |place: u32, address: SocketAddr| {
+        sleep(NEXT_ADDRESS * place).await;
+        dial(address).await.map_err(|error| Failure { why: error.to_string(), refused: refuses(&error) })
     };
-    let mut dials: FuturesUnordered<_> =
-        addresses.into_iter().enumerate().map(|(place, address)| dial(place, address)).collect();
-    let mut last = Failure { why: "the hub's name has no address".to_owned(), refused: false };
+    first(
+        addresses.into_iter().zip(0..).map(|(address, place)| dial(place, address)),
+        "the hub's name has no address",
+    )
+    .await
+}
+
+/// The first that succeeds; or the last failure, which is a refusal if any was.
+async fn first<C, Dial: Future<Output = Result<C, Failure>>>(
+    dials: impl Iterator<Item = Dial>,
+    none: &str,
+) -> Result<C, Failure> {
+    let mut dials: FuturesUnordered<_> = dials.collect();
+    let mut last = Failure { why: none.to_owned(), refused: false };
     while let Some(ended) = dials.next().await {
         match ended {
             Ok(connection) => return Ok(connection),
-            Err(error) => last = Failure { why: error.to_string(), refused: last.refused || refuses(&error) },
+            Err(failure) => last = Failure { refused: last.refused || failure.refused, ..failure },
         }
     }
     Err(last)

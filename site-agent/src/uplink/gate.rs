@@ -115,7 +115,8 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use wire::SiteId;
     use wire::transport::{
-        Identity, QuicHandle, Settings, connect, hub_dns_names, hub_endpoint, site_dns_name, site_endpoint,
+        Egress, Identity, QuicHandle, Settings, connect, hub_dns_names, hub_endpoint, site_dns_name,
+        site_endpoint,
     };
 
     use super::super::shared::priority;
@@ -172,7 +173,7 @@ mod tests {
         let quic: QuicHandle = tokio::runtime::Handle::current().into();
         let settings = Settings::default();
         let hub = hub_endpoint(([127, 0, 0, 1], 0).into(), &hub, &settings, &quic).unwrap();
-        let site = site_endpoint(None, &site, &settings, &quic).unwrap();
+        let site = site_endpoint(&Egress::default(), &site, &settings, &quic).unwrap();
         let accept = async { hub.accept().await.unwrap().await.unwrap() };
         let dial = connect(&site, hub.local_addr().unwrap(), Duration::from_secs(5));
         let (near, far) = tokio::join!(accept, dial);

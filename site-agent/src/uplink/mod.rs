@@ -19,6 +19,7 @@ mod revision;
 mod shared;
 mod state;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +30,11 @@ use wire::discover::Discovery;
 use wire::transport::{Identity, QuicHandle, Settings, TcpDialer};
 
 use crate::archive::Archive;
-use crate::beats::{Beats, Dialling};
+use crate::beats::{Beats, Dialling, PathPlace};
 use crate::config::SiteConfig;
 use crate::live::Live;
-use dial::{AddressBook, Failure};
+use connection::Ended;
+use dial::{AddressBook, Caller, Dialled, Failure};
 use redial::Redial;
 
 pub(crate) use control::check_welcome;
@@ -95,25 +97,29 @@ impl Uplink {
     async fn keep_connected(&self, book: &AddressBook, settings: &Settings, cancel: &CancellationToken) {
         let mut random = SmallRng::seed_from_u64(wire::clock::seed());
         let mut redial = Redial::new(wire::clock::now());
+        let dialler = Dialler { uplink: self, book, settings };
+        let mut better = None;
         loop {
-            let attempt = |addresses| dial::attempt(addresses, &self.identity, settings, &self.quic);
-            let failed = |failure: Failure| self.is_down(&failure.why);
-            let dialled = dial::until_answered(
-                &mut redial,
-                &mut random,
-                || self.beats.session_addresses(book),
-                attempt,
-                failed,
-            );
-            let (endpoint, connection) = tokio::select! {
-                answered = dialled => answered,
-                () = cancel.cancelled() => return,
+            let dialled = match better.take() {
+                Some(dialled) => dialled,
+                None => tokio::select! {
+                    answered = dialler.until_answered(&mut redial, &mut random) => answered,
+                    () = cancel.cancelled() => return,
+                },
             };
             let began = wire::clock::now();
-            let Err(lost) = connection::serve(self, connection, settings, cancel).await else {
-                // The goodbye is under way.
-                endpoint.wait_idle().await;
-                return;
+            let lost = match connection::serve(self, &dialled, &dialler, cancel).await {
+                Ok(Ended::Goodbye) => {
+                    // It is under way.
+                    dialled.endpoint.wait_idle().await;
+                    return;
+                }
+                Ok(Ended::For(dialled)) => {
+                    self.is_down(&format!("going over to path {}", self.beats.path(dialled.path).name));
+                    better = Some(dialled);
+                    continue;
+                }
+                Err(lost) => lost,
             };
             self.is_down(&lost.why);
             if began.elapsed() >= GOOD && !lost.refused {
@@ -129,5 +135,41 @@ impl Uplink {
         if self.status.down(why) {
             tracing::warn!(why, "hub link is down");
         }
+    }
+}
+
+/// What it takes to reach the node of the session.
+struct Dialler<'a> {
+    uplink: &'a Uplink,
+    book: &'a AddressBook,
+    settings: &'a Settings,
+}
+
+impl Dialler<'_> {
+    /// Dials over every path until somebody answers.
+    async fn until_answered(&self, redial: &mut Redial, random: &mut SmallRng) -> Dialled {
+        let beats = &self.uplink.beats;
+        let addresses = || beats.session_addresses(self.book);
+        let attempt = |addresses| self.attempt(addresses, |_| true);
+        let failed = |failure: Failure| self.uplink.is_down(&failure.why);
+        dial::until_answered(redial, random, addresses, attempt, failed).await
+    }
+
+    /// Dials once, over some of the paths.
+    async fn over(&self, paths: impl Fn(PathPlace) -> bool) -> Result<Dialled, Failure> {
+        let addresses = self.uplink.beats.session_addresses(self.book).await?;
+        self.attempt(addresses, paths).await
+    }
+
+    async fn attempt(
+        &self,
+        addresses: Vec<SocketAddr>,
+        paths: impl Fn(PathPlace) -> bool,
+    ) -> Result<Dialled, Failure> {
+        let Uplink { identity, quic, beats, .. } = self.uplink;
+        let paths =
+            beats.paths().filter(|(place, _)| paths(*place)).map(|(place, path)| (place, &path.egress));
+        let paths: Vec<_> = paths.collect();
+        dial::attempt(addresses, &paths, Caller { identity, settings: self.settings, quic }).await
     }
 }

@@ -14,6 +14,7 @@ use super::Uplink;
 use super::gate::Gate;
 use super::lag::Lag;
 use super::queue::Queue;
+use crate::beats::PathPlace;
 use crate::live::LivePart;
 
 /// Priorities of streams, strict: beats before control before live before backlog.
@@ -28,6 +29,8 @@ pub(crate) mod priority {
 pub(super) struct Shared {
     pub(super) uplink: Uplink,
     pub(super) connection: quinn::Connection,
+    /// Over which path it goes.
+    pub(super) path: PathPlace,
     /// Where parts go through.
     pub(super) gate: Gate,
     session: Mutex<SiteSession>,
@@ -42,11 +45,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(uplink: Uplink, connection: quinn::Connection, session: SiteSession) -> Self {
+    pub(super) fn new(
+        uplink: Uplink,
+        (path, connection): (PathPlace, quinn::Connection),
+        session: SiteSession,
+    ) -> Self {
         Self {
             gate: Gate::new(connection.clone(), uplink.config.clone()),
             uplink,
             connection,
+            path,
             session: Mutex::new(session),
             wake: Notify::new(),
             queues: Mutex::default(),

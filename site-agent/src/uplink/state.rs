@@ -19,6 +19,8 @@ pub struct LinkState {
     pub since_us: UnixMicros,
     /// The hub's address, while connected.
     pub hub: String,
+    /// The path it is reached over, by its name.
+    pub path: String,
     /// Why it is down, in words.
     pub detail: String,
     /// Connections that came about in this run.

@@ -35,6 +35,8 @@ enum Command {
     Failover(failover::Args),
     /// Beats of many sites at one hub node: what that costs it
     Fleet(fleet::Args),
+    #[command(hide = true)]
+    FleetBare(fleet::bare::Args),
     /// A trace of holdfast-line as a picture
     Plot(report::plot::Args),
     /// Tables and charts of the results so far
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Soak(args) => soak::run(&args),
         Command::Failover(args) => failover::run(&args),
         Command::Fleet(args) => fleet::run(&args),
+        Command::FleetBare(args) => fleet::bare::run(&args),
         Command::Plot(args) => report::plot::run(&args),
         Command::Report(args) => report::run(&args),
     };

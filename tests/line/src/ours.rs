@@ -12,7 +12,7 @@ use quinn::{Connection, RecvStream, TransportConfig};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use wire::transport::endpoint::site_config;
-use wire::transport::{self, Settings, hub_endpoint, site_endpoint};
+use wire::transport::{self, Egress, Settings, hub_endpoint, site_endpoint};
 
 use crate::arrivals::Arrivals;
 use crate::live;
@@ -83,9 +83,9 @@ fn sending(options: &Options) -> Result<Arc<TransportConfig>> {
 
 /// The site's end, on a thread in its namespace.
 pub(crate) async fn send(stage: Arc<Stage>, hub: SocketAddr) -> Result<()> {
-    let bind = SocketAddr::from((stage.lab.a.address, 0));
+    let from = Egress { address: Some((stage.lab.a.address, 0).into()), ..Egress::default() };
     let mut endpoint =
-        site_endpoint(Some(bind), &stage.keys.site, &settings(&stage.options), &Handle::current().into())?;
+        site_endpoint(&from, &stage.keys.site, &settings(&stage.options), &Handle::current().into())?;
     let mut config = site_config(&stage.keys.site, &settings(&stage.options))?;
     config.transport_config(sending(&stage.options)?);
     endpoint.set_default_client_config(config);

@@ -11,6 +11,8 @@ mod http;
 mod hub_crash;
 mod intruders;
 mod long;
+mod nodes;
 mod partitions;
+mod second_path;
 mod standby;
 mod wan;

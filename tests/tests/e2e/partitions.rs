@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use holdfast_tests::cluster::{Cluster, play, recorder};
+use holdfast_tests::cluster::{Cluster, Parts, play, play_with, recorder};
 use wire::UnixMicros;
 
 /// A way to cut a WAN.
@@ -57,6 +57,25 @@ fn a_leader_that_was_frozen_changes_nothing_when_it_is_back() {
         cluster.await_recorded(&cluster.hubs[standby], 0, thawed, 5.0)?;
         ensure!(agreed["epoch"] == before, "the epoch moved: {agreed:#}");
         ensure!(cluster.moves(witness, 0)? == 1, "{:#}", cluster.why(witness, 0)?);
+        come_home(cluster, witness, 2)
+    });
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_gives_way() {
+    play_with(Parts { hubs: 3, sites: 1, own_disks: true, ..Parts::default() }, |cluster| {
+        let hanging = cluster.leader()?;
+        let witness = (hanging + 1) % 3;
+        cluster.hubs[hanging].disk()?.hang()?;
+        let killed = cluster.sites[0].kill()?;
+        let standby = cluster.await_standby((witness, 0))?;
+        ensure!(standby != hanging, "a node that can't write has authority");
+        let taken = wire::clock::wall();
+        ensure!(taken.since(killed) < TAKEOVER, "it took {:?}", taken.since(killed));
+        cluster.await_recorded(&cluster.hubs[standby], 0, taken, 3.0)?;
+        cluster.hubs[hanging].disk()?.go_on()?;
+        let agreed = cluster.await_agreement(0)?;
+        ensure!(recorder(&agreed) == Some(&cluster.hubs[standby].name), "{agreed:#}");
         come_home(cluster, witness, 2)
     });
 }

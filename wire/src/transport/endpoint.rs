@@ -10,6 +10,7 @@ use std::time::Duration;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::egress::Egress;
 use super::identity::Identity;
 use super::names::{HUB_NAME, hub_dns_names};
 use super::refusal::explain;
@@ -28,6 +29,14 @@ pub enum EndpointError {
         what: &'static str,
         /// Where it was to be bound.
         address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// It can't be bound to a network interface.
+    #[error("send by network interface {interface}: {source}{}", interface_advice(source))]
+    Interface {
+        /// Which.
+        interface: String,
         /// What the kernel says.
         source: io::Error,
     },
@@ -77,6 +86,14 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+fn interface_advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENODEV) => " (this machine has no interface of that name now: see `ip link`)",
+        Some(libc::EPERM) => " (binding to an interface needs Linux 5.7, or the capability CAP_NET_RAW)",
+        _ => "",
+    }
+}
+
 /// An endpoint sites can dial. `[::]` listens on IPv4 too.
 pub fn hub_endpoint(
     listen: SocketAddr,
@@ -86,23 +103,23 @@ pub fn hub_endpoint(
 ) -> Result<Endpoint, EndpointError> {
     let config = hub_config(identity, settings)?;
     let remembering = memory::endpoint_config(identity, settings);
-    endpoint(socket(listen, settings)?, remembering, Some(config), quic)
+    endpoint(socket(listen, settings, &Egress::default())?, remembering, Some(config), quic)
 }
 
-/// An endpoint that dials hubs. Without `bind` the kernel chooses the port, and IPv4 and IPv6 are both
+/// An endpoint that dials hubs. Without an address the kernel chooses the port, and IPv4 and IPv6 are both
 /// there where the machine has both.
 pub fn site_endpoint(
-    bind: Option<SocketAddr>,
+    egress: &Egress,
     identity: &Identity,
     settings: &Settings,
     quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
     let config = site_config(identity, settings)?;
-    let socket = match bind {
-        Some(address) => socket(address, settings)?,
+    let socket = match egress.address {
+        Some(address) => socket(address, settings, egress)?,
         // A kernel with IPv6 switched off refuses the first.
-        None => socket((Ipv6Addr::UNSPECIFIED, 0).into(), settings)
-            .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), settings))?,
+        None => socket((Ipv6Addr::UNSPECIFIED, 0).into(), settings, egress)
+            .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), settings, egress))?,
     };
     let mut endpoint = endpoint(socket, EndpointConfig::default(), None, quic)?;
     endpoint.set_default_client_config(config);
@@ -190,15 +207,17 @@ fn endpoint(
     })
 }
 
-fn socket(address: SocketAddr, settings: &Settings) -> Result<UdpSocket, EndpointError> {
-    let open = || -> io::Result<UdpSocket> {
+fn socket(address: SocketAddr, settings: &Settings, egress: &Egress) -> Result<UdpSocket, EndpointError> {
+    let open = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(!address.ip().is_unspecified())?;
         }
         buffers::grow(&socket, settings.socket_buffer_bytes);
         socket.bind(&address.into())?;
-        Ok(socket.into())
+        Ok(socket)
     };
-    open().map_err(|source| EndpointError::Socket { what: "UDP", address, source })
+    let socket = open().map_err(|source| EndpointError::Socket { what: "UDP", address, source })?;
+    egress.bind(&socket)?;
+    Ok(socket.into())
 }

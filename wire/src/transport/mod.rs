@@ -3,7 +3,7 @@
 //! One private certificate authority signs everybody. [`identity`] loads and checks what a party has,
 //! [`names`] tells a site's certificate from a hub's, [`tls`] makes both sides' rustls configuration, `callers`
 //! the hub's for sites and other hub nodes on one port,
-//! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, [`runtime`]
+//! [`settings`] holds every number with its reason, [`endpoint`] opens sockets and connections, [`egress`] says where they leave the machine, [`runtime`]
 //! has the threads they run on, [`tcp`] is TLS without QUIC for where UDP isn't let through, `memory` lets a restarted hub tell its sites so, `silence` finds out
 //! when a path is back, and [`refusal`] turns a failed handshake into advice.
 //!
@@ -15,6 +15,7 @@
 
 mod buffers;
 mod callers;
+pub mod egress;
 pub mod endpoint;
 pub mod identity;
 mod memory;
@@ -29,6 +30,7 @@ pub mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use egress::Egress;
 pub use endpoint::{
     ConnectError, EndpointError, connect, connect_node, hub_endpoint, hub_node_config, site_endpoint,
 };

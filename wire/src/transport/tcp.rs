@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::callers;
+use super::egress::Egress;
 use super::endpoint::EndpointError;
 use super::identity::Identity;
 use super::names::{HUB_NAME, NamesError, node_of, site_of};
@@ -135,7 +136,10 @@ impl TcpIncoming {
 
 /// Dials hubs.
 #[derive(Clone)]
-pub struct TcpDialer(TlsConnector);
+pub struct TcpDialer {
+    connector: TlsConnector,
+    egress: Egress,
+}
 
 impl std::fmt::Debug for TcpDialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -146,7 +150,13 @@ impl std::fmt::Debug for TcpDialer {
 impl TcpDialer {
     /// Shows a site's certificate.
     pub fn new(identity: &Identity) -> Result<Self, TlsError> {
-        Ok(Self(TlsConnector::from(Arc::new(tls::site_plain(identity)?))))
+        let connector = TlsConnector::from(Arc::new(tls::site_plain(identity)?));
+        Ok(Self { connector, egress: Egress::default() })
+    }
+
+    /// The same, out of this machine elsewhere. Only the interface counts.
+    pub fn by(&self, egress: &Egress) -> Self {
+        Self { egress: egress.clone(), ..self.clone() }
     }
 
     /// Dials an address; which hub node it is comes with the connection. It is no proof yet that the hub accepts
@@ -157,10 +167,12 @@ impl TcpDialer {
         limit: Duration,
     ) -> Result<(String, TlsStream<TcpStream>), TcpError> {
         let shake = async {
-            let stream = TcpStream::connect(address).await?;
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            self.egress.bind_tcp(&socket).map_err(io::Error::other)?;
+            let stream = socket.connect(address).await?;
             stream.set_nodelay(true)?;
             let name = ServerName::try_from(HUB_NAME).map_err(io::Error::other)?;
-            self.0.connect(name, stream).await
+            self.connector.connect(name, stream).await
         };
         let stream = in_time(address, limit, shake).await?;
         let node = peer(stream.get_ref().1.peer_certificates()).and_then(node_of);

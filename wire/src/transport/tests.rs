@@ -116,7 +116,7 @@ fn hub(authority: &Authority) -> (Endpoint, SocketAddr) {
 }
 
 fn site(identity: &Identity) -> Endpoint {
-    site_endpoint(None, identity, &Settings::default(), &here()).unwrap()
+    site_endpoint(&Egress::default(), identity, &Settings::default(), &here()).unwrap()
 }
 
 /// What comes of one dial: the hub's end, and how the site's ended where it didn't stay up.

@@ -26,7 +26,7 @@ use wire::OriginId;
 
 use crate::beat::{Arrival, Beat};
 use crate::evidence::Answers;
-use crate::ids::CameraId;
+use crate::ids::{CameraId, PathId};
 use crate::time::Boot;
 use gaps::Gaps;
 use path::PathView;
@@ -58,6 +58,18 @@ struct Last {
     number: u64,
     log: u64,
     arrival: Arrival,
+    /// Other ways on which the same beat came.
+    also: Vec<Arrival>,
+}
+
+impl Last {
+    /// What goes on several ways comes several times; the path on which a recorder fell silent may be any of them.
+    fn came_also(&mut self, arrival: &Arrival, number: u64) {
+        let known = self.arrival == *arrival || self.also.contains(arrival);
+        if number == self.number && !known && self.also.len() < wire::PATHS_MAX {
+            self.also.push(arrival.clone());
+        }
+    }
 }
 
 /// What a beat was worth.
@@ -88,8 +100,11 @@ impl Detector {
 
     /// A beat came.
     pub fn handle_beat(&mut self, now: Boot, arrival: &Arrival, beat: &Beat, timers: &Timers) -> Novelty {
-        let first = match &self.last {
-            Some(last) if last.origin == beat.origin && beat.number <= last.number => return Novelty::Old,
+        let first = match &mut self.last {
+            Some(last) if last.origin == beat.origin && beat.number <= last.number => {
+                last.came_also(arrival, beat.number);
+                return Novelty::Old;
+            }
             Some(last) => last.origin != beat.origin,
             None => true,
         };
@@ -138,6 +153,12 @@ impl Detector {
     /// On which way the last beat came.
     pub fn arrival(&self) -> Option<&Arrival> {
         self.last.as_ref().map(|last| &last.arrival)
+    }
+
+    /// Did the last beat come straight over this path, too?
+    pub fn came_over(&self, path: &PathId) -> bool {
+        let is_it = |arrival: &Arrival| matches!(arrival, Arrival::Direct(direct) if direct == path);
+        self.last.as_ref().is_some_and(|last| is_it(&last.arrival) || last.also.iter().any(is_it))
     }
 
     /// The run that beats.
@@ -244,6 +265,7 @@ impl Detector {
         match &mut self.last {
             Some(last) if last.arrival == *arrival => {
                 (last.at, last.origin, last.number, last.log) = (now, beat.origin, beat.number, beat.log);
+                last.also.clear();
             }
             last => {
                 *last = Some(Last {
@@ -252,6 +274,7 @@ impl Detector {
                     number: beat.number,
                     log: beat.log,
                     arrival: arrival.clone(),
+                    also: Vec::new(),
                 });
             }
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Detector, Timers};
-use crate::beat::Arrival;
 use crate::time::Boot;
 
 /// A voter's quiet time.
@@ -49,8 +48,8 @@ pub(super) fn judge(detector: &Detector, now: Boot, timers: &Timers) -> Quiet {
     };
     let Some(begun) = view.begun() else { return alone };
     let since = detector.quiet_since();
-    let over_it = matches!(detector.arrival(), Some(Arrival::Direct(path)) if *path == view.answers.path);
-    if over_it && begun <= since && view.ends() >= since + timers.proof(short) {
+    if detector.came_over(&view.answers.path) && begun <= since && view.ends() >= since + timers.proof(short)
+    {
         return quiet(short, Basis::Unbroken { gap_p999 });
     }
     if begun > since {

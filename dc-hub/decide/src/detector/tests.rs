@@ -113,6 +113,19 @@ fn cameras_that_answer_over_another_path_accuse_nobody() {
 }
 
 #[test]
+fn a_beat_that_came_over_two_paths_came_over_both() {
+    // The site has LTE beside its line, and the last beat was heard there first.
+    let mut scene = Scene::running();
+    scene.pass(ms(500));
+    let (beat, beside) = (beat(1, scene.run, scene.number + 1), Arrival::Direct(PathId::new("lte").unwrap()));
+    let told = [&beside, &Arrival::Direct(wan()), &beside];
+    let worth = told.map(|arrival| scene.detector.handle_beat(scene.now, arrival, &beat, &scene.timers));
+    assert_eq!(worth, [Novelty::Fresh { first: false }, Novelty::Old, Novelty::Old]);
+    let silence = scene.silence_until_quiet();
+    assert!((secs(2)..=ms(2_100)).contains(&silence), "{silence:?}");
+}
+
+#[test]
 fn after_the_path_reopened_the_longest_redial_is_waited_for() {
     // The path is cut for 14 s. At 15 s of silence cameras answer again for 1 s: the agent is still redialling.
     let mut scene = Scene::running();

@@ -4,6 +4,7 @@
 //! over QUIC with its beats, and TLS beside it. Each site has its certificate, its sockets and its place in the
 //! control log. Their cameras are not recorded, and no standby asks for them.
 
+pub(crate) mod bare;
 mod counts;
 mod site;
 
@@ -52,6 +53,9 @@ pub(crate) struct Args {
     /// Seconds that are measured
     #[arg(long = "for", default_value_t = 60)]
     for_s: u64,
+    /// Instead of a hub, QUIC with nothing behind it: what no hub can be below
+    #[arg(long, value_name = "ANSWER")]
+    bare: Option<bare::Answer>,
     /// The last line of the output is one JSON object
     #[arg(long)]
     json: bool,
@@ -115,21 +119,26 @@ impl Lab {
     }
 
     fn measure(&self, args: &Args) -> anyhow::Result<Measured> {
-        let mut command = vec!["env".to_owned(), format!("HOLDFAST__LIMITS__SITES_MAX={}", args.sites)];
-        command.extend(programs::daemon("dc-hub", &self.hub_config)?);
-        let mut hub = Process::start("dc-hub", &command, None, &self.hub_log)?;
+        let mut hub = Process::start("dc-hub", &self.command(args)?, None, &self.hub_log)?;
         hub.await_line("listening", START)?;
         let before = resident_mb(hub.id())?;
         eprintln!("the hub uses {} MB with nobody there; connecting {} sites", before.0, args.sites);
         let quic = QuicThreads::start(1).context("start threads")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let counts = Arc::new(Counts::default());
-        let to = Arc::new(Hub { address: self.address, quic: quic.handle(), counts: counts.clone() });
+        let to = Arc::new(Hub {
+            address: self.address,
+            quic: quic.handle(),
+            counts: counts.clone(),
+            bare: args.bare.is_some(),
+        });
         let fleet = runtime.spawn(connect_all(self.sites.clone(), to, args.clone()));
         let connecting = Duration::from_secs((args.sites / args.per_second).into());
         wait_until("every site is in the control log", connecting + REGISTERED_MAX, || {
             ensure!(!fleet.is_finished(), "the sites have ended");
-            Ok(counts.sites() == args.sites as usize && self.known()? == args.sites as usize)
+            let known =
+                || Ok::<_, anyhow::Error>(args.bare.is_some() || self.known()? == args.sites as usize);
+            Ok(counts.sites() == args.sites as usize && known()?)
         })?;
         eprintln!("everybody is there; measuring for {} s", args.for_s);
         std::thread::sleep(SETTLED);
@@ -143,6 +152,23 @@ impl Lab {
         runtime.shutdown_background();
         hub.stop()?;
         Ok(Measured { hub: usage, resident_mb, resident_mb_max, taken })
+    }
+
+    /// How the hub is started, or what stands in for it.
+    fn command(&self, args: &Args) -> anyhow::Result<Vec<String>> {
+        if let Some(answer) = args.bare {
+            let own = std::env::current_exe().context("find this program")?;
+            let folder = self.hub_config.parent().context("the hub has a folder")?;
+            let words =
+                [&own.display().to_string(), "fleet-bare", &folder.display().to_string()].map(String::from);
+            return Ok(words
+                .into_iter()
+                .chain([self.address.to_string(), answer.name().to_owned()])
+                .collect());
+        }
+        let mut command = vec!["env".to_owned(), format!("HOLDFAST__LIMITS__SITES_MAX={}", args.sites)];
+        command.extend(programs::daemon("dc-hub", &self.hub_config)?);
+        Ok(command)
     }
 
     /// Sites of which the control log knows everything.
@@ -184,7 +210,8 @@ impl Measured {
         }
         let due = f64::from(args.sites) * args.for_s as f64 * 1000.0 / args.beat_ms as f64;
         let share = self.taken.acked as f64 / due;
-        if share < 0.98 || self.taken.lost > 0 {
+        let answered = args.bare != Some(bare::Answer::Nothing);
+        if (answered && share < 0.98) || self.taken.lost > 0 {
             problems.push(format!("{:.1} % of beats acked, {} sites lost", 100.0 * share, self.taken.lost));
         }
         eprintln!(

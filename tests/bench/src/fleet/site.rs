@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::MissedTickBehavior;
 use wire::proto::{hub_message, site_message};
 use wire::session::site::{Output, SiteLimits, SiteSession};
-use wire::transport::{self, Identity, QuicHandle, Settings, TcpDialer};
+use wire::transport::{self, Egress, Identity, QuicHandle, Settings, TcpDialer};
 use wire::{OriginId, SiteId, frame, proto};
 
 use super::counts::Counts;
@@ -31,6 +31,8 @@ pub(super) struct Hub {
     pub(super) address: SocketAddr,
     pub(super) quic: QuicHandle,
     pub(super) counts: Arc<Counts>,
+    /// Is there QUIC only?
+    pub(super) bare: bool,
 }
 
 /// A site.
@@ -63,12 +65,15 @@ impl Site {
 
     /// Beats until something fails.
     pub(super) async fn run(self, hub: &Hub) -> anyhow::Result<()> {
+        if hub.bare {
+            return self.session(hub).await;
+        }
         tokio::try_join!(self.session(hub), self.over_tls(hub)).map(drop)
     }
 
     async fn session(&self, hub: &Hub) -> anyhow::Result<()> {
         let settings = Settings::default();
-        let endpoint = transport::site_endpoint(None, &self.identity, &settings, &hub.quic)?;
+        let endpoint = transport::site_endpoint(&Egress::default(), &self.identity, &settings, &hub.quic)?;
         let connection = transport::connect(&endpoint, hub.address, CONNECT_MAX).await?;
         let (mut send, receive) = connection.open_bi().await.context("open control stream")?;
         let mut reader = frame::Reader::new(receive, frame::CONTROL_BYTES_MAX);

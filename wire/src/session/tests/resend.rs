@@ -2,7 +2,7 @@
 
 use super::directed::segment;
 use super::world::{Faults, NO_FAULTS, World};
-use crate::session::hub::{Completion, VaultView};
+use crate::session::hub::VaultView;
 use crate::{LedgerId, RangeSet, SegmentNumber, Seq};
 
 /// Lets the hub find, the first so many times, that what it has is rotten.
@@ -184,21 +184,4 @@ fn what_a_restored_site_recovers_comes_though_its_parts_were_used_up_before_its_
     }
     world.settle();
     assert_eq!(world.vault.held(&world.site.ledger_of(0)), RangeSet::from(0..1));
-}
-
-#[test]
-fn what_another_connection_completed_is_acked_on_this_one() {
-    let mut world = World::new(19, NO_FAULTS);
-    world.connect();
-    segment(&mut world, 0);
-    while world.link.as_ref().unwrap().completing.is_empty() {
-        world.traffic();
-    }
-    let link = world.link.as_mut().unwrap();
-    let (ledger, number, seq) = link.completing.remove(0);
-    // The other one was faster: it used the parts up, and here there is nothing to put together.
-    assert_eq!(world.vault.complete(&ledger, number, seq), Completion::Held);
-    link.hub.completed(&ledger, number, seq, Completion::Mismatch);
-    world.settle();
-    world.check_equal();
 }

@@ -18,7 +18,7 @@ async fn outlives_a_pause(quic: &QuicHandle) -> bool {
     let hub_identity = authority.identity(for_hub("node-1"));
     let hub = hub_endpoint(loopback(), &hub_identity, &settings, quic).unwrap();
     let site_identity = authority.identity(for_site("shop-7"));
-    let site = site_endpoint(None, &site_identity, &settings, quic).unwrap();
+    let site = site_endpoint(&Egress::default(), &site_identity, &settings, quic).unwrap();
     let (near, far) = pair(&hub, &site, hub.local_addr().unwrap()).await;
     // What is left of the handshake must not arrive after the pause as a sign of life.
     tokio::time::sleep(settings.keep_alive * 3 / 2).await;

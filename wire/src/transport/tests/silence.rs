@@ -29,7 +29,7 @@ async fn heard_again(work: Work) -> Duration {
     let hub_identity = authority.identity(for_hub("node-1"));
     let hub = hub_endpoint(loopback(), &hub_identity, &settings, &here()).unwrap();
     let site_identity = authority.identity(for_site("shop-7"));
-    let site = site_endpoint(None, &site_identity, &settings, &here()).unwrap();
+    let site = site_endpoint(&Egress::default(), &site_identity, &settings, &here()).unwrap();
     let relay = Relay::to(hub.local_addr().unwrap());
     let (near, far) = pair(&hub, &site, relay.address).await;
 
