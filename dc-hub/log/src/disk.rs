@@ -13,6 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use decide::NodeId;
 use rocksdb::{
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::error::OpenError;
+use crate::pace::Pace;
 
 const FAMILIES: [&str; 2] = ["meta", "log"];
 const FORMAT: u32 = 1;
@@ -41,6 +43,7 @@ pub(crate) struct Disk {
     /// `None` once closed.
     db: RwLock<Option<DB>>,
     failed: watch::Sender<Option<String>>,
+    pace: Pace,
     /// Makes writes fail, as a full or broken disk does.
     #[cfg(test)]
     pub(crate) breaks: std::sync::atomic::AtomicBool,
@@ -66,6 +69,7 @@ impl Disk {
             dir,
             db: RwLock::new(Some(db)),
             failed: watch::Sender::default(),
+            pace: Pace::default(),
             #[cfg(test)]
             breaks: Default::default(),
         };
@@ -120,8 +124,8 @@ impl Disk {
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        let written =
-            self.with(|db| self.broken().and_then(|()| db.write_opt(rows, &options).map_err(other)));
+        let write = |db: &DB| self.broken().and_then(|()| db.write_opt(rows, &options).map_err(other));
+        let written = self.pace.of(|| self.with(write));
         if let Err(error) = &written {
             self.poison(error);
         }
@@ -151,6 +155,11 @@ impl Disk {
     #[cfg(not(test))]
     fn broken(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// How long the slowest write took since this was last asked, those included that are not done.
+    pub(crate) fn slowest_write(&self) -> Duration {
+        self.pace.slowest()
     }
 
     /// Why nothing is written any more, if so.

@@ -29,6 +29,7 @@ mod member;
 mod members;
 mod message;
 mod options;
+mod pace;
 mod peers;
 mod propose;
 mod raft;

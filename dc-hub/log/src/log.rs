@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use decide::NodeId;
 use decide::control::State;
@@ -84,6 +85,11 @@ impl ControlLog {
     /// Why this node takes no part any more, once it doesn't.
     pub fn stopped(&self) -> watch::Receiver<Option<String>> {
         self.0.watched.stopped.subscribe()
+    }
+
+    /// How long the slowest write to its disk took since this was last asked, those included that are not done.
+    pub fn slowest_write(&self) -> Duration {
+        self.0.disk.slowest_write()
     }
 
     /// Ends this replica's part and closes its folder. What was promised is on disk.

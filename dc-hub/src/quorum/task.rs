@@ -2,11 +2,13 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use control_log::{Applied, Follow};
+use control_log::{Applied, ControlLog, Follow};
 use decide::beat::{Arrival, Beat};
 use decide::control::{HostKind, State};
+use decide::detector::{Unfit, Vitals};
 use decide::evidence::Answers;
 use decide::quorum::{Node, Output};
 use decide::{Boot, HostId, NodeId, PathId, SiteId};
@@ -27,6 +29,8 @@ const AMONG_NODES: &str = "hub";
 
 /// Between two looks at how well cameras are protected, which are for people.
 const SHOW: Duration = Duration::from_secs(1);
+/// The control log's disk is looked at so often.
+const LOOK: Duration = Duration::from_millis(500);
 /// Whoever leads tells the other nodes so many verdicts again in this time, one site after the other: a node that was
 /// not there when one changed knows it after a while.
 const RETELL: Duration = Duration::from_secs(1);
@@ -48,7 +52,8 @@ pub(super) async fn run(
         node: Node::new(me, settings, boot(), wire::clock::seed()),
         register: Register::new(Own { node: me, host: host.clone(), full, policy }),
         state: log.state(),
-        proposals: Proposals::new(log.clone(), main),
+        proposals: Proposals::new(log.clone(), main.clone()),
+        handing_over: HandingOver { main, under_way: Arc::default() },
         leader: None,
         me,
         host,
@@ -65,6 +70,8 @@ pub(super) async fn run(
     let (mut leadership, mut members) = (log.leadership(), log.members());
     leadership.mark_changed();
     members.mark_changed();
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         task.carry_out();
         tokio::select! {
@@ -83,6 +90,7 @@ pub(super) async fn run(
                 task.node.handle_leadership(boot(), now.mine);
             }
             Ok(()) = members.changed() => task.standings.members(members.borrow_and_update().clone()),
+            _ = looks.tick() => task.look_at_disk(&log),
             () = tokio::time::sleep(task.pause()) => task.timeout(),
             () = cancel.cancelled() => break,
         }
@@ -108,6 +116,7 @@ struct Task {
     register: Register,
     state: Arc<State>,
     proposals: Proposals,
+    handing_over: HandingOver,
     leader: Option<NodeId>,
     me: NodeId,
     host: HostId,
@@ -169,7 +178,10 @@ impl Task {
             let protection = self.standby.as_ref().map(StandbyHost::protection).unwrap_or_default();
             self.shown.send_replace(Arc::new(protection));
         }
-        self.peers.cast(To::All, &Cast::Answers(answers));
+        // A host that would not learn that it is to record is no candidate.
+        if self.node.unfit(now).is_none() {
+            self.peers.cast(To::All, &Cast::Answers(answers));
+        }
     }
 
     /// A virtual server that runs here is well.
@@ -192,6 +204,23 @@ impl Task {
         }
         self.node.handle_applied(boot(), &state, &events);
         self.state = state;
+    }
+
+    /// A node whose disk hangs decides nothing and learns of nothing that is decided: it lets another lead.
+    fn look_at_disk(&mut self, log: &ControlLog) {
+        let (now, disk) = (boot(), log.slowest_write());
+        let was = self.node.unfit(now);
+        self.node.handle_vitals(now, Vitals { lag: Duration::ZERO, disk, canaries: (0, 0) });
+        let Some(Unfit::Disk(slow)) = self.node.unfit(now) else { return };
+        if was.is_none() {
+            tracing::error!(
+                ?slow,
+                "the control log's disk is slow: this node abstains, and lets others lead and stand by"
+            );
+        }
+        if self.leader == Some(self.me) {
+            self.handing_over.begin(log);
+        }
     }
 
     fn timeout(&mut self) {
@@ -238,6 +267,25 @@ impl Task {
         let next = self.told.verdicts_after(self.retold.as_ref(), RETOLD);
         self.retold = next.last().map(|telling| telling.site.clone());
         next.into_iter().for_each(|telling| self.peers.cast(To::All, &Cast::Telling(Box::new(telling))));
+    }
+}
+
+/// Lets another node lead, one attempt at a time.
+struct HandingOver {
+    main: Handle,
+    under_way: Arc<AtomicBool>,
+}
+
+impl HandingOver {
+    fn begin(&self, log: &ControlLog) {
+        if self.under_way.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (log, under_way) = (log.clone(), self.under_way.clone());
+        self.main.spawn(async move {
+            log.hand_over().await;
+            under_way.store(false, Ordering::Relaxed);
+        });
     }
 }
 

@@ -15,7 +15,7 @@ use super::voter;
 use super::watch::Watch;
 use crate::beat::{Arrival, Beat, Bye};
 use crate::control::{Event, State};
-use crate::detector::Vitals;
+use crate::detector::{Unfit, Vitals};
 use crate::epoch::Term;
 use crate::evidence::Answers;
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
@@ -87,6 +87,12 @@ impl Node {
     pub fn handle_vitals(&mut self, now: Boot, vitals: Vitals) {
         self.notice_lateness(now);
         self.watch.handle_vitals(now, vitals);
+    }
+
+    /// Why this node's word counts for nothing now, if so: as a voter it abstains, as a host it had better be silent,
+    /// and as a leader let another lead.
+    pub fn unfit(&self, now: Boot) -> Option<Unfit> {
+        self.watch.fitness.unfit(now)
     }
 
     /// This node leads the log in `term`, and has applied everything of earlier terms; or leads no more.
