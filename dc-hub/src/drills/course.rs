@@ -99,3 +99,62 @@ impl Course {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use decide::SiteId;
+
+    use super::*;
+
+    fn stage(from: Stage, to: Stage) -> Event {
+        Event::Stage { site: site(), from, to }
+    }
+
+    fn site() -> SiteId {
+        SiteId::new("shop-1").unwrap()
+    }
+
+    fn opened() -> Event {
+        let (round, holder) = (decide::Round(9), HostId::new("shop-1").unwrap());
+        Event::RoundOpened { site: site(), round, holder, answers: None }
+    }
+
+    #[test]
+    fn instants_are_those_of_the_first_time_and_a_relapse_is_no_second_move() {
+        let mut course = Course::new(UnixMicros(1));
+        course.take(UnixMicros(2), &opened(), Some(UnixMicros(0)));
+        course.take(UnixMicros(3), &stage(Stage::Suspect, Stage::Recording), Some(UnixMicros(0)));
+        course.take(UnixMicros(4), &opened(), None);
+        course.take(UnixMicros(5), &stage(Stage::Recording, Stage::Healing), None);
+        course.take(UnixMicros(6), &stage(Stage::Healing, Stage::Recording), None);
+        course.take(UnixMicros(7), &stage(Stage::Recording, Stage::Healing), None);
+        course.take(UnixMicros(8), &stage(Stage::Healing, Stage::Failback), None);
+        course.take(UnixMicros(9), &stage(Stage::Failback, Stage::Home), None);
+        course.drill(UnixMicros(10), None);
+        course.drill(UnixMicros(11), None);
+        let expected = Course {
+            begun_us: UnixMicros(1),
+            last_beat_us: Some(UnixMicros(0)),
+            suspect_us: Some(UnixMicros(2)),
+            verdict_us: Some(UnixMicros(3)),
+            verdict: Some(Verdict::RecorderLost),
+            heard_us: Some(UnixMicros(5)),
+            failback_us: Some(UnixMicros(8)),
+            home_us: Some(UnixMicros(9)),
+            ended_us: Some(UnixMicros(10)),
+            moves: 1,
+            ..Course::default()
+        };
+        assert_eq!(course, expected);
+    }
+
+    #[test]
+    fn who_is_heard_before_anything_was_decided_did_not_come_back() {
+        let mut course = Course::new(UnixMicros(1));
+        let heard = Event::CallPerson(Call::ManyDark { sites: [site()].into(), of: 3 });
+        course.take(UnixMicros(2), &stage(Stage::Home, Stage::Healing), None);
+        assert_eq!(course.heard_us, None);
+        course.take(UnixMicros(3), &heard, None);
+        assert_eq!((course.verdict, course.verdict_us), (Some(Verdict::Frozen), Some(UnixMicros(3))));
+    }
+}

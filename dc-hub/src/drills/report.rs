@@ -15,6 +15,8 @@ use super::measure::{Compared, Recorded, Span, longest_hole};
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 /// A way that is cut for less is not taken for cut by everybody: nothing may follow from it at all.
 const NOTICED_AFTER: Duration = Duration::from_secs(25);
+/// A drill whose time is over so much too soon was cut short.
+const CUT_SHORT: Duration = Duration::from_secs(1);
 /// Segments of one recorder may begin so much later than the one before ended: the time of a frame or two.
 const SEAM: Duration = Duration::from_millis(500);
 
@@ -145,6 +147,12 @@ impl Report {
             DrillKind::Recorder => self.not_taken_over(),
             DrillKind::Wan | DrillKind::Site => self.not_left_alone(),
         };
+        if let Some(over) = self.course.over_us
+            && over.since(self.course.begun_us) + CUT_SHORT < Duration::from_secs(self.length_s)
+        {
+            let why = "it was over before its time: somebody stopped it, or no camera answered the standby";
+            problems.push(why.to_owned());
+        }
         if self.cameras.is_empty() {
             problems.push("nothing was recorded of any camera".to_owned());
         }
@@ -373,6 +381,7 @@ pub(super) mod tests {
         problem(course(), beside(), Compared { lost: 2, ..FRAMES }, "missed 2 frames and altered 0");
         problem(course(), beside(), Compared { altered: 1, ..FRAMES }, "missed 0 frames and altered 1");
         problem(course(), beside(), Compared::default(), "no frame could be compared");
+        problem(Course { over_us: Some(at(9.0)), ..course() }, beside(), FRAMES, "before its time");
         let alone = Recorded { standby: Vec::new(), ..beside() };
         problem(course(), alone, FRAMES, "till-1/main was not recorded by the standby");
     }

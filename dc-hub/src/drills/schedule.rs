@@ -48,8 +48,8 @@ impl Planned {
         let wanted = |name: &SiteId| self.sites.is_empty() || self.sites.contains(name);
         let early = if self.at_s.is_some() { EARLY } else { Duration::ZERO };
         let old = |begun: UnixMicros| now.since(begun) + early >= self.every || begun > now;
-        let sites =
-            state.sites().iter().filter(|(name, site)| wanted(name) && !site.revoked && site.drill.is_none());
+        // What can't be drilled now is looked at again, within the window.
+        let sites = state.sites().iter().filter(|(name, _)| wanted(name) && state.drillable(name).is_ok());
         sites
             .filter(|(_, site)| site.drilled.get(&self.kind).is_none_or(|last| old(last.begun)))
             .map(|(name, _)| name.clone())

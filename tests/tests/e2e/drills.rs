@@ -2,12 +2,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use holdfast_tests::account::merged;
-use holdfast_tests::scene::{QUICK, STANDBY, Scene, Side, camera, play, site};
-use ops::rig::{Settings, programs};
+use holdfast_tests::scene::{PATIENCE, QUICK, STANDBY, Scene, Side, camera, play, site};
+use ops::rig::{Settings, programs, wait_until};
 use serde_json::{Value, json};
 
 /// A standby that gives back late by itself: what is rehearsed is given back at once all the same.
@@ -16,39 +15,68 @@ const LATE: Settings = Settings { failback_s: QUICK.failback_s, ..STANDBY };
 const TAKEOVER_MS: u64 = 20_000;
 
 #[test]
-fn a_shadow_drill_shows_a_takeover_and_touches_nothing() {
-    play(&[site("shop-1", vec![camera("till-1"), camera("door-1")])], &LATE, |scene| {
+fn a_shadow_drill_of_all_sites_shows_takeovers_and_touches_nothing() {
+    let two =
+        [site("shop-1", vec![camera("till-1"), camera("door-1")]), site("shop-2", vec![camera("till-1")])];
+    play(&two, &LATE, |scene| {
         start(scene)?;
         let began = wire::clock::wall();
         let pictures = scene.file("pictures");
-        let told = drill(scene, &["shop-1", "--shadow", "--for", "12s"], Some(&pictures))?;
-        ensure!(told["ok"] == true, "{told:#}");
-        let report = &told["reports"][0];
-        ensure!(report["course"]["verdict"] == "recorder-lost" && report["shadow"] == true, "{report:#}");
-        ensure!(told["cameras"] == 2 && told["frames_lost"] == 0, "{told:#}");
-        for camera in report["cameras"].as_array().into_iter().flatten() {
-            let gap = camera["gap_ms"].as_u64().context("a camera has a gap")?;
-            ensure!((1..TAKEOVER_MS).contains(&gap), "{camera:#}");
-            ensure!(camera["frames"]["compared"].as_u64() > Some(50), "{camera:#}");
+        let told = drill(scene, &["--all", "--shadow", "--for", "12s"], Some(&pictures))?;
+        ensure!(told["ok"] == true && told["cameras"] == 3 && told["frames_lost"] == 0, "{told:#}");
+        let reports = told["reports"].as_array().cloned().unwrap_or_default();
+        ensure!(reports.len() == 2, "{told:#}");
+        for report in &reports {
+            ensure!(report["course"]["verdict"] == "recorder-lost" && report["shadow"] == true, "{report:#}");
+            for camera in report["cameras"].as_array().into_iter().flatten() {
+                let gap = camera["gap_ms"].as_u64().context("a camera has a gap")?;
+                ensure!((1..TAKEOVER_MS).contains(&gap), "{camera:#}");
+                ensure!(camera["frames"]["compared"].as_u64() > Some(50), "{camera:#}");
+            }
         }
         let picture = std::fs::read_to_string(pictures.join("shop-1.svg")).context("the picture")?;
         ensure!(picture.starts_with("<svg") && picture.contains("till-1/main"), "{picture}");
-        ensure!(scene.moves(0)? == 2, "authority moved {} times", scene.moves(0)?);
-        let why = scene.why(0)?;
-        ensure!(why["known"]["life"] == "Home" && why["known"]["drill"].is_null(), "{why:#}");
-        ensure!(why["known"]["last_good_drill"].is_i64(), "{why:#}");
         let now = wire::clock::wall();
-        for camera in ["till-1", "door-1"] {
-            let coverage = scene.coverage(Side::Site, 0, camera, (began, now))?;
-            let spans = coverage["spans"].as_array().cloned().unwrap_or_default();
-            let recorded = |span: &Value| span["state"] == "recorded" || span["state"] == "tail";
-            ensure!(spans.iter().all(recorded), "{coverage:#}");
+        for (index, of) in two.iter().enumerate() {
+            ensure!(scene.moves(index)? == 2, "authority moved {} times", scene.moves(index)?);
+            let known = scene.why(index)?["known"].clone();
+            ensure!(known["life"] == "Home" && known["drill"].is_null(), "{known:#}");
+            for camera in &of.cameras {
+                let coverage = scene.coverage(Side::Site, index, &camera.id, (began, now))?;
+                let spans = coverage["spans"].as_array().cloned().unwrap_or_default();
+                let recorded = |span: &Value| span["state"] == "recorded" || span["state"] == "tail";
+                ensure!(spans.iter().all(recorded), "{coverage:#}");
+            }
+            scene.await_acked(index, (began, now))?;
         }
-        scene.await_acked(0, (began, now))?;
+        let metrics = metrics(scene)?;
+        let age = metrics
+            .lines()
+            .find(|line| line.starts_with("holdfast_drill_last_good_age_seconds{site=\"shop-2\"} "));
+        let age = age.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        ensure!(age.is_some_and(|age| (12..300).contains(&age)), "{metrics}");
+        ensure!(metrics.contains("holdfast_drill_last_ok{site=\"shop-1\",kind=\"recorder\"} 1"), "{metrics}");
         merged(scene)?.iter().try_for_each(|account| {
             ensure!(account.holes.is_empty(), "{}: {:?}", account.camera, account.holes);
             Ok(())
         })
+    });
+}
+
+#[test]
+fn what_is_planned_is_rehearsed() {
+    play(&[site("shop-1", vec![camera("till-1")])], &LATE, |scene| {
+        let file = scene.file("installation/hub/hub.toml");
+        let config = std::fs::read_to_string(&file).context("the hub's configuration")?;
+        std::fs::write(&file, config + "\n[[drill]]\nlength_s = 10\n").context("plan a drill")?;
+        start(scene)?;
+        let mut good = Value::Null;
+        wait_until("the planned drill is told of", PATIENCE, || {
+            good = scene.rig.hub()?.get("/drills")?["drills"][0].clone();
+            Ok(good.is_object())
+        })?;
+        ensure!(good["ok"] == true && good["by"] == "schedule" && good["shadow"] == true, "{good:#}");
+        Ok(())
     });
 }
 
@@ -108,9 +136,20 @@ fn a_drill_of_the_way_activates_nobody() {
 fn start(scene: &mut Scene) -> anyhow::Result<()> {
     scene.start()?;
     let began = wire::clock::wall();
-    scene.await_protected(0)?;
-    // Nothing was there to be compared with before the drill otherwise.
-    scene.await_recorded(Side::Hub, 0, began, Duration::from_secs(3).as_secs_f64())
+    (0..scene.rig.sites.len()).try_for_each(|site| {
+        scene.await_protected(site)?;
+        scene.await_recorded(Side::Hub, site, began, 3.0)
+    })
+}
+
+fn metrics(scene: &Scene) -> anyhow::Result<String> {
+    let token = std::fs::read_to_string(scene.rig.vault.join("http-token")).context("the hub's token")?;
+    let request = ureq::get(format!("http://{}/metrics", scene.rig.hub_http));
+    let mut answer = request
+        .header("Authorization", format!("Bearer {}", token.trim()))
+        .call()
+        .context("ask for metrics")?;
+    answer.body_mut().read_to_string().context("read metrics")
 }
 
 /// `holdfast drill … --json`: the last line of what it says, or what it complains of.

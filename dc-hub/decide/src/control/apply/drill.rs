@@ -11,13 +11,11 @@ use crate::ids::SiteId;
 use crate::standby::Life;
 
 impl State {
-    pub(super) fn begin_drill(&mut self, at: Stamp, name: &SiteId, order: &DrillOrder) -> Applied {
+    /// Could a drill of this site begin now?
+    pub fn drillable(&self, name: &SiteId) -> Result<(), Refusal> {
         let site = self.site_ok(name)?;
         if let Some(drill) = &site.drill {
             return Err(Refusal::DrillRunning { site: name.clone(), drill: drill.index });
-        }
-        if !(DRILL_MIN..=DRILL_MAX).contains(&order.length) {
-            return Err(Refusal::DrillLength(order.length));
         }
         if self.frozen.contains(name) {
             return Err(Refusal::Frozen(name.clone()));
@@ -30,6 +28,14 @@ impl State {
         }
         if site.placement.is_none() || site.spec.tier == Tier::None {
             return Err(Refusal::NoStandby(name.clone()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_drill(&mut self, at: Stamp, name: &SiteId, order: &DrillOrder) -> Applied {
+        self.drillable(name)?;
+        if !(DRILL_MIN..=DRILL_MAX).contains(&order.length) {
+            return Err(Refusal::DrillLength(order.length));
         }
         let site = self.site_mut(name)?;
         site.drill = Some(Box::new(Drill { index: at.index, order: order.clone(), over: false }));

@@ -7,7 +7,11 @@ use crate::quorum::Line;
 use crate::standby::Stage;
 
 fn begin(world: &mut World, kind: DrillKind) {
-    let order = DrillOrder { id: "drill-1".into(), kind, shadow: true, length: secs(30), by: "ada".into() };
+    begin_as(world, kind, true);
+}
+
+fn begin_as(world: &mut World, kind: DrillKind, shadow: bool) {
+    let order = DrillOrder { id: "drill-1".into(), kind, shadow, length: secs(30), by: "ada".into() };
     world.commit(Command::Drill { site: site(1), order });
 }
 
@@ -76,4 +80,20 @@ fn a_recorder_that_dies_while_its_way_is_drilled_is_taken_over_afterwards() {
     world.until(secs(120), |world| !drilled(world));
     let took = world.until(secs(20), |world| world.stage(1) == Stage::Recording);
     assert!(took >= ms(1), "the cameras were hidden until the drill ended");
+}
+
+#[test]
+fn a_recorder_is_not_kept_still_where_no_camera_answers_the_standby() {
+    let mut world = World::new(1, 6);
+    world.places.get_mut(&1).unwrap().cameras.clear();
+    world.pass(secs(10));
+    begin_as(&mut world, DrillKind::Recorder, false);
+    let took = world.until(secs(10), |world| !drilled(world));
+    assert!(took <= secs(3), "{took:?}");
+    world.pass(secs(30));
+    assert_eq!((world.stage(1), world.moves(1).len()), (Stage::Home, 0));
+    // Over a shadow nothing is lost by it: the drill shows that nobody would have taken over.
+    begin(&mut world, DrillKind::Recorder);
+    world.pass(secs(25));
+    assert!(drilled(&world));
 }
