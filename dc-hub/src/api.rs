@@ -17,6 +17,7 @@ use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
 use crate::beats::Intake;
 use crate::config::HubConfig;
 use crate::downlink::{Downlink, SiteState, Sites};
+use crate::drills::Drills;
 use crate::journal::Tail;
 use crate::quorum::Quorum;
 use crate::vault::Vault;
@@ -25,7 +26,7 @@ use crate::vault::Vault;
 pub async fn start(
     config: &HubConfig,
     downlink: &Downlink,
-    quorum: Quorum,
+    (quorum, drills): (Quorum, Drills),
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
     let token = Token::load_or_make(&config.vault.dir)?;
@@ -42,13 +43,14 @@ pub async fn start(
             Arc::new(move || status(&name, &vault, &sites, &quorum))
         },
         metrics: {
-            let intake = downlink.intake.clone();
-            Arc::new(move || metrics(&vault, &sites, &intake))
+            let (intake, drills) = (downlink.intake.clone(), drills.clone());
+            Arc::new(move || metrics(&vault, &sites, &intake) + &drills.metrics())
         },
         cameras: Arc::new(SiteCameras(downlink.sites.clone())),
         role: Role::Hub,
     };
-    let router = serve::router_with(served, token, crate::quorum::http::routes(quorum));
+    let more = crate::quorum::http::routes(quorum).merge(crate::drills::http::routes(drills));
+    let router = serve::router_with(served, token, more);
     Ok(tokio::spawn(async move {
         if let Err(error) = serve::serve(listener, router, stop).await {
             tracing::error!(%error, "HTTP has stopped");

@@ -3,6 +3,7 @@
 //! Reading, collecting and reporting are [`site_agent::config`]'s; only the keys are the hub's own.
 
 mod control;
+mod drill;
 mod policy;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use wire::SiteId;
 use wire::id::check_slug;
 use wire::transport::Congestion;
 
+use crate::drills::Planned;
 use crate::standby::{Range, Rule};
 
 pub use control::Control;
@@ -24,6 +26,7 @@ pub use policy::Policy;
 pub use site_agent::config::{Problem, report};
 
 use control::ControlSection;
+use drill::DrillSection;
 use policy::{FailbackSection, Rooms};
 
 /// Everything a hub node is told.
@@ -43,6 +46,8 @@ pub struct HubConfig {
     pub standby: Standby,
     /// What it can record for sites, and how their authority comes back.
     pub policy: Policy,
+    /// What is to be rehearsed again and again.
+    pub drills: Vec<Planned>,
     /// Its part in the control log.
     pub control: Control,
 }
@@ -105,6 +110,7 @@ pub const HUB_SECTIONS: &[&str] = &[
     "standby",
     "standby.map[0]",
     "failback",
+    "drill[0]",
 ];
 
 /// Reads and checks a hub node's configuration, with this process's environment.
@@ -138,6 +144,7 @@ struct HubFile {
     limits: Option<LimitsSection>,
     standby: Option<StandbySection>,
     failback: Option<FailbackSection>,
+    drill: Option<Vec<DrillSection>>,
     control: Option<ControlSection>,
 }
 
@@ -219,6 +226,7 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let own = name.clone().unwrap_or_default();
     let policy = policy::check(rooms, file.failback.unwrap_or_default(), &own, &mut check);
     let standby = standby(section, &mut check);
+    let drills = drill::check(file.drill.unwrap_or_default(), &mut check);
     let control = file.control.unwrap_or_default().check(&own, &mut check);
     let config = (|| {
         let hub = Hub { name: name?, listen: listen?, congestion };
@@ -230,6 +238,7 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
             limits,
             standby,
             policy,
+            drills,
             control: control?,
         })
     })();
@@ -355,6 +364,23 @@ mod tests {
             keys,
             ["standby.map[0].to", "standby.map[1].site", "standby.map[1].from", "standby.map[1].to"]
         );
+    }
+
+    #[test]
+    fn planned_drills_are_checked() {
+        let drill =
+            "[[drill]]\nsites = [\"shop-1\"]\nkind = \"wan\"\nat = \"03:30\"\nevery_h = 24\n[[drill]]\n";
+        let (_folder, outcome) = load(drill, &[]);
+        let drills = outcome.unwrap().0.drills;
+        assert_eq!((drills[0].at_s, drills[0].every.as_secs()), (Some(12_600), 86_400));
+        assert!(drills[0].shadow && drills[1].shadow && drills[1].sites.is_empty(), "{drills:?}");
+        let wrong =
+            "[[drill]]\nkind = \"site\"\nshadow = false\nlength_s = 1\nat = \"3:30\"\nsites = [\"Shop\"]\n";
+        let (_folder, outcome) = load(wrong, &[]);
+        let problems = outcome.unwrap_err();
+        let mut keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["drill[0].at", "drill[0].length_s", "drill[0].shadow", "drill[0].sites"]);
     }
 
     #[test]

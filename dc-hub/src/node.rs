@@ -17,6 +17,7 @@ use wire::transport::{Identity, QuicHandle};
 use crate::beats::{self, Intake};
 use crate::config::{Control, HubConfig};
 use crate::downlink::{Downlink, Sites, Turns};
+use crate::drills::{self, Drills};
 use crate::peers::{HubPeers, Neighbour};
 use crate::quorum::{self, Quorum, Standings};
 use crate::standby::{self, AcceptedConfigs, Facts, StandbyHost};
@@ -26,6 +27,8 @@ use crate::vault::Vault;
 const HEARD: usize = 4096;
 /// Below the vault: what sites told of their cameras, log-ins included.
 const ACCEPTED: &str = "cameras";
+/// Likewise: reports of drills.
+const DRILLS: &str = "drills";
 
 /// Takes sites in, decides with the other nodes, stands by and serves, until `stop`.
 pub async fn run(
@@ -72,6 +75,16 @@ pub async fn run(
         })),
         None => None,
     };
+    let (marks, marked) = mpsc::channel(drills::MARKS);
+    let drills = drills::Parts {
+        node: name.clone(),
+        me: config.control.node,
+        log: log.clone(),
+        archive: vault.archive().clone(),
+        dir: config.vault.dir.join(DRILLS),
+        planned: config.drills.clone(),
+    };
+    let drills = Drills::start(drills, marked, stop.clone());
     let parts = quorum::Parts {
         me: config.control.node,
         host,
@@ -83,10 +96,11 @@ pub async fn run(
         facts,
         policy: config.policy.clone(),
         standings,
+        marks,
         settings: Settings::default(),
     };
     let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
-    let http = crate::api::start(config, &downlink, quorum, stop.clone()).await?;
+    let http = crate::api::start(config, &downlink, (quorum, drills), stop.clone()).await?;
     tracing::info!(hub = name, sites = %config.hub.listen, "listening");
     downlink.run(endpoint, tcp, Some(peers.clone()), stop).await;
     log.hand_over().await;

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::proto::{GapCause, RecordingState};
 use wire::{OriginId, RangeSet};
 
 use crate::archive::{Archive, LedgerRecord};
-use crate::beats::Beats;
+use crate::beats::{Beats, DRILL_MAX, Lost};
 use crate::config::SiteConfig;
 use crate::live::Live;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
 use crate::uplink::UplinkStatus;
-use crate::virtual_server::{Statuses, StreamStatus};
+use crate::virtual_server::{Statuses, StreamStatus, VirtualServer};
 
 /// How long a stopping agent goes on sending what the hub has not acked. What is left is sent at the next
 /// start.
@@ -172,6 +173,33 @@ fn stream_info(stream: wire::StreamId, status: &StreamStatus) -> StreamInfo {
         _ => None,
     };
     StreamInfo { stream, state: status.state_name().to_owned(), detail: status.detail.clone(), not_recording }
+}
+
+/// Records until `stop`, but for the time in which a drill makes as if the recorder were dead: that ends at the latest
+/// after [`DRILL_MAX`], whatever became of what told of it.
+pub async fn record_until(
+    stop: &CancellationToken,
+    server: &mut VirtualServer,
+    config: &SiteConfig,
+    drills: Option<watch::Receiver<Lost>>,
+) {
+    let Some(mut lost) = drills else { return stop.cancelled().await };
+    // Who told may be gone: then nothing is lost any more.
+    while stop.run_until_cancelled(becomes(&mut lost, true)).await == Some(true) {
+        server.pause();
+        let over = tokio::time::timeout(DRILL_MAX, becomes(&mut lost, false));
+        let ended = stop.run_until_cancelled(over).await;
+        server.resume(config).await;
+        if !matches!(ended, Some(Ok(true))) {
+            break;
+        }
+    }
+    stop.cancelled().await;
+}
+
+/// Waits until recording is to be as if lost, or not; `false` if nobody will tell any more.
+async fn becomes(lost: &mut watch::Receiver<Lost>, wanted: bool) -> bool {
+    lost.wait_for(|lost| lost.recording == wanted).await.is_ok()
 }
 
 /// Waits until the hub has acked everything, for a bounded time, and not at all without a link. What is left

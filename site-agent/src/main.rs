@@ -86,7 +86,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     };
     let archive = Archive::open(&config.archive.dir)?;
     let live = Arc::default();
-    let server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
+    let mut server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
     let status = Arc::new(UplinkStatus::default());
     let beats = config.hub.as_ref().map(|hub| {
@@ -123,7 +123,8 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         };
         (told, tokio::spawn(uplink.run(hang_up.clone())))
     });
-    stop.token.cancelled().await;
+    let drills = uplink.as_ref().map(|(beats, _)| beats.lost());
+    daemon::record_until(&stop.token, &mut server, &config, drills).await;
     // Before anything stops: whoever takes over begins while this still records.
     if let Some((beats, _)) = &uplink {
         say_goodbye(beats, stop.is_restart()).await;

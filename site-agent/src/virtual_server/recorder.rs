@@ -52,6 +52,8 @@ pub enum Ending {
     Stopped,
     /// Another recorder is to have the camera.
     HandOver,
+    /// A drill makes as if the recorder were dead.
+    Drill,
 }
 
 impl Ending {
@@ -59,6 +61,7 @@ impl Ending {
     fn gap(self) -> (GapCause, String) {
         let (cause, detail) = match self {
             Self::Stopped => (GapCause::Stopped, "the recorder was stopped"),
+            Self::Drill => (GapCause::Stopped, "a drill: the recorder made as if it were dead"),
             Self::HandOver => (GapCause::HandOver, "the camera was handed over to another recorder"),
         };
         (cause, detail.to_owned())

@@ -6,6 +6,7 @@
 mod agent_crash;
 mod beats;
 mod cameras;
+mod drills;
 mod export;
 mod http;
 mod hub_crash;
