@@ -13,7 +13,8 @@ use serde::Deserialize;
 use site_agent::config::check::Check;
 use site_agent::config::identity::{IdentityDefaults, IdentitySection};
 use site_agent::config::leaf::{Number, Text, Whole};
-use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keys, loader};
+use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keep, keys, loader};
+use site_agent::retention::plan::Policy as Keep;
 use wire::SiteId;
 use wire::id::check_slug;
 use wire::transport::Congestion;
@@ -77,6 +78,10 @@ pub struct Vault {
     pub dir: PathBuf,
     /// How many bytes the journal of tails may have before it begins a new file.
     pub journal_bytes: u64,
+    /// What is kept of each camera.
+    pub keep: Keep,
+    /// Bytes kept for when the disk is full.
+    pub ballast_bytes: u64,
 }
 
 /// Where timelines, pictures and the user interface are served.
@@ -179,6 +184,9 @@ struct HubSection {
 struct VaultSection {
     dir: Option<Text>,
     journal_mb: Option<Whole>,
+    keep_days_max: Option<Number>,
+    keep_gb_max: Option<Number>,
+    ballast_mb: Option<Whole>,
 }
 
 #[derive(Deserialize, Default)]
@@ -211,7 +219,13 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let dir = check.folder("vault.dir", section.dir, defaults::VAULT_DIR);
     let (default, range) = (defaults::JOURNAL_MB, defaults::JOURNAL_MB_RANGE);
     let journal_mb = check.whole("vault.journal_mb", section.journal_mb, default, range);
-    let vault = Vault { dir, journal_bytes: bytes(journal_mb) };
+    let keep = (section.keep_days_max, section.keep_gb_max);
+    let vault = Vault {
+        dir,
+        journal_bytes: bytes(journal_mb),
+        keep: keep::policy("vault", keep, Keep::default(), &mut check).unwrap_or_default(),
+        ballast_bytes: keep::ballast("vault.ballast_mb", section.ballast_mb, &mut check),
+    };
 
     let http = file.http.unwrap_or_default().listen;
     let http = check.http_listen("http.listen", http, defaults::HUB_HTTP_LISTEN);

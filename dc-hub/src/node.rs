@@ -10,6 +10,8 @@ use decide::quorum::Settings;
 use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
 use site_agent::beats::CAMERA_PATH;
+use site_agent::retention::plan::Rules;
+use site_agent::retention::{self, Retention};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::transport::{Identity, QuicHandle};
@@ -45,6 +47,14 @@ pub async fn run(
         config.identity.certificate.display()
     );
     let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
+    let kept = Arc::default();
+    let settings = retention::Settings {
+        // A full hub acks no more; what it has acked goes only by its own policy.
+        rules: Rules { policy: config.vault.keep, ..Rules::default() },
+        ballast_bytes: config.vault.ballast_bytes,
+        writer: retention::Writer::Vault(vault.origin()),
+    };
+    let retention = Retention::start(vault.archive(), settings, Arc::clone(&kept))?;
     let (sites, live) = (Arc::new(Sites::default()), Arc::default());
     let (heard_here, heard) = beats::queue(HEARD);
     let standings = Arc::new(Standings::new(&name));
@@ -100,7 +110,7 @@ pub async fn run(
         settings: Settings::default(),
     };
     let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
-    let http = crate::api::start(config, &downlink, (quorum, drills), stop.clone()).await?;
+    let http = crate::api::start(config, &downlink, (quorum, drills), kept, stop.clone()).await?;
     tracing::info!(hub = name, sites = %config.hub.listen, "listening");
     downlink.run(endpoint, tcp, Some(peers.clone()), stop).await;
     log.hand_over().await;
@@ -108,6 +118,7 @@ pub async fn run(
     peers.stop();
     log.stop().await;
     let _ = http.await;
+    tokio::task::spawn_blocking(move || drop(retention)).await.context("end retention")?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::archive::{Archive, LedgerRecord};
 use crate::beats::{Beats, DRILL_MAX, Lost};
 use crate::config::SiteConfig;
 use crate::live::Live;
+use crate::retention;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
 use crate::uplink::UplinkStatus;
 use crate::virtual_server::{Statuses, StreamStatus, VirtualServer};
@@ -37,6 +38,8 @@ pub struct Surface {
     pub live: Arc<Live>,
     /// How the recorders are.
     pub statuses: Arc<Statuses>,
+    /// How retention is.
+    pub retention: Arc<retention::Status>,
     /// How the link to the hub is.
     pub uplink: Arc<UplinkStatus>,
     /// What the hub is told of the recorders, if there is one.
@@ -96,6 +99,7 @@ impl Surface {
                 "ledgers": ledgers.len(),
                 "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
                 "stopped": self.archive.poisoned(),
+                "retention": self.retention.snapshot(),
             },
             "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
             "uplink": self.uplink.snapshot(),
@@ -127,6 +131,26 @@ impl Surface {
             put("holdfast_line_queue_us", "What queues on the way add to it.", &alone(line.queue_us));
             put("holdfast_line_loss_ppm", "Packets lost of a million.", &alone(line.loss_ppm));
         }
+        let kept = self.retention.snapshot();
+        put("holdfast_disk_free_bytes", "Bytes free on the archive's disk.", &alone(kept.free_bytes));
+        put("holdfast_ballast_bytes", "Bytes kept for when it is full.", &alone(kept.ballast_bytes));
+        put("holdfast_freed_segments", "Segments freed in this run.", &alone(kept.freed_segments));
+        put("holdfast_freed_bytes", "Their bytes.", &alone(kept.freed_bytes));
+        put(
+            "holdfast_lost_segments",
+            "Segments freed that the hub had not acked.",
+            &alone(kept.lost_segments),
+        );
+        put(
+            "holdfast_disk_stuck",
+            "1 while too little is free and nothing may be freed.",
+            &alone(kept.stuck.into()),
+        );
+        put(
+            "holdfast_clock_in_doubt",
+            "1 while nothing is freed for its age, since the clock jumped.",
+            &alone(kept.clock_in_doubt.into()),
+        );
         let streams = self.statuses.snapshot();
         let each = |value: fn(&StreamStatus) -> u64| -> Vec<(String, u64)> {
             streams

@@ -256,6 +256,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         head: heads()[2].to_bytes(),
         held: range(0, 1),
         tails: vec![proto::Tail { segment: 4, parts: range(0, 2) }],
+        gone: Vec::new(),
     };
     let ack = proto::Ack {
         ledger: ledger.clone(),

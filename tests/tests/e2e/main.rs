@@ -6,6 +6,7 @@
 mod agent_crash;
 mod beats;
 mod cameras;
+mod disk_full;
 mod drills;
 mod export;
 mod http;
