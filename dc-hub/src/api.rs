@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 use site_agent::live::Live;
+use site_agent::retention;
 use site_agent::serve::{
     self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
 };
@@ -17,6 +18,7 @@ use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
 use crate::beats::Intake;
 use crate::config::HubConfig;
 use crate::downlink::{Downlink, SiteState, Sites};
+use crate::drills::Drills;
 use crate::journal::Tail;
 use crate::quorum::Quorum;
 use crate::vault::Vault;
@@ -25,7 +27,8 @@ use crate::vault::Vault;
 pub async fn start(
     config: &HubConfig,
     downlink: &Downlink,
-    quorum: Quorum,
+    (quorum, drills): (Quorum, Drills),
+    kept: Arc<retention::Status>,
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
     let token = Token::load_or_make(&config.vault.dir)?;
@@ -38,17 +41,18 @@ pub async fn start(
         live: downlink.live.clone(),
         tails: Arc::new(HubTails { vault: vault.clone(), live: downlink.live.clone() }),
         status: {
-            let (vault, sites, quorum) = (vault.clone(), sites.clone(), quorum.clone());
-            Arc::new(move || status(&name, &vault, &sites, &quorum))
+            let (vault, sites, quorum, kept) = (vault.clone(), sites.clone(), quorum.clone(), kept.clone());
+            Arc::new(move || status(&name, &vault, &kept, &sites, &quorum))
         },
         metrics: {
-            let intake = downlink.intake.clone();
-            Arc::new(move || metrics(&vault, &sites, &intake))
+            let (intake, drills) = (downlink.intake.clone(), drills.clone());
+            Arc::new(move || metrics(&vault, &kept, &sites, &intake) + &drills.metrics())
         },
         cameras: Arc::new(SiteCameras(downlink.sites.clone())),
         role: Role::Hub,
     };
-    let router = serve::router_with(served, token, crate::quorum::http::routes(quorum));
+    let more = crate::quorum::http::routes(quorum).merge(crate::drills::http::routes(drills));
+    let router = serve::router_with(served, token, more);
     Ok(tokio::spawn(async move {
         if let Err(error) = serve::serve(listener, router, stop).await {
             tracing::error!(%error, "HTTP has stopped");
@@ -147,7 +151,13 @@ fn stream_of(beat: &crate::downlink::CameraBeat) -> Option<StreamInfo> {
     })
 }
 
-fn status(name: &str, vault: &Vault, sites: &Sites, quorum: &Quorum) -> serde_json::Value {
+fn status(
+    name: &str,
+    vault: &Vault,
+    kept: &retention::Status,
+    sites: &Sites,
+    quorum: &Quorum,
+) -> serde_json::Value {
     let (id, generation) = vault.archive().identity();
     let ledgers = vault.archive().ledgers();
     json!({
@@ -162,12 +172,13 @@ fn status(name: &str, vault: &Vault, sites: &Sites, quorum: &Quorum) -> serde_js
             "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
             "open_segments": vault.journal().all().len(),
             "stopped": vault.poisoned(),
+            "retention": kept.snapshot(),
         },
         "sites": sites.snapshot(),
     })
 }
 
-fn metrics(vault: &Vault, sites: &Sites, intake: &Intake) -> String {
+fn metrics(vault: &Vault, kept: &retention::Status, sites: &Sites, intake: &Intake) -> String {
     let mut text = String::new();
     let mut put = |name: &str, help: &str, rows: &[(String, u64)]| {
         // Writing to a String can't fail.
@@ -186,6 +197,16 @@ fn metrics(vault: &Vault, sites: &Sites, intake: &Intake) -> String {
     put("holdfast_vault_open_segments", "Segments not complete yet.", &[(String::new(), open)]);
     let stopped = u64::from(vault.poisoned().is_some());
     put("holdfast_vault_stopped", "1 after a failed write.", &[(String::new(), stopped)]);
+    let kept = kept.snapshot();
+    let alone = |value: u64| [(String::new(), value)];
+    put("holdfast_disk_free_bytes", "Bytes free on the vault's disk.", &alone(kept.free_bytes));
+    put("holdfast_freed_segments", "Segments freed since the hub started.", &alone(kept.freed_segments));
+    put("holdfast_freed_bytes", "Their bytes.", &alone(kept.freed_bytes));
+    put(
+        "holdfast_clock_in_doubt",
+        "1 while nothing is freed for its age, since the clock jumped.",
+        &alone(kept.clock_in_doubt.into()),
+    );
     let dropped = [(String::new(), intake.dropped())];
     put("holdfast_beats_dropped", "Beats lost because whoever decides was too slow.", &dropped);
     put("holdfast_site_connected", "1 while the site is connected.", &per_site(|s| s.connected.into()));

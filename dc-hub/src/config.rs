@@ -3,6 +3,7 @@
 //! Reading, collecting and reporting are [`site_agent::config`]'s; only the keys are the hub's own.
 
 mod control;
+mod drill;
 mod policy;
 
 use std::net::SocketAddr;
@@ -12,11 +13,13 @@ use serde::Deserialize;
 use site_agent::config::check::Check;
 use site_agent::config::identity::{IdentityDefaults, IdentitySection};
 use site_agent::config::leaf::{Number, Text, Whole};
-use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keys, loader};
+use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keep, keys, loader};
+use site_agent::retention::plan::Policy as Keep;
 use wire::SiteId;
 use wire::id::check_slug;
 use wire::transport::Congestion;
 
+use crate::drills::Planned;
 use crate::standby::{Range, Rule};
 
 pub use control::Control;
@@ -24,6 +27,7 @@ pub use policy::Policy;
 pub use site_agent::config::{Problem, report};
 
 use control::ControlSection;
+use drill::DrillSection;
 use policy::{FailbackSection, Rooms};
 
 /// Everything a hub node is told.
@@ -43,6 +47,8 @@ pub struct HubConfig {
     pub standby: Standby,
     /// What it can record for sites, and how their authority comes back.
     pub policy: Policy,
+    /// What is to be rehearsed again and again.
+    pub drills: Vec<Planned>,
     /// Its part in the control log.
     pub control: Control,
 }
@@ -72,6 +78,10 @@ pub struct Vault {
     pub dir: PathBuf,
     /// How many bytes the journal of tails may have before it begins a new file.
     pub journal_bytes: u64,
+    /// What is kept of each camera.
+    pub keep: Keep,
+    /// Bytes kept for when the disk is full.
+    pub ballast_bytes: u64,
 }
 
 /// Where timelines, pictures and the user interface are served.
@@ -105,6 +115,7 @@ pub const HUB_SECTIONS: &[&str] = &[
     "standby",
     "standby.map[0]",
     "failback",
+    "drill[0]",
 ];
 
 /// Reads and checks a hub node's configuration, with this process's environment.
@@ -138,6 +149,7 @@ struct HubFile {
     limits: Option<LimitsSection>,
     standby: Option<StandbySection>,
     failback: Option<FailbackSection>,
+    drill: Option<Vec<DrillSection>>,
     control: Option<ControlSection>,
 }
 
@@ -172,6 +184,9 @@ struct HubSection {
 struct VaultSection {
     dir: Option<Text>,
     journal_mb: Option<Whole>,
+    keep_days_max: Option<Number>,
+    keep_gb_max: Option<Number>,
+    ballast_mb: Option<Whole>,
 }
 
 #[derive(Deserialize, Default)]
@@ -204,7 +219,13 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let dir = check.folder("vault.dir", section.dir, defaults::VAULT_DIR);
     let (default, range) = (defaults::JOURNAL_MB, defaults::JOURNAL_MB_RANGE);
     let journal_mb = check.whole("vault.journal_mb", section.journal_mb, default, range);
-    let vault = Vault { dir, journal_bytes: bytes(journal_mb) };
+    let keep = (section.keep_days_max, section.keep_gb_max);
+    let vault = Vault {
+        dir,
+        journal_bytes: bytes(journal_mb),
+        keep: keep::policy("vault", keep, Keep::default(), &mut check).unwrap_or_default(),
+        ballast_bytes: keep::ballast("vault.ballast_mb", section.ballast_mb, &mut check),
+    };
 
     let http = file.http.unwrap_or_default().listen;
     let http = check.http_listen("http.listen", http, defaults::HUB_HTTP_LISTEN);
@@ -219,6 +240,7 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let own = name.clone().unwrap_or_default();
     let policy = policy::check(rooms, file.failback.unwrap_or_default(), &own, &mut check);
     let standby = standby(section, &mut check);
+    let drills = drill::check(file.drill.unwrap_or_default(), &mut check);
     let control = file.control.unwrap_or_default().check(&own, &mut check);
     let config = (|| {
         let hub = Hub { name: name?, listen: listen?, congestion };
@@ -230,6 +252,7 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
             limits,
             standby,
             policy,
+            drills,
             control: control?,
         })
     })();
@@ -355,6 +378,23 @@ mod tests {
             keys,
             ["standby.map[0].to", "standby.map[1].site", "standby.map[1].from", "standby.map[1].to"]
         );
+    }
+
+    #[test]
+    fn planned_drills_are_checked() {
+        let drill =
+            "[[drill]]\nsites = [\"shop-1\"]\nkind = \"wan\"\nat = \"03:30\"\nevery_h = 24\n[[drill]]\n";
+        let (_folder, outcome) = load(drill, &[]);
+        let drills = outcome.unwrap().0.drills;
+        assert_eq!((drills[0].at_s, drills[0].every.as_secs()), (Some(12_600), 86_400));
+        assert!(drills[0].shadow && drills[1].shadow && drills[1].sites.is_empty(), "{drills:?}");
+        let wrong =
+            "[[drill]]\nkind = \"site\"\nshadow = false\nlength_s = 1\nat = \"3:30\"\nsites = [\"Shop\"]\n";
+        let (_folder, outcome) = load(wrong, &[]);
+        let problems = outcome.unwrap_err();
+        let mut keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["drill[0].at", "drill[0].length_s", "drill[0].shadow", "drill[0].sites"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | [`downlink`] | sites' connections | HTTP |
 //! | [`peers`] | the other hub nodes' connections | what they ask and say |
 //! | [`quorum`] | drives what decides, with all of these | what a silence means |
+//! | [`drills`] | drills: asked for, followed, measured, told of | what a silence means |
 //! | [`node`] | puts all of them together | |
 //! | [`standby`] | what this node does for sites whose recorder may be lost | who decided it |
 
@@ -17,6 +18,7 @@ pub mod api;
 pub mod beats;
 pub mod config;
 pub mod downlink;
+pub mod drills;
 pub mod journal;
 pub mod node;
 pub mod peers;

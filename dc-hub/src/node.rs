@@ -10,6 +10,8 @@ use decide::quorum::Settings;
 use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
 use site_agent::beats::CAMERA_PATH;
+use site_agent::retention::plan::Rules;
+use site_agent::retention::{self, Retention};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::transport::{Identity, QuicHandle};
@@ -17,6 +19,7 @@ use wire::transport::{Identity, QuicHandle};
 use crate::beats::{self, Intake};
 use crate::config::{Control, HubConfig};
 use crate::downlink::{Downlink, Sites, Turns};
+use crate::drills::{self, Drills};
 use crate::peers::{HubPeers, Neighbour};
 use crate::quorum::{self, Quorum, Standings};
 use crate::standby::{self, AcceptedConfigs, Facts, StandbyHost};
@@ -26,6 +29,8 @@ use crate::vault::Vault;
 const HEARD: usize = 4096;
 /// Below the vault: what sites told of their cameras, log-ins included.
 const ACCEPTED: &str = "cameras";
+/// Likewise: reports of drills.
+const DRILLS: &str = "drills";
 
 /// Takes sites in, decides with the other nodes, stands by and serves, until `stop`.
 pub async fn run(
@@ -42,6 +47,14 @@ pub async fn run(
         config.identity.certificate.display()
     );
     let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
+    let kept = Arc::default();
+    let settings = retention::Settings {
+        // A full hub acks no more; what it has acked goes only by its own policy.
+        rules: Rules { policy: config.vault.keep, ..Rules::default() },
+        ballast_bytes: config.vault.ballast_bytes,
+        writer: retention::Writer::Vault(vault.origin()),
+    };
+    let retention = Retention::start(vault.archive(), settings, Arc::clone(&kept))?;
     let (sites, live) = (Arc::new(Sites::default()), Arc::default());
     let (heard_here, heard) = beats::queue(HEARD);
     let standings = Arc::new(Standings::new(&name));
@@ -72,6 +85,16 @@ pub async fn run(
         })),
         None => None,
     };
+    let (marks, marked) = mpsc::channel(drills::MARKS);
+    let drills = drills::Parts {
+        node: name.clone(),
+        me: config.control.node,
+        log: log.clone(),
+        archive: vault.archive().clone(),
+        dir: config.vault.dir.join(DRILLS),
+        planned: config.drills.clone(),
+    };
+    let drills = Drills::start(drills, marked, stop.clone());
     let parts = quorum::Parts {
         me: config.control.node,
         host,
@@ -83,10 +106,11 @@ pub async fn run(
         facts,
         policy: config.policy.clone(),
         standings,
+        marks,
         settings: Settings::default(),
     };
     let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
-    let http = crate::api::start(config, &downlink, quorum, stop.clone()).await?;
+    let http = crate::api::start(config, &downlink, (quorum, drills), kept, stop.clone()).await?;
     tracing::info!(hub = name, sites = %config.hub.listen, "listening");
     downlink.run(endpoint, tcp, Some(peers.clone()), stop).await;
     log.hand_over().await;
@@ -94,6 +118,7 @@ pub async fn run(
     peers.stop();
     log.stop().await;
     let _ = http.await;
+    tokio::task::spawn_blocking(move || drop(retention)).await.context("end retention")?;
     Ok(())
 }
 

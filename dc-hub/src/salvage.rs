@@ -2,7 +2,8 @@
 //!
 //! An origin has one writer, and a site's agent has one origin. Once a site has told all its entries under
 //! another origin, a tail of an earlier one that no entry speaks of will stay a tail for ever. The vault
-//! then enters it into a ledger of its own, as what it continues, and the journal is free of it.
+//! then enters it into a ledger of its own, as what it continues, and the journal is free of it. The same becomes of
+//! a tail whose segment the site had to free before the rest of it came.
 
 use std::io::Write;
 
@@ -22,14 +23,21 @@ pub async fn salvage(vault: &Vault, site: &SiteId, current: OriginId) -> Result<
         .journal()
         .all()
         .into_iter()
-        .filter(|tail| tail.site == *site && tail.ledger.origin != current)
-        .filter(|tail| !is_known(vault, tail))
+        .filter(|tail| tail.site == *site)
+        .filter(|tail| is_gone(vault, tail) || (tail.ledger.origin != current && !is_known(vault, tail)))
         .collect();
     let mut entered = 0;
     for tail in orphans {
         entered += usize::from(enter(vault, &tail).await?);
     }
     Ok(entered)
+}
+
+/// Has the site freed the segment, so that the rest of it will not come?
+fn is_gone(vault: &Vault, tail: &Tail) -> bool {
+    let archive = vault.archive();
+    let seq = archive.seq_of(&tail.ledger, tail.segment).ok().flatten();
+    seq.is_some_and(|seq| archive.ledger(&tail.ledger).is_some_and(|record| record.gone().contains(seq.0)))
 }
 
 /// Does an entry speak of this segment, by its own name or as what a later run recovered?

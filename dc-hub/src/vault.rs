@@ -211,6 +211,10 @@ impl VaultView for Vault {
         self.archive.ledger(ledger).map(|record| record.held()).unwrap_or_default()
     }
 
+    fn gone(&self, ledger: &LedgerId) -> RangeSet {
+        self.archive.ledger(ledger).map(|record| record.gone()).unwrap_or_default()
+    }
+
     fn segment(&self, ledger: &LedgerId, number: SegmentNumber) -> Option<KnownSegment> {
         // An index that can't be read answers as if it were empty: nothing is acked on its word.
         let seq = self.archive.seq_of(ledger, number).ok().flatten()?;

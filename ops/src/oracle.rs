@@ -11,11 +11,10 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use media::VideoCodec;
 use media::nal::coded_slices;
-use media::read::{Header, parse_fragment};
+use media::read::segment_frames;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use site_agent::archive::Archive;
-use wire::entry::{part_count, part_span};
 use wire::proto::entry::Kind;
 use wire::{SegmentNumber, SiteId, StreamId, UnixMicros};
 
@@ -161,13 +160,10 @@ fn between_runs(archive: &Archive, site: &SiteId, stream: &StreamId) -> Vec<(Uni
 
 impl Recorded {
     fn add_segment(&mut self, segment: &wire::proto::Segment, file: &Bytes) -> anyhow::Result<()> {
-        let header = Header::parse(file)?;
-        for part in 1..part_count(segment) {
-            let (offset, length) = part_span(segment, part).context("part of a segment")?;
-            let bytes = file.slice(offset as usize..(offset + length) as usize);
-            let parsed = parse_fragment(&bytes)?;
+        let read = segment_frames(segment, file)?;
+        for parsed in read.fragments {
             for sample in parsed.video {
-                *self.video.entry(frame_hash(header.video.codec, &sample.data)).or_default() += 1;
+                *self.video.entry(frame_hash(read.codec, &sample.data)).or_default() += 1;
             }
             for sample in parsed.audio {
                 *self.audio.entry(Sha256::digest(&sample.data).into()).or_default() += 1;

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::proto::{GapCause, RecordingState};
 use wire::{OriginId, RangeSet};
 
 use crate::archive::{Archive, LedgerRecord};
-use crate::beats::Beats;
+use crate::beats::{Beats, DRILL_MAX, Lost};
 use crate::config::SiteConfig;
 use crate::live::Live;
+use crate::retention;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
 use crate::uplink::UplinkStatus;
-use crate::virtual_server::{Statuses, StreamStatus};
+use crate::virtual_server::{Statuses, StreamStatus, VirtualServer};
 
 /// How long a stopping agent goes on sending what the hub has not acked. What is left is sent at the next
 /// start.
@@ -36,6 +38,8 @@ pub struct Surface {
     pub live: Arc<Live>,
     /// How the recorders are.
     pub statuses: Arc<Statuses>,
+    /// How retention is.
+    pub retention: Arc<retention::Status>,
     /// How the link to the hub is.
     pub uplink: Arc<UplinkStatus>,
     /// What the hub is told of the recorders, if there is one.
@@ -95,6 +99,7 @@ impl Surface {
                 "ledgers": ledgers.len(),
                 "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
                 "stopped": self.archive.poisoned(),
+                "retention": self.retention.snapshot(),
             },
             "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
             "uplink": self.uplink.snapshot(),
@@ -126,6 +131,26 @@ impl Surface {
             put("holdfast_line_queue_us", "What queues on the way add to it.", &alone(line.queue_us));
             put("holdfast_line_loss_ppm", "Packets lost of a million.", &alone(line.loss_ppm));
         }
+        let kept = self.retention.snapshot();
+        put("holdfast_disk_free_bytes", "Bytes free on the archive's disk.", &alone(kept.free_bytes));
+        put("holdfast_ballast_bytes", "Bytes kept for when it is full.", &alone(kept.ballast_bytes));
+        put("holdfast_freed_segments", "Segments freed in this run.", &alone(kept.freed_segments));
+        put("holdfast_freed_bytes", "Their bytes.", &alone(kept.freed_bytes));
+        put(
+            "holdfast_lost_segments",
+            "Segments freed that the hub had not acked.",
+            &alone(kept.lost_segments),
+        );
+        put(
+            "holdfast_disk_stuck",
+            "1 while too little is free and nothing may be freed.",
+            &alone(kept.stuck.into()),
+        );
+        put(
+            "holdfast_clock_in_doubt",
+            "1 while nothing is freed for its age, since the clock jumped.",
+            &alone(kept.clock_in_doubt.into()),
+        );
         let streams = self.statuses.snapshot();
         let each = |value: fn(&StreamStatus) -> u64| -> Vec<(String, u64)> {
             streams
@@ -172,6 +197,33 @@ fn stream_info(stream: wire::StreamId, status: &StreamStatus) -> StreamInfo {
         _ => None,
     };
     StreamInfo { stream, state: status.state_name().to_owned(), detail: status.detail.clone(), not_recording }
+}
+
+/// Records until `stop`, but for the time in which a drill makes as if the recorder were dead: that ends at the latest
+/// after [`DRILL_MAX`], whatever became of what told of it.
+pub async fn record_until(
+    stop: &CancellationToken,
+    server: &mut VirtualServer,
+    config: &SiteConfig,
+    drills: Option<watch::Receiver<Lost>>,
+) {
+    let Some(mut lost) = drills else { return stop.cancelled().await };
+    // Who told may be gone: then nothing is lost any more.
+    while stop.run_until_cancelled(becomes(&mut lost, true)).await == Some(true) {
+        server.pause();
+        let over = tokio::time::timeout(DRILL_MAX, becomes(&mut lost, false));
+        let ended = stop.run_until_cancelled(over).await;
+        server.resume(config).await;
+        if !matches!(ended, Some(Ok(true))) {
+            break;
+        }
+    }
+    stop.cancelled().await;
+}
+
+/// Waits until recording is to be as if lost, or not; `false` if nobody will tell any more.
+async fn becomes(lost: &mut watch::Receiver<Lost>, wanted: bool) -> bool {
+    lost.wait_for(|lost| lost.recording == wanted).await.is_ok()
 }
 
 /// Waits until the hub has acked everything, for a bounded time, and not at all without a link. What is left

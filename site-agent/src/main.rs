@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use site_agent::archive::Archive;
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
+use site_agent::retention::{self, Retention};
 use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::{self, VirtualServer};
 use site_agent::{cli, daemon};
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Take in what a crash left, without recording
     Recover(Config),
+    /// Say that this machine's clock is right, after a jump: recordings grow old again
+    ConfirmClock(Config),
     /// Re-read an archive and check every hash; nobody may have it open
     Verify(cli::VerifyArgs),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments.config).map(|()| true),
         Command::Check { config, json } => Ok(config::report(&config::load_site(&config.config), json)),
         Command::Recover(arguments) => recover(&arguments.config).map(|()| true),
+        Command::ConfirmClock(arguments) => confirm_clock(&arguments.config).map(|()| true),
         Command::Verify(arguments) => cli::run_verify(&arguments),
     };
     cli::finish("site-agent", done)
@@ -70,6 +74,13 @@ fn recover(file: &Path) -> anyhow::Result<()> {
     let archive = Archive::open(&config.archive.dir)?;
     let count = virtual_server::recover(&archive, &config.site.id)?;
     println!("{count} open segments were taken in");
+    Ok(())
+}
+
+fn confirm_clock(file: &Path) -> anyhow::Result<()> {
+    let config = cli::usable(file, config::load_site(file))?;
+    retention::confirm_clock(&config.archive.dir).context("tell the agent")?;
+    println!("the clock is confirmed; the agent looks within seconds");
     Ok(())
 }
 
@@ -86,8 +97,15 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     };
     let archive = Archive::open(&config.archive.dir)?;
     let live = Arc::default();
-    let server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
+    let mut server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
+    let kept = Arc::<retention::Status>::default();
+    let settings = retention::Settings {
+        rules: config.retention(),
+        ballast_bytes: config.archive.ballast_bytes,
+        writer: retention::Writer::Run(server.origin()),
+    };
+    let retention = Retention::start(&archive, settings, kept.clone())?;
     let status = Arc::new(UplinkStatus::default());
     let beats = config.hub.as_ref().map(|hub| {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
@@ -103,6 +121,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         archive: archive.clone(),
         live: live.clone(),
         statuses: server.statuses(),
+        retention: kept,
         uplink: status.clone(),
         beats: beats.clone(),
         origin: server.origin(),
@@ -123,11 +142,14 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         };
         (told, tokio::spawn(uplink.run(hang_up.clone())))
     });
-    stop.token.cancelled().await;
+    let drills = uplink.as_ref().map(|(beats, _)| beats.lost());
+    daemon::record_until(&stop.token, &mut server, &config, drills).await;
     // Before anything stops: whoever takes over begins while this still records.
     if let Some((beats, _)) = &uplink {
         say_goodbye(beats, stop.is_restart()).await;
     }
+    // What the recorders write last is to be the last of their ledgers.
+    tokio::task::spawn_blocking(move || drop(retention)).await.context("end retention")?;
     server.stop().await;
     tracing::info!("recorders are stopped");
     if let Some((_, uplink)) = uplink {

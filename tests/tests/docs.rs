@@ -62,6 +62,7 @@ fn section_and_key(text: &str) -> Option<(String, &str)> {
         "camera" => "camera[0]",
         "uplink.limit" => "uplink.limit[0]",
         "standby.map" => "standby.map[0]",
+        "drill" => "drill[0]",
         "control.member" => "control.member[0]",
         "camera.stream" => "camera[0].stream[0]",
         other => other,

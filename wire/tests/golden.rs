@@ -187,7 +187,9 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         origin: Bytes::copy_from_slice(&ledger().origin.0),
         epoch: Some(epoch()),
         log: 0,
+        drilled: false,
     };
+    let drilled = proto::Beat { drilled: true, ..beat.clone() };
     vec![
         ("hello", site_message::Kind::Hello(hello)),
         ("offer", site_message::Kind::Offer(proto::Offer { ledgers: vec![state.clone()], last: true })),
@@ -205,6 +207,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
             }),
         ),
         ("beat", site_message::Kind::Beat(beat)),
+        ("beat_drilled", site_message::Kind::Beat(drilled)),
         (
             "bye",
             site_message::Kind::Bye(proto::Bye {
@@ -232,7 +235,11 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         covered: false,
         away: true,
         recorded: vec!["till-1".to_owned()],
+        drill: None,
     };
+    let drill =
+        proto::Drill { index: 41, kind: proto::DrillKind::Recorder.into(), shadow: true, length_ms: 30_000 };
+    let drilled = proto::Standing { drill: Some(drill), ..standing.clone() };
     let welcome = proto::Welcome {
         protocol: 2,
         software: "holdfast dc-hub 0.1.0".to_owned(),
@@ -249,6 +256,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         head: heads()[2].to_bytes(),
         held: range(0, 1),
         tails: vec![proto::Tail { segment: 4, parts: range(0, 2) }],
+        gone: Vec::new(),
     };
     let ack = proto::Ack {
         ledger: ledger.clone(),
@@ -272,6 +280,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("refuse", hub_message::Kind::Refuse(refuse)),
         ("beat_ack", hub_message::Kind::BeatAck(proto::BeatAck { number: 9 })),
         ("standing", hub_message::Kind::Standing(standing)),
+        ("standing_drilled", hub_message::Kind::Standing(drilled)),
     ]
 }
 

@@ -114,7 +114,7 @@ impl Quorum {
                 let shown = json!({
                     "life": site.life, "stage": site.life.stage(), "epoch": site.epoch.to_string(),
                     "holder": site.holder(), "placement": site.placement, "verdict": verdict,
-                    "tier": site.spec.tier, "plan": site.plan, "pinned": site.pinned, "vault": site.vault,
+                    "tier": site.spec.tier, "plan": site.plan, "drill": site.drill, "pinned": site.pinned, "vault": site.vault,
                     "protection": self.protection(name),
                 });
                 (name.to_string(), shown)

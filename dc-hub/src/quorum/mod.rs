@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::beats::HeardReceiver;
 use crate::config::Policy;
+use crate::drills::Mark;
 use crate::peers::{Cast, HubPeers};
 use crate::standby::{Facts, Outputs, StandbyHost};
 
@@ -69,6 +70,8 @@ pub struct Parts {
     pub policy: Policy,
     /// How sites stand with the hub.
     pub standings: Arc<Standings>,
+    /// Who follows drills.
+    pub marks: mpsc::Sender<Mark>,
     /// When silence means something.
     pub settings: Settings,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use control_log::Member;
-use decide::control::{Site, State, Tier};
+use decide::control::{Drill, DrillKind, Site, State, Tier};
 use decide::{CameraId, NodeId, SiteId};
 use tokio::sync::watch;
 use wire::proto;
@@ -96,6 +96,7 @@ impl Stands for Standings {
             covered: known.is_some_and(is_covered),
             away: known.is_some_and(Site::is_away),
             recorded,
+            drill: known.and_then(|known| known.drill.as_deref()).filter(|drill| !drill.over).map(drill),
         }
     }
 
@@ -114,7 +115,9 @@ fn is_covered(site: &Site) -> bool {
 
 /// Would every site be told the same after `later` as after `earlier`, but for the revision?
 fn tells_the_same(earlier: &State, later: &State) -> bool {
-    let told = |site: &Site| (site.vault, site.epoch, is_covered(site), site.is_away(), site.revoked);
+    let drill = |site: &Site| site.drill.as_ref().map(|drill| (drill.index, drill.over));
+    let told =
+        |site: &Site| (site.vault, site.epoch, is_covered(site), site.is_away(), site.revoked, drill(site));
     // Copies of a state share what an entry didn't change.
     let same =
         |before: &Arc<Site>, after: &Arc<Site>| Arc::ptr_eq(before, after) || told(before) == told(after);
@@ -125,6 +128,20 @@ fn tells_the_same(earlier: &State, later: &State) -> bool {
             .iter()
             .zip(later.sites())
             .all(|(one, other)| one.0 == other.0 && same(one.1, other.1))
+}
+
+fn drill(drill: &Drill) -> proto::Drill {
+    let kind = match drill.order.kind {
+        DrillKind::Recorder => proto::DrillKind::Recorder,
+        DrillKind::Wan => proto::DrillKind::Wan,
+        DrillKind::Site => proto::DrillKind::Site,
+    };
+    proto::Drill {
+        index: drill.index,
+        kind: kind.into(),
+        shadow: drill.order.shadow,
+        length_ms: u32::try_from(drill.order.length.as_millis()).unwrap_or(u32::MAX),
+    }
 }
 
 fn epoch(epoch: decide::Epoch) -> proto::Epoch {

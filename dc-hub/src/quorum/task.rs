@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use control_log::{Applied, ControlLog, Follow};
 use decide::beat::{Arrival, Beat};
-use decide::control::{HostKind, State};
+use decide::control::{Event, HostKind, State};
 use decide::detector::{Unfit, Vitals};
 use decide::evidence::Answers;
 use decide::quorum::{Node, Output};
@@ -21,6 +21,7 @@ use super::register::{Own, Register};
 use super::told::Told;
 use super::{Parts, Protections, Standings};
 use crate::beats::Heard;
+use crate::drills::Mark;
 use crate::peers::{Cast, HubPeers, To};
 use crate::standby::StandbyHost;
 
@@ -43,8 +44,20 @@ pub(super) async fn run(
     main: Handle,
     cancel: CancellationToken,
 ) {
-    let Parts { me, host, log, peers, mut casts, mut heard, standby, mut facts, policy, standings, settings } =
-        parts;
+    let Parts {
+        me,
+        host,
+        log,
+        peers,
+        mut casts,
+        mut heard,
+        standby,
+        mut facts,
+        policy,
+        standings,
+        marks,
+        settings,
+    } = parts;
     let (standby, outputs) = standby.unzip();
     let (mut answers, mut beats) = outputs.map(|outputs| (outputs.answers, outputs.beats)).unzip();
     let full = standby.is_some();
@@ -60,6 +73,8 @@ pub(super) async fn run(
         peers,
         standby,
         standings,
+        marks,
+        drilled: false,
         told,
         shown,
         shown_at: Boot(0),
@@ -123,6 +138,9 @@ struct Task {
     peers: HubPeers,
     standby: Option<StandbyHost>,
     standings: Arc<Standings>,
+    marks: mpsc::Sender<Mark>,
+    /// Was anything rehearsed until just now?
+    drilled: bool,
     told: Arc<Told>,
     shown: watch::Sender<Protections>,
     shown_at: Boot,
@@ -202,6 +220,7 @@ impl Task {
         if let Some(standby) = &self.standby {
             standby.handle_state(state.clone());
         }
+        self.mark(&state, &events);
         self.node.handle_applied(boot(), &state, &events);
         self.state = state;
     }
@@ -220,6 +239,22 @@ impl Task {
         }
         if self.leader == Some(self.me) {
             self.handing_over.begin(log);
+        }
+    }
+
+    /// Tells who follows drills what was applied, while anything is rehearsed.
+    fn mark(&mut self, state: &Arc<State>, events: &Arc<[Event]>) {
+        let drilled: Vec<_> =
+            state.sites().iter().filter(|(_, site)| site.drill.is_some()).map(|(name, _)| name).collect();
+        if std::mem::replace(&mut self.drilled, !drilled.is_empty()) || self.drilled {
+            let (wall, now) = (wire::clock::wall(), boot());
+            let last_beat =
+                |name: &&SiteId| Some(((*name).clone(), wall - now.since(self.node.last_beat(name)?)));
+            let last_beats = drilled.iter().filter_map(last_beat).collect();
+            let mark = Mark { at: wall, state: state.clone(), events: events.clone(), last_beats };
+            if self.marks.try_send(mark).is_err() {
+                tracing::warn!("who follows drills is too slow: the report misses something");
+            }
         }
     }
 

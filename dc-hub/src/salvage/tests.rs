@@ -96,3 +96,39 @@ async fn a_tail_that_a_later_run_recovered_is_left_to_it() {
     assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 0);
     assert_eq!(vault.journal().all().len(), 1);
 }
+
+#[tokio::test]
+async fn a_tail_whose_segment_the_site_had_to_free_is_salvaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    let parts = parts(&ledger(NEW));
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
+    let last = parts.len() - 1;
+    for part in parts.into_iter().take(last) {
+        vault.take_part(part).await.unwrap();
+    }
+    let segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
+    let (start_us, end_us) = (segment.start_us, segment.end_us);
+    vault.claim(&site(), &ledger(NEW), &proto::LedgerState::default()).await.unwrap();
+    let (site_id, new) = (site(), ledger(NEW));
+    let write = |kind| wire::entry::Entry::write(UnixMicros(9), kind);
+    let take = |seq, entry| vault.take_entries(&site_id, &new, wire::Seq(seq), vec![entry]);
+    take(0, write(Kind::Segment(segment))).await.unwrap();
+    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 0, "the rest may come");
+    let gone = proto::Gone {
+        ledger: Some(ledger(NEW).to_proto()),
+        seqs: vec![proto::Range { start: 0, end: 1 }],
+        cause: proto::GapCause::LostBeforeReplication.into(),
+        start_us,
+        end_us,
+    };
+    take(1, write(Kind::Gone(gone))).await.unwrap();
+    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 1);
+    let found = vault.archive().query(&site(), &ledger(NEW).stream, UnixMicros(0), UnixMicros::MAX).unwrap();
+    let held: Vec<_> = found.iter().filter(|one| one.held && one.entry.segment().is_some()).collect();
+    assert_eq!(held.len(), 1, "all that came of it");
+    assert!(held[0].end < UnixMicros(end_us) + Duration::from_micros(1));
+    // The site is told that it is wanted no more.
+    let view = wire::session::hub::VaultView::gone(&vault, &ledger(NEW));
+    assert_eq!(view, wire::RangeSet::from(0..1));
+}

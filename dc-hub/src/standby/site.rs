@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use decide::control::State;
+use decide::control::{Site, State};
 use decide::standby::ramp::{budget, protection};
 use decide::standby::{Act, Prober, Protection};
 use decide::{Boot, CameraId, Epoch, SiteId, standby};
@@ -110,6 +110,7 @@ struct Task {
 impl Task {
     /// Takes in what the control log says now.
     fn applied(&mut self, state: &State) {
+        self.prober.hide(state.site(&self.site).is_some_and(Site::hides_cameras));
         for act in self.runner.handle_state(state) {
             match act {
                 Act::Authority(epoch) => self.authority(epoch),

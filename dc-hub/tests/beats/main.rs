@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers panic like the test itself
 
+mod drill;
 mod parties;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@
 
 mod camera;
 pub mod coverage;
+pub mod drill;
 pub mod export;
 pub mod node;
 mod part_file;

@@ -62,6 +62,15 @@ fn describe(told: &Value, now: UnixMicros) -> String {
     if told["frozen"] == true {
         out += "frozen: too many sites were dark at once; a person has to look first\n";
     }
+    if let Some(order) = known["drill"]["order"].as_object() {
+        let shadow = if order["shadow"] == true { ", over a shadow" } else { "" };
+        let _ = writeln!(
+            out,
+            "a drill goes on: {}{shadow}, asked for by {}",
+            text(&order["kind"]),
+            text(&order["by"])
+        );
+    }
     let why = &known["why"];
     if let Some((ground, about)) = why["ground"].as_object().and_then(|ground| ground.iter().next()) {
         let _ = writeln!(

@@ -226,7 +226,7 @@ impl Common {
 }
 
 /// Who is logged in here.
-fn login() -> String {
+pub(super) fn login() -> String {
     let name = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }

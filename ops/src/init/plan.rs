@@ -47,6 +47,8 @@ pub struct HubPlan {
     pub vault_dir: Option<String>,
     /// The control log's folder.
     pub control_dir: Option<String>,
+    /// How many MB are kept for when the disk is full.
+    pub ballast_mb: Option<u64>,
     /// How many seconds a standby keeps a site at least.
     pub active_min_s: Option<u64>,
     /// How many seconds a site has to be well before it gets its authority back.
@@ -86,6 +88,10 @@ pub struct SitePlan {
     pub segment_s: Option<u64>,
     /// How long a fragment is.
     pub fragment_ms: Option<u64>,
+    /// With how many MB free room is made on its disk, and until how many are free.
+    pub free_mb: Option<(u64, u64)>,
+    /// How many MB are kept for when the disk is full.
+    pub ballast_mb: Option<u64>,
     /// Where its HTTP interface listens.
     pub http_listen: Option<String>,
     /// How much of a standby is ready.
@@ -105,6 +111,8 @@ impl SitePlan {
             archive_dir: None,
             segment_s: None,
             fragment_ms: None,
+            free_mb: None,
+            ballast_mb: None,
             http_listen: None,
             tier: None,
             cameras: Vec::new(),

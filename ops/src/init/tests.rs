@@ -221,6 +221,7 @@ fn templates_have_every_key() {
                 "uplink.limit[0]" => "[[uplink.limit]]",
                 "standby.map[0]" => "[[standby.map]]",
                 "control.member[0]" => "[[control.member]]",
+                "drill[0]" => "[[drill]]",
                 "camera[0]" => "[[camera]]",
                 "camera[0].stream[0]" => "[[camera.stream]]",
                 other => &format!("[{other}]"),
@@ -256,14 +257,22 @@ fn templates_tell_the_defaults() {
 
     let file = made.hub.as_deref().unwrap();
     // What fails together with a node is its own name by default.
-    let full = uncommented(&fs::read_to_string(file).unwrap(), &["domain"]);
+    let full = uncommented(&fs::read_to_string(file).unwrap(), &["domain", "keep_days_max", "keep_gb_max"]);
     let full = reload(file, &full, load_hub).unwrap();
-    let bare = "[[control.member]]\nnode = 1\nname = \"hub-1\"\naddress = \"hub-1.example.com:7443\"\n[[standby.map]]\nsite = \"shop-1\"\nfrom = \"192.168.1.0/24\"\nto = \"10.7.1.0/24\"\n";
+    let bare = "[[control.member]]\nnode = 1\nname = \"hub-1\"\naddress = \"hub-1.example.com:7443\"\n[[standby.map]]\nsite = \"shop-1\"\nfrom = \"192.168.1.0/24\"\nto = \"10.7.1.0/24\"\n[[drill]]\nsites = [\"shop-1\"]\nat = \"03:30\"\n";
     let bare = reload(file, bare, load_hub).unwrap();
     assert_eq!(format!("{full:?}"), format!("{bare:?}"));
 
     let file = &made.sites[0].1;
-    let skip = ["srv", "password_file", "max_timestamp_jump_s", "time_zone", "percent_max"];
+    let skip = [
+        "srv",
+        "password_file",
+        "max_timestamp_jump_s",
+        "time_zone",
+        "percent_max",
+        "keep_days_max",
+        "keep_gb_max",
+    ];
     let full = uncommented(&fs::read_to_string(file).unwrap(), &skip);
     // Not every controller knows a contracted rate.
     let full = full.replacen("rate_mbit_max = 20\n", "", 1);

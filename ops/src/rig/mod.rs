@@ -29,6 +29,9 @@ const START: Duration = Duration::from_secs(20);
 /// What a hub logs when sites can connect, and an agent when it records and answers.
 const HUB_IS_THERE: &str = "listening";
 const AGENT_IS_THERE: &str = "serving HTTP";
+/// An installation on one machine may share a small disk: it makes room late, and keeps little of it.
+const FREE_MB: (u64, u64) = (16, 24);
+const BALLAST_MB: u64 = 4;
 const CAMERA_PORT: u16 = 8554;
 const SITE_HTTP_PORT: u16 = 8081;
 
@@ -126,6 +129,7 @@ impl Rig {
         hub.http_listen = Some(hub_http.clone());
         hub.vault_dir = Some(path_text(&vault)?);
         hub.control_dir = Some(path_text(&dir.join("control"))?);
+        hub.ballast_mb = Some(BALLAST_MB);
         (hub.active_min_s, hub.stable_min_s) = (Some(settings.failback_s.0), Some(settings.failback_s.1));
         plan.hub = Some(hub);
         let mut made = Vec::new();
@@ -139,6 +143,7 @@ impl Rig {
             site.archive_dir = Some(path_text(&archive)?);
             site.segment_s = Some(settings.segment_s);
             site.fragment_ms = Some(settings.fragment_ms);
+            (site.free_mb, site.ballast_mb) = (Some(FREE_MB), Some(BALLAST_MB));
             site.tier = Some(settings.tier.to_owned());
             site.http_listen = Some(format!("{}:{SITE_HTTP_PORT}", cable.site_address));
             site.cameras = spec.cameras.iter().map(|camera| camera_plan(camera, &cable)).collect();

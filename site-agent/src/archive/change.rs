@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use wire::chain::Head;
 use wire::entry::Entry;
-use wire::{LedgerId, RangeSet, Seq, SiteId, UnixMicros, proto};
+use wire::proto::GapCause;
+use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
+
+use super::room::Use;
 
 /// One change; it becomes durable whole or not at all.
 #[derive(Debug)]
@@ -73,6 +76,25 @@ pub enum Change {
         /// The file; it is moved into place.
         file: PathBuf,
     },
+    /// The bytes of entries are not to be held any more: that is said in an own ledger, of the same stream, and
+    /// then their files are deleted ([`super::Archive::delete_freed`]).
+    Free {
+        /// The own ledger.
+        ledger: LedgerId,
+        /// When, by the wall clock.
+        at: UnixMicros,
+        /// Of which ledger the entries are.
+        of: LedgerId,
+        /// Which; those without bytes have nothing to lose. They span [`super::GONE_SPAN_MAX`] at most.
+        seqs: RangeSet,
+        /// Why.
+        cause: GapCause,
+    },
+    /// Freed files are deleted, durably.
+    Deleted {
+        /// Which.
+        files: Vec<(LedgerId, SegmentNumber)>,
+    },
     /// The vault has acked these.
     Acked {
         /// Of which ledger.
@@ -82,6 +104,21 @@ pub enum Change {
         /// They replace what was known, rather than adding to it.
         all: bool,
     },
+}
+
+impl Change {
+    /// What it needs room for.
+    pub(super) fn purpose(&self) -> Use {
+        match self {
+            Self::Free { .. }
+            | Self::Deleted { .. }
+            | Self::Open { .. }
+            | Self::OpenSalvage { .. }
+            | Self::OpenStandby { .. }
+            | Self::End { .. } => Use::Freeing,
+            _ => Use::Index,
+        }
+    }
 }
 
 /// What came of a change.

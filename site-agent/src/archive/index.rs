@@ -2,7 +2,7 @@
 //!
 //! | family | key | value |
 //! |---|---|---|
-//! | `meta` | name | schema, vault id, generation |
+//! | `meta` | name | schema, vault id, generation; names of files to be deleted |
 //! | `ledgers` | ledger | `LedgerRecord` |
 //! | `entries` | ledger, seq | chain head after it (32 bytes), the entry as first encoded |
 //! | `numbers` | ledger, segment number | seq |
@@ -128,6 +128,16 @@ impl Index {
         seqs: Range<u64>,
         mut visit: impl FnMut(Seq, Head, Entry) -> Result<()>,
     ) -> Result<()> {
+        self.walk_while(ledger, seqs, |seq, head, entry| visit(seq, head, entry).map(|()| true))
+    }
+
+    /// Calls `visit` for the entries `seqs` in order, as long as it wants more.
+    pub(crate) fn walk_while(
+        &self,
+        ledger: &LedgerId,
+        seqs: Range<u64>,
+        mut visit: impl FnMut(Seq, Head, Entry) -> Result<bool>,
+    ) -> Result<()> {
         let start = entry_key(ledger, Seq(seqs.start));
         let prefix = ledger_key(ledger);
         let mode = IteratorMode::From(&start, Direction::Forward);
@@ -138,7 +148,9 @@ impl Index {
                 break;
             }
             let (head, entry) = parse_entry(ledger, Seq(seq), value.into_vec())?;
-            visit(Seq(seq), head, entry)?;
+            if !visit(Seq(seq), head, entry)? {
+                break;
+            }
         }
         Ok(())
     }
@@ -204,6 +216,37 @@ impl Index {
         }
     }
 
+    /// Notes a file that is to be deleted.
+    pub(crate) fn put_freed(&self, batch: &mut WriteBatch, ledger: &LedgerId, number: SegmentNumber) {
+        batch.put_cf(self.family("meta"), freed_key(ledger, number), []);
+    }
+
+    /// Forgets a file that is deleted.
+    pub(crate) fn remove_freed(&self, batch: &mut WriteBatch, ledger: &LedgerId, number: SegmentNumber) {
+        batch.delete_cf(self.family("meta"), freed_key(ledger, number));
+    }
+
+    pub(crate) fn is_freed(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<bool> {
+        Ok(self.get(self.family("meta"), &freed_key(ledger, number))?.is_some())
+    }
+
+    /// The first files that are to be deleted.
+    pub(crate) fn freed(&self, most: usize) -> Result<Vec<(LedgerId, SegmentNumber)>> {
+        let mode = IteratorMode::From(FREED, Direction::Forward);
+        let mut files = Vec::new();
+        for row in self.db.iterator_cf(self.family("meta"), mode).take(most) {
+            let (key, _) = row.map_err(|source| self.error(source))?;
+            let Some(rest) = key.strip_prefix(FREED) else { break };
+            let file = rest.split_last_chunk::<8>().and_then(|(ledger, number)| {
+                Some((parse_ledger_key(ledger)?, SegmentNumber(u64::from_be_bytes(*number))))
+            });
+            files.push(
+                file.ok_or_else(|| ArchiveError::Damaged("a freed file".into(), format!("key {key:02x?}")))?,
+            );
+        }
+        Ok(files)
+    }
+
     /// Writes a batch and syncs it: the commit point.
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<()> {
         let mut options = WriteOptions::default();
@@ -223,6 +266,13 @@ impl Index {
     fn error(&self, source: rocksdb::Error) -> ArchiveError {
         ArchiveError::Index { dir: self.dir.clone(), source }
     }
+}
+
+/// Before the key of a segment in `meta`: its file is to be deleted.
+const FREED: &[u8] = b"freed/";
+
+fn freed_key(ledger: &LedgerId, number: SegmentNumber) -> Vec<u8> {
+    [FREED, number_key(ledger, number).as_slice()].concat()
 }
 
 fn ledger_key(ledger: &LedgerId) -> Vec<u8> {

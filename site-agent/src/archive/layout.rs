@@ -111,6 +111,15 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
     })
 }
 
+/// Removes a folder of segments of an ended ledger if it is empty, and then the ledger's if it is.
+pub fn remove_emptied(folder: &Path) {
+    for folder in folder.ancestors().take(2) {
+        if fs::remove_dir(folder).is_err() {
+            return; // something is in it
+        }
+    }
+}
+
 /// Makes a folder and syncs every name that this adds.
 pub fn make_synced(folder: &Path) -> Result<()> {
     if folder.is_dir() {

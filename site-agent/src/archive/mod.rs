@@ -14,14 +14,16 @@
 //! further change, and says so. It never knows of networks or cameras.
 
 mod change;
+mod gone;
 mod index;
 pub mod layout;
 mod open_segment;
 mod query;
 mod records;
 mod recover;
+pub mod room;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod verify;
 mod writer;
 
@@ -36,10 +38,12 @@ use wire::entry::Entry;
 use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, StreamId, VaultId};
 
 pub use change::{Change, Done};
+pub use gone::{GONE_SPAN_MAX, HeldSegment};
 pub use open_segment::OpenSegment;
 pub use query::Located;
 pub use records::LedgerRecord;
 pub use recover::{Recovered, Remains, recover, recover_standbys};
+pub use room::Room;
 
 use index::Index;
 
@@ -105,6 +109,12 @@ pub enum ArchiveError {
         /// Where.
         seq: Seq,
     },
+    /// So little room is left that even the index stops.
+    #[error("the disk of archive {0} is full; free some of it, and it goes on by itself")]
+    Full(PathBuf),
+    /// Bytes came again before the file that was freed was deleted.
+    #[error("ledger {0}: the file of entry {1} was freed and is being deleted")]
+    BeingFreed(LedgerId, Seq),
     /// Nothing is written to an ended ledger.
     #[error("ledger {0} has ended")]
     Ended(LedgerId),
@@ -121,6 +131,7 @@ impl ArchiveError {
             Self::Io { source, .. } => {
                 matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
             }
+            Self::Full(_) => true,
             Self::Index { source, .. } => source.as_ref().contains("No space left"),
             _ => false,
         }
@@ -146,6 +157,13 @@ pub enum Event {
         /// The segment's number and how many parts it has, if it is one.
         segment: Option<(SegmentNumber, u32)>,
     },
+    /// Bytes are held no more.
+    Gone {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which entries.
+        seqs: RangeSet,
+    },
 }
 
 /// An open archive. Clones share it.
@@ -165,6 +183,7 @@ pub(crate) struct Inner {
     ledgers: RwLock<BTreeMap<LedgerId, LedgerRecord>>,
     poison: OnceLock<String>,
     events: broadcast::Sender<Event>,
+    room: Room,
     _lock: File,
 }
 
@@ -173,6 +192,9 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Self> {
         layout::make(dir)?;
         let lock = layout::lock(dir)?;
+        let room = Room::new(dir);
+        // Opening an index writes.
+        room.admits(0, room::Use::Index);
         let index = Index::open(dir)?;
         let (vault, generation) = index.identity()?;
         let ledgers = RwLock::new(index.ledgers()?);
@@ -185,6 +207,7 @@ impl Archive {
             ledgers,
             poison: OnceLock::new(),
             events,
+            room,
             _lock: lock,
         });
         let writer = Arc::new(writer::start(inner.clone())?);
@@ -194,6 +217,11 @@ impl Archive {
     /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    /// Room on its disk.
+    pub fn room(&self) -> &Room {
+        &self.inner.room
     }
 
     /// Who it is, and which life of it: what acks name.
@@ -291,6 +319,12 @@ impl Archive {
         Ok(layout::segment(&self.inner.dir, &record.site()?, ledger, number))
     }
 
+    /// Opens the file of a segment: it can be read to its end, also if it is deleted meanwhile.
+    pub fn open_file(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<File> {
+        let path = self.segment_path(ledger, number)?;
+        File::open(&path).map_err(|source| ArchiveError::Io { what: "open segment", path, source })
+    }
+
     /// Reads `length` bytes at `offset` of a segment's file.
     pub fn read(
         &self,
@@ -299,14 +333,12 @@ impl Archive {
         offset: u64,
         length: u64,
     ) -> Result<Vec<u8>> {
-        use std::os::unix::fs::FileExt;
-        let path = self.segment_path(ledger, number)?;
-        let read = || {
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-            File::open(&path)?.read_exact_at(&mut bytes, offset)?;
-            Ok(bytes)
-        };
-        read().map_err(|source| ArchiveError::Io { what: "read segment", path: path.clone(), source })
+        let file = self.open_file(ledger, number)?;
+        read_at(&file, offset, length).map_err(|source| ArchiveError::Io {
+            what: "read segment",
+            path: self.segment_path(ledger, number).unwrap_or_default(),
+            source,
+        })
     }
 
     /// Ledgers of a run that has not ended.
@@ -340,6 +372,14 @@ impl Inner {
             tracing::error!(archive = %self.dir.display(), why, "archive stops accepting changes");
         }
     }
+}
+
+/// Reads `length` bytes at `offset` of a file.
+pub fn read_at(file: &File, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
 }
 
 /// A fresh origin: the id of one run.

@@ -13,6 +13,10 @@ use super::{ArchiveError, Result, layout};
 pub struct OpenSegment {
     path: PathBuf,
     file: File,
+    /// Bytes of whole parts.
+    length: u64,
+    /// Is all of it as it was written? Not after a failed sync.
+    sound: bool,
 }
 
 impl OpenSegment {
@@ -28,16 +32,39 @@ impl OpenSegment {
             source,
         })?;
         layout::sync_folder(folder)?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, length: 0, sound: true })
     }
 
-    /// Adds a part and syncs it: from here on a power cut does not lose it.
+    /// Adds a part and syncs it: from here on a power cut does not lose it. Where there is no room for it, the file
+    /// is as before, and the part may be tried again.
     pub fn append(&mut self, part: &[u8]) -> Result<()> {
-        self.file.write_all(part).and_then(|()| self.file.sync_data()).map_err(|source| ArchiveError::Io {
-            what: "write segment file",
-            path: self.path.clone(),
-            source,
-        })
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ArchiveError::Io { what: "write segment file", path, source }
+        };
+        if !self.sound {
+            return Err(failed(&self.path)(std::io::Error::other("an earlier write to it failed")));
+        }
+        if let Err(source) = self.file.write_all(part) {
+            self.sound = self.file.set_len(self.length).is_ok();
+            return Err(failed(&self.path)(source));
+        }
+        if let Err(source) = self.file.sync_data() {
+            self.sound = false;
+            return Err(failed(&self.path)(source));
+        }
+        self.length += part.len() as u64;
+        Ok(())
+    }
+
+    /// Does it hold every part that was added, and nothing else?
+    pub fn is_sound(&self) -> bool {
+        self.sound
+    }
+
+    /// Deletes it: nothing worth keeping is in it.
+    pub fn discard(self) {
+        let _ = std::fs::remove_file(&self.path); // one that stays is looked at by the next start
     }
 
     /// Ends writing; the path is what [`super::Change::Append`] takes.

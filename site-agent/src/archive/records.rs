@@ -29,7 +29,8 @@ pub struct LedgerRecord {
     /// Seqs that are durable here: the entry, and the bytes where it has any.
     #[prost(message, repeated, tag = "7")]
     pub held_ranges: Vec<proto::Range>,
-    /// Seqs whose bytes were here once.
+    /// Seqs whose bytes are not here and won't come: freed here, or in a vault also freed at the site before they
+    /// came. Entries without bytes between them count too, which keeps the ranges few.
     #[prost(message, repeated, tag = "8")]
     pub gone_ranges: Vec<proto::Range>,
     /// Seqs that the vault has acked (at a site).
@@ -89,7 +90,7 @@ impl LedgerRecord {
         RangeSet::from_proto(&self.held_ranges)
     }
 
-    /// Seqs whose bytes were here once.
+    /// Seqs whose bytes are not here and won't come.
     pub fn gone(&self) -> RangeSet {
         RangeSet::from_proto(&self.gone_ranges)
     }
@@ -104,5 +105,14 @@ impl LedgerRecord {
         let mut held = self.held();
         held.insert_one(seq.0);
         self.held_ranges = held.to_proto();
+        if !self.gone_ranges.is_empty() {
+            self.gone_ranges = self.gone().minus(&RangeSet::from(seq.0..seq.0 + 1)).to_proto();
+        }
+    }
+
+    /// Marks seqs as not here any more.
+    pub(super) fn lose(&mut self, seqs: &RangeSet) {
+        self.held_ranges = self.held().minus(seqs).to_proto();
+        self.gone_ranges = self.gone().union(seqs).to_proto();
     }
 }

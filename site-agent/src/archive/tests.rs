@@ -11,16 +11,16 @@ use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros}
 use super::verify::{Report, verify};
 use super::*;
 
-fn site() -> SiteId {
+pub(crate) fn site() -> SiteId {
     SiteId::new("shop-1").unwrap()
 }
 
-fn ledger(origin: u8) -> LedgerId {
+pub(crate) fn ledger(origin: u8) -> LedgerId {
     LedgerId { origin: OriginId([origin; 16]), stream: "till-1/main".parse().unwrap() }
 }
 
 /// A closed segment of four fragments, as its parts and its entry.
-fn segment(ledger: &LedgerId, number: u64) -> (Vec<Bytes>, proto::Segment) {
+pub(crate) fn segment(ledger: &LedgerId, number: u64) -> (Vec<Bytes>, proto::Segment) {
     let second = Duration::from_secs(1);
     let config = SegmenterConfig { segment: 10 * second, fragment: second, first_segment: 10 * second };
     let mut segmenter = Segmenter::new(ledger.clone(), config, 0).starting_at(SegmentNumber(number));
@@ -62,20 +62,20 @@ fn segment(ledger: &LedgerId, number: u64) -> (Vec<Bytes>, proto::Segment) {
     (parts, closed.unwrap())
 }
 
-fn open_ledger(archive: &Archive, ledger: &LedgerId) {
+pub(crate) fn open_ledger(archive: &Archive, ledger: &LedgerId) {
     let change = Change::Open { ledger: ledger.clone(), site: site(), opened: UnixMicros(0) };
     archive.submit_blocking(change).unwrap();
 }
 
 /// Records a segment as a recorder does.
-fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Done {
+pub(crate) fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Done {
     let (parts, entry) = segment(ledger, number);
     let mut open = OpenSegment::create(archive.dir(), ledger, SegmentNumber(number)).unwrap();
     parts.iter().for_each(|part| open.append(part).unwrap());
     append(archive, ledger, Kind::Segment(entry), Some(open.close())).unwrap()
 }
 
-fn append(
+pub(crate) fn append(
     archive: &Archive,
     ledger: &LedgerId,
     kind: Kind,
@@ -84,12 +84,12 @@ fn append(
     archive.submit_blocking(Change::Append { ledger: ledger.clone(), at: UnixMicros(1), kind, file })
 }
 
-fn gap(start: i64, end: i64) -> Kind {
+pub(crate) fn gap(start: i64, end: i64) -> Kind {
     let cause = GapCause::CameraDown.into();
     Kind::Gap(proto::Gap { start_us: start, end_us: end, cause, detail: String::new() })
 }
 
-fn check(dir: &Path) -> Report {
+pub(crate) fn check(dir: &Path) -> Report {
     verify(dir, |_| {}).unwrap()
 }
 

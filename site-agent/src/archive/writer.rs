@@ -11,10 +11,13 @@ use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
+use wire::proto::entry::Kind;
 use wire::{LedgerId, SegmentNumber, Seq, SiteId};
 
 use super::change::{Change, Done};
+use super::gone::Freed;
 use super::records::LedgerRecord;
+use super::room::Use;
 use super::{ArchiveError, Event, Inner, Result, layout};
 
 /// Changes that wait at most; whoever submits more waits.
@@ -88,10 +91,21 @@ fn commit(inner: &Inner, group: Vec<Job>) {
         }
         return;
     }
-    let mut pass =
-        Pass { inner, changed: BTreeMap::new(), batch: WriteBatch::default(), folders: BTreeSet::new() };
+    let mut pass = Pass {
+        inner,
+        changed: BTreeMap::new(),
+        batch: WriteBatch::default(),
+        folders: BTreeSet::new(),
+        told: Vec::new(),
+    };
     let mut prepared = Vec::new();
+    let room = (inner.room.admits(0, Use::Index), inner.room.admits(0, Use::Freeing));
     for job in group {
+        // An index that meets a full disk in the middle of a write is poisoned; one that never tries is not.
+        if !(if job.change.purpose() == Use::Freeing { room.1 } else { room.0 }) {
+            let _ = job.reply.send(Err(ArchiveError::Full(inner.dir.clone())));
+            continue;
+        }
         match pass.apply(job.change) {
             Ok((done, event)) => prepared.push(Prepared { reply: job.reply, done, event }),
             Err(error) => {
@@ -100,7 +114,10 @@ fn commit(inner: &Inner, group: Vec<Job>) {
         }
     }
     match pass.finish() {
-        Ok(()) => prepared.into_iter().for_each(|prepared| publish(inner, prepared)),
+        Ok(told) => {
+            told.into_iter().for_each(|event| drop(inner.events.send(event))); // nobody may be listening
+            prepared.into_iter().for_each(|prepared| publish(inner, prepared));
+        }
         Err(error) => {
             inner.poison(&error.to_string());
             for prepared in prepared {
@@ -118,12 +135,14 @@ fn publish(inner: &Inner, prepared: Prepared) {
 }
 
 /// One group of changes on their way to one batch.
-struct Pass<'a> {
-    inner: &'a Inner,
-    changed: BTreeMap<LedgerId, LedgerRecord>,
-    batch: WriteBatch,
+pub(super) struct Pass<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) changed: BTreeMap<LedgerId, LedgerRecord>,
+    pub(super) batch: WriteBatch,
     /// Folders that took a file.
     folders: BTreeSet<PathBuf>,
+    /// What is to be told beside the events of single changes.
+    pub(super) told: Vec<Event>,
 }
 
 impl Pass<'_> {
@@ -161,6 +180,13 @@ impl Pass<'_> {
             Change::Append { ledger, at, kind, file } => self.append(ledger, Entry::write(at, kind), file),
             Change::Entries { site, ledger, first, entries } => self.take_in(&site, ledger, first, &entries),
             Change::Bytes { ledger, seq, file } => self.take_bytes(ledger, seq, &file),
+            Change::Free { ledger, at, of, seqs, cause } => self.free(Freed { ledger, at, of, seqs, cause }),
+            Change::Deleted { files } => {
+                for (ledger, number) in files {
+                    self.inner.index.remove_freed(&mut self.batch, &ledger, number);
+                }
+                Ok((Done::Stored, None))
+            }
             Change::Acked { ledger, seqs, all } => {
                 let mut record = self.known(&ledger)?;
                 let acked = if all { seqs } else { record.acked().union(&seqs) };
@@ -171,7 +197,7 @@ impl Pass<'_> {
         }
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
         ledger: LedgerId,
         entry: Entry,
@@ -217,6 +243,11 @@ impl Pass<'_> {
             }
         }
         self.changed.insert(ledger, record);
+        for entry in entries {
+            if let Some(Kind::Gone(gone)) = entry.kind() {
+                self.gone_elsewhere(site.as_str(), gone);
+            }
+        }
         Ok((Done::Stored, None))
     }
 
@@ -228,7 +259,11 @@ impl Pass<'_> {
             let what = "bytes came for an entry that is no segment".to_owned();
             return Err(ArchiveError::Damaged(format!("{ledger} entry {seq}"), what));
         };
-        self.place(&record.site()?, &ledger, SegmentNumber(segment.number), file)?;
+        let number = SegmentNumber(segment.number);
+        if self.is_freed(&ledger, number)? {
+            return Err(ArchiveError::BeingFreed(ledger, seq));
+        }
+        self.place(&record.site()?, &ledger, number, file)?;
         if !record.held().contains(seq.0) {
             record.bytes += segment.bytes;
         }
@@ -271,7 +306,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<()> {
+    /// Makes all of it durable; returns what is to be told then.
+    fn finish(self) -> Result<Vec<Event>> {
         if let Some(why) = self.inner.poison.get() {
             return Err(ArchiveError::Poisoned(why.clone()));
         }
@@ -284,14 +320,14 @@ impl Pass<'_> {
         }
         self.inner.index.write(batch)?;
         self.inner.write_ledgers().extend(self.changed);
-        Ok(())
+        Ok(self.told)
     }
 
-    fn record(&self, ledger: &LedgerId) -> Option<LedgerRecord> {
+    pub(super) fn record(&self, ledger: &LedgerId) -> Option<LedgerRecord> {
         self.changed.get(ledger).cloned().or_else(|| self.inner.read_ledgers().get(ledger).cloned())
     }
 
-    fn known(&self, ledger: &LedgerId) -> Result<LedgerRecord> {
+    pub(super) fn known(&self, ledger: &LedgerId) -> Result<LedgerRecord> {
         self.record(ledger).ok_or_else(|| ArchiveError::UnknownLedger(ledger.clone()))
     }
 

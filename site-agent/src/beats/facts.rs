@@ -62,7 +62,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn beat(&self, number: u64, epoch: Option<proto::Epoch>) -> proto::Beat {
+    pub(super) fn beat(&self, number: u64, epoch: Option<proto::Epoch>, drilled: bool) -> proto::Beat {
         let stream = |id| self.statuses.get(id).map(stream_beat).unwrap_or_default();
         let (unacked, lag) = self.uplink.unacked_and_lag();
         proto::Beat {
@@ -76,6 +76,7 @@ impl Facts {
             origin: self.origin(),
             epoch,
             log: 0,
+            drilled,
         }
     }
 

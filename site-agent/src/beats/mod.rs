@@ -7,6 +7,7 @@
 //! | module | |
 //! |---|---|
 //! | `facts` | what a beat tells |
+//! | `drill` | what is made as if it were lost (pure) |
 //! | `said` | the newest beat, and a goodbye, numbered |
 //! | `ways` | on which way a beat goes to a voter (pure) |
 //! | `line` | one way for as long as it lasts |
@@ -17,6 +18,7 @@
 //! Nothing here is waited for by a recorder, and nothing here knows why the hub wants to know.
 
 mod dialling;
+mod drill;
 mod facts;
 mod line;
 mod reach;
@@ -37,6 +39,7 @@ use wire::discover::HubAddress;
 use wire::{frame, proto};
 
 pub(crate) use dialling::Dialling;
+pub use drill::{LENGTH_MAX as DRILL_MAX, Lost};
 pub use facts::Facts;
 pub(crate) use line::carry;
 pub(crate) use voter::Voter;
@@ -44,6 +47,7 @@ pub(crate) use ways::{Carrier, Leave, PathPlace, Way};
 
 use crate::config::UplinkPath;
 use crate::uplink::dial::AddressBook;
+use drill::Drilling;
 use roster::Roster;
 use said::Said;
 
@@ -69,6 +73,8 @@ pub struct Beats {
     file: PathBuf,
     said: watch::Sender<Said>,
     roster: watch::Sender<Roster>,
+    /// What a drill makes as if it were lost.
+    lost: watch::Sender<Lost>,
     voters: Mutex<BTreeMap<String, Arc<Voter>>>,
     /// Which node the session is at.
     session: watch::Sender<Option<String>>,
@@ -108,6 +114,7 @@ impl Beats {
             file,
             said: watch::Sender::default(),
             roster: watch::Sender::new(roster),
+            lost: watch::Sender::default(),
             voters: Mutex::default(),
             session: watch::Sender::default(),
             books: Mutex::default(),
@@ -127,9 +134,46 @@ impl Beats {
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
-            let epoch = self.roster.borrow().epoch;
-            self.said.send_modify(|said| said.beat(&self.facts, epoch));
+            let (epoch, drilled) = (self.roster.borrow().epoch, self.lost.borrow().beats);
+            self.said.send_modify(|said| said.beat(&self.facts, epoch, drilled));
         }
+    }
+
+    /// Takes part in drills, for as long as it is polled.
+    pub(crate) async fn drill(&self) -> std::convert::Infallible {
+        let (mut roster, mut drilling) = (self.roster.subscribe(), Drilling::default());
+        loop {
+            let now = wire::clock::boot_us();
+            drilling.told(roster.borrow_and_update().drill.as_ref(), now);
+            let lost = drilling.lost(now);
+            self.lost.send_if_modified(|known| {
+                let before = std::mem::replace(known, lost);
+                if before != lost {
+                    tracing::warn!(?lost, "a drill: this is made as if it were lost");
+                }
+                before != lost
+            });
+            let over = async {
+                match drilling.left(now) {
+                    Some(left) => tokio::time::sleep(left).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = roster.changed() => {} // never an error: we have the sender
+                () = over => {}
+            }
+        }
+    }
+
+    /// What a drill makes as if it were lost.
+    pub fn lost(&self) -> watch::Receiver<Lost> {
+        self.lost.subscribe()
+    }
+
+    /// Waits until there is to be a way to the hub, or (`false`) none.
+    pub(crate) async fn until_link(&self, wanted: bool) {
+        let _ = self.lost.subscribe().wait_for(|lost| lost.link != wanted).await; // never an error: we have the sender
     }
 
     /// Says goodbye to every voter that hears us, and waits, for a moment, until they have it. Has anybody?

@@ -33,6 +33,8 @@ pub(super) struct Roster {
     pub(super) away: bool,
     /// What that one records.
     pub(super) recorded: BTreeSet<String>,
+    /// What the site is to do as if it had failed.
+    pub(super) drill: Option<proto::Drill>,
 }
 
 /// A voter.
@@ -63,6 +65,7 @@ impl Roster {
             covered: told.covered,
             away: told.away,
             recorded: told.recorded.into_iter().collect(),
+            drill: told.drill,
         };
         let changed = new != *self;
         *self = new;

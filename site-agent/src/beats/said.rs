@@ -23,10 +23,10 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Says that the recorder is well.
-    pub(super) fn beat(&mut self, facts: &Facts, epoch: Option<proto::Epoch>) {
+    /// Says that the recorder is well; in a drill, to nobody who decides.
+    pub(super) fn beat(&mut self, facts: &Facts, epoch: Option<proto::Epoch>, drilled: bool) {
         self.number += 1;
-        let beat = facts.beat(self.number, epoch);
+        let beat = facts.beat(self.number, epoch, drilled);
         self.beat = saying(self.number, Kind::Beat(beat)).or(self.beat.take());
     }
 

@@ -156,6 +156,7 @@ fn camera(told: &proto::CameraConfiguration) -> Result<Camera, String> {
         metadata: told.metadata,
         priority: u8::try_from(told.priority).unwrap_or(u8::MAX),
         single_session: told.single_session,
+        keep: None, // a vault has its own
         streams,
     })
 }

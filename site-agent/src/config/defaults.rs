@@ -38,6 +38,22 @@ pub const FRAGMENT_MS: u64 = 1_000;
 /// The range of `archive.fragment_ms`
 pub const FRAGMENT_MS_RANGE: RangeInclusive<u64> = 200..=10_000;
 
+/// The range of `keep_days_max`, of an archive or a camera: a minute and a half to a century. Without it
+/// there is no limit.
+pub const KEEP_DAYS_RANGE: RangeInclusive<f64> = 0.001..=36_500.0;
+/// The range of `keep_gb_max`, likewise.
+pub const KEEP_GB_RANGE: RangeInclusive<f64> = 0.01..=1_000_000.0;
+/// `archive.free_low_mb`: a minute of sixty streams of 4 Mbit/s.
+pub const FREE_LOW_MB: u64 = 2_048;
+/// `archive.free_high_mb`
+pub const FREE_HIGH_MB: u64 = 4_096;
+/// The range of both. Recorders stop at 8, and the index at 4.
+pub const FREE_MB_RANGE: RangeInclusive<u64> = 12..=100_000_000;
+/// `archive.ballast_mb`, `vault.ballast_mb`
+pub const BALLAST_MB: u64 = 64;
+/// Their range
+pub const BALLAST_MB_RANGE: RangeInclusive<u64> = 0..=65_536;
+
 /// `http.listen` of a site agent: this machine only.
 pub const SITE_HTTP_LISTEN: &str = "127.0.0.1:8081";
 

@@ -19,6 +19,7 @@ pub mod check;
 pub mod congestion;
 pub mod defaults;
 pub mod identity;
+pub mod keep;
 pub mod keys;
 pub mod leaf;
 pub mod loader;

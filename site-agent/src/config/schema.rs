@@ -84,6 +84,12 @@ pub(super) struct ArchiveSection {
     pub(super) dir: Option<Text>,
     pub(super) segment_s: Option<Whole>,
     pub(super) fragment_ms: Option<Whole>,
+    pub(super) keep_days_max: Option<Number>,
+    pub(super) keep_gb_max: Option<Number>,
+    pub(super) free_low_mb: Option<Whole>,
+    pub(super) free_high_mb: Option<Whole>,
+    pub(super) unacked: Option<Text>,
+    pub(super) ballast_mb: Option<Whole>,
 }
 
 #[derive(Deserialize, Default)]
@@ -107,6 +113,8 @@ pub(super) struct CameraSection {
     pub(super) metadata: Option<Flag>,
     pub(super) priority: Option<Whole>,
     pub(super) single_session: Option<Flag>,
+    pub(super) keep_days_max: Option<Number>,
+    pub(super) keep_gb_max: Option<Number>,
     pub(super) stream: Option<Vec<StreamSection>>,
 }
 

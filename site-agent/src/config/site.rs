@@ -11,8 +11,10 @@ use wire::discover::{DnsConfig, HubAddress};
 use wire::transport::{Congestion, Egress};
 use wire::{SiteId, StreamId};
 
+use super::check::Choice;
 use super::quirks::policy;
 use super::{IdentityFiles, Quirks, Secret};
+use crate::retention::plan::{self, Marks, Policy, Rules, Unacked};
 
 /// Everything a site agent is told.
 #[derive(Clone, Debug)]
@@ -115,6 +117,14 @@ pub struct Archive {
     pub segment: Duration,
     /// How long a fragment is at most.
     pub fragment: Duration,
+    /// What is kept of a camera of which nothing else is said.
+    pub keep: Policy,
+    /// When room is made on the disk.
+    pub marks: Marks,
+    /// What becomes of what the hub has not acked, when there is no room.
+    pub unacked: Unacked,
+    /// Bytes kept for when the disk is full after all.
+    pub ballast_bytes: u64,
 }
 
 /// Where timelines and pictures are served.
@@ -161,6 +171,8 @@ pub struct Camera {
     pub priority: u8,
     /// Does it serve one recorder only?
     pub single_session: bool,
+    /// What is kept of it, if not what the archive says.
+    pub keep: Option<Policy>,
     /// What is recorded of it; at least one.
     pub streams: Vec<Stream>,
 }
@@ -189,4 +201,25 @@ pub struct Credentials {
     pub username: String,
     /// Its password.
     pub password: Secret,
+}
+
+impl Choice for Unacked {
+    const WORDS: &'static [(&'static str, Self)] = &[("free", Self::Free), ("keep", Self::Keep)];
+}
+
+impl SiteConfig {
+    /// What retention is to follow.
+    pub fn retention(&self) -> Rules {
+        let camera = |camera: &Camera| {
+            Some((plan::Camera { site: self.site.id.clone(), id: camera.id.clone() }, camera.keep?))
+        };
+        Rules {
+            policy: self.archive.keep,
+            cameras: self.cameras.iter().filter_map(camera).collect(),
+            marks: Some(self.archive.marks),
+            unacked: self.archive.unacked,
+            acked_by_hub: self.hub.is_some(),
+            holds: Vec::new(),
+        }
+    }
 }

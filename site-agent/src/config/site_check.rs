@@ -15,12 +15,14 @@ use wire::{SiteId, StreamId};
 use super::check::Check;
 use super::defaults;
 use super::identity::IdentityDefaults;
+use super::keep;
 use super::leaf::{Secret, Text};
 use super::quirks::Quirks;
 use super::report::Outcome;
 use super::schema::{ArchiveSection, CameraSection, HubSection, SiteFile, SiteSection, StreamSection};
 use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream};
 use super::uplink_check;
+use crate::retention::plan::Policy;
 
 const IDENTITY: IdentityDefaults =
     IdentityDefaults { certificate: defaults::SITE_CERTIFICATE, key: defaults::SITE_KEY };
@@ -34,7 +36,8 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
     let listen = file.http.unwrap_or_default().listen;
     let listen = check.http_listen("http.listen", listen, defaults::SITE_HTTP_LISTEN);
     let tier = check.choice("standby.tier", file.standby.unwrap_or_default().tier);
-    let cameras = cameras(file.camera.unwrap_or_default(), &mut check);
+    let cameras = cameras(file.camera.unwrap_or_default(), archive.keep, &mut check);
+    keep::fits(&archive, &cameras, &mut check);
     let config = (|| {
         let hub = match hub {
             Some(hub) => Some(hub?),
@@ -132,10 +135,19 @@ fn archive(section: ArchiveSection, check: &mut Check) -> Archive {
             format!("a fragment of {fragment_ms} ms does not fit in a segment of {segment_s} s; shorten it"),
         );
     }
-    Archive { dir, segment: Duration::from_secs(segment_s), fragment: Duration::from_millis(fragment_ms) }
+    let keep = (section.keep_days_max, section.keep_gb_max);
+    Archive {
+        dir,
+        segment: Duration::from_secs(segment_s),
+        fragment: Duration::from_millis(fragment_ms),
+        keep: keep::policy("archive", keep, Policy::default(), check).unwrap_or_default(),
+        marks: keep::marks((section.free_low_mb, section.free_high_mb), check),
+        unacked: check.choice("archive.unacked", section.unacked),
+        ballast_bytes: keep::ballast("archive.ballast_mb", section.ballast_mb, check),
+    }
 }
 
-fn cameras(sections: Vec<CameraSection>, check: &mut Check) -> Vec<Camera> {
+fn cameras(sections: Vec<CameraSection>, keep: Policy, check: &mut Check) -> Vec<Camera> {
     if sections.is_empty() {
         check.warn("camera", "there is no camera, so nothing is recorded; add a [[camera]] section");
     }
@@ -143,7 +155,7 @@ fn cameras(sections: Vec<CameraSection>, check: &mut Check) -> Vec<Camera> {
     let mut urls = HashMap::new();
     let cameras = sections.into_iter().enumerate().filter_map(|(at, section)| {
         let path = format!("camera[{at}]");
-        let camera = camera(section, &path, check)?;
+        let camera = camera(section, &path, keep, check)?;
         if !ids.insert(camera.id.clone()) {
             let id = &camera.id;
             check.problem(
@@ -161,7 +173,7 @@ fn cameras(sections: Vec<CameraSection>, check: &mut Check) -> Vec<Camera> {
     cameras.collect()
 }
 
-fn camera(section: CameraSection, path: &str, check: &mut Check) -> Option<Camera> {
+fn camera(section: CameraSection, path: &str, keep: Policy, check: &mut Check) -> Option<Camera> {
     let key = format!("{path}.id");
     let id = check.required(&key, section.id, "id = \"till-1\"");
     let id = id.filter(|id| check.parsed(&key, id, check_slug).is_some());
@@ -188,10 +200,11 @@ fn camera(section: CameraSection, path: &str, check: &mut Check) -> Option<Camer
     let priority = section.priority;
     let priority = check.whole(&format!("{path}.priority"), priority, defaults::PRIORITY, 0..=255);
     let single_session = check.flag(section.single_session, defaults::SINGLE_SESSION);
+    let keep = keep::policy(path, (section.keep_days_max, section.keep_gb_max), keep, check);
     let id = id?;
     let name = section.name.map_or_else(|| id.clone(), |name| name.0);
     let priority = u8::try_from(priority).unwrap_or(u8::MAX);
-    Some(Camera { id, name, audio, metadata, priority, single_session, streams })
+    Some(Camera { id, name, audio, metadata, priority, single_session, keep, streams })
 }
 
 fn stream(

@@ -354,3 +354,30 @@ fn every_section_tells_its_keys() {
     assert!(SITE_SECTIONS.iter().all(|section| !site_keys(section).is_empty()));
     assert!(site_keys("nothing").is_empty());
 }
+
+#[test]
+fn what_is_kept_is_said_for_all_cameras_and_for_each() {
+    let day = 86_400;
+    let text = GOOD.replace("name = \"Till 1\"", "name = \"Till 1\"\nkeep_gb_max = 0.5");
+    let (config, warnings) = load(&format!(
+        "{text}\n[archive]\nkeep_days_max = 30\nkeep_gb_max = 2000\nfree_low_mb = 100\nunacked = \"keep\"\n"
+    ))
+    .unwrap();
+    let rules = config.retention();
+    assert_eq!(rules.policy.age_max, Some(Duration::from_secs(30 * day)));
+    assert_eq!(rules.policy.bytes_max, Some(2_000_000_000_000));
+    let own = rules.cameras.values().next().unwrap();
+    assert_eq!((own.age_max, own.bytes_max), (rules.policy.age_max, Some(500_000_000)));
+    let marks = rules.marks.unwrap();
+    assert_eq!((marks.low, marks.high), (100_000_000, 4_096_000_000));
+    assert!(!rules.acked_by_hub, "there is no hub");
+    assert_says(&said(&warnings), "camera[0].keep_gb_max", "about 16 minutes");
+
+    let bad = problems(load(&format!(
+        "{GOOD}\n[archive]\nfree_low_mb = 500\nfree_high_mb = 500\nkeep_days_max = 0\n"
+    )));
+    assert_says(&bad, "archive.free_high_mb", "raise it");
+    assert_says(&bad, "archive.keep_days_max", "must be from 0.001");
+    let thin = self::warnings(load(&format!("{GOOD}\n[archive]\nfree_low_mb = 12\n")));
+    assert_says(&thin, "archive.free_low_mb", "15 or more");
+}

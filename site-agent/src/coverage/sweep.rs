@@ -127,7 +127,11 @@ fn candidates(known: &Known) -> Vec<Candidate> {
             };
             (Class::Held, what)
         } else if let Some(cause) = lost() {
-            (Class::Lost, What::Gap { cause, detail: "it was recorded, and the bytes are gone".to_owned() })
+            let detail = match (recording.acked, cause) {
+                (true, GapCause::Expired) => "it was freed here; the hub had it then",
+                _ => "it was recorded, and the bytes are gone",
+            };
+            (Class::Lost, What::Gap { cause, detail: detail.to_owned() })
         } else if known.viewpoint == Viewpoint::Recorder {
             let detail = format!("entry {} is known, but its bytes are missing", recording.seq);
             (Class::Lost, What::Gap { cause: GapCause::Unspecified, detail })

@@ -10,7 +10,7 @@ use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, StreamId, UnixMicros}
 use super::Shared;
 use super::{Role, Tails};
 use crate::archive::{Archive, LedgerRecord, Located, Result};
-use crate::coverage::{Gone, Known, KnownGap, Recording, Run, Span, Tail, Viewpoint, cover};
+use crate::coverage::{Gone, Known, KnownGap, Recording, Run, SETTLES_AFTER, Span, Tail, Viewpoint, cover};
 
 /// The archive is asked for this much at a time, so that entries are not all in memory together.
 const PIECE: Duration = Duration::from_secs(12 * 3600);
@@ -50,7 +50,7 @@ pub fn timeline(
     present: Present,
 ) -> Result<Timeline> {
     let mut known = Known {
-        runs: runs(archive, site, stream, (from, to))?,
+        runs: runs(archive, site, stream, (from, to), present.now)?,
         current: present.current,
         viewpoint: present.viewpoint,
         now: present.now,
@@ -121,6 +121,7 @@ fn runs(
     site: &SiteId,
     stream: &StreamId,
     (from, to): (UnixMicros, UnixMicros),
+    now: UnixMicros,
 ) -> Result<Vec<Run>> {
     let mine = |(ledger, record): &(LedgerId, LedgerRecord)| {
         ledger.stream == *stream && record.site == site.as_str() && record.opened() < to && !record.salvage
@@ -132,16 +133,20 @@ fn runs(
     let last_before = last_before.map(|(ledger, _)| ledger);
     let reaches =
         |(ledger, record): &&(LedgerId, LedgerRecord)| !before(record) || Some(ledger) == last_before;
-    ledgers.iter().filter(reaches).map(|(ledger, record)| run(archive, ledger, record)).collect()
+    let runs = ledgers.iter().filter(reaches).map(|(ledger, record)| run(archive, ledger, record, now));
+    runs.filter_map(Result::transpose).collect()
 }
 
-fn run(archive: &Archive, ledger: &LedgerId, record: &LedgerRecord) -> Result<Run> {
+/// `None` if it never recorded: a ledger that retention opened for a camera that isn't there any more.
+fn run(archive: &Archive, ledger: &LedgerId, record: &LedgerRecord, now: UnixMicros) -> Result<Option<Run>> {
     let opened = record.opened();
     let mut last = None;
     let mut stopped_cleanly = false;
+    let mut only_gone = record.next > 0 && record.next <= LOOK_BACK;
     let seqs = record.next.saturating_sub(LOOK_BACK)..record.next;
     for seq in seqs.rev() {
         let Some(entry) = archive.entry(ledger, Seq(seq))? else { break };
+        only_gone &= matches!(entry.kind(), Some(Kind::Gone(_)));
         match entry.kind() {
             Some(Kind::Event(event)) => {
                 stopped_cleanly |= seq + 1 == record.next && event.kind == STOPPED;
@@ -157,10 +162,15 @@ fn run(archive: &Archive, ledger: &LedgerId, record: &LedgerRecord) -> Result<Ru
             Some(Kind::Gone(_) | Kind::Salvage(_)) | None => {}
         }
     }
+    // A recorder has written something of its own by then.
+    if only_gone && (record.ended || now.since(opened) > SETTLES_AFTER) {
+        return Ok(None);
+    }
     // Without any, the run explains nothing yet; beyond the search, its events say how far it came.
     let nothing = if record.next > LOOK_BACK { UnixMicros(record.last_us) } else { opened };
     let last = last.unwrap_or(nothing).max(opened);
-    Ok(Run { ledger: ledger.clone(), opened, last, ended: record.ended || stopped_cleanly, stopped_cleanly })
+    let ended = record.ended || stopped_cleanly;
+    Ok(Some(Run { ledger: ledger.clone(), opened, last, ended, stopped_cleanly }))
 }
 
 impl Shared {

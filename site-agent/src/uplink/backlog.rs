@@ -67,6 +67,9 @@ fn items(
     seq: Seq,
     job: &mpsc::Sender<Infallible>,
 ) -> anyhow::Result<Vec<Item>> {
+    if !shared.uplink.archive.holds(ledger, seq) {
+        return Ok(Vec::new());
+    }
     let entry = shared.uplink.archive.entry(ledger, seq)?;
     let Some(segment) = entry.as_ref().and_then(|entry| entry.segment()) else { return Ok(Vec::new()) };
     let missing = shared.session().missing(ledger, segment);
@@ -139,6 +142,7 @@ async fn carry(shared: &Shared, stream: &mut quinn::SendStream, item: &Item) -> 
     let read = move || archive.read(&read_ledger, segment, offset, length);
     let data = match tokio::task::spawn_blocking(read).await.context("read segment")? {
         Ok(data) => Bytes::from(data),
+        Err(_) if !shared.uplink.archive.holds(ledger, *seq) => return Ok(()), // freed since it was planned
         Err(error) => {
             // One unreadable segment must not keep the others from safety.
             tracing::error!(%ledger, %seq, part, %error, "send backlog");

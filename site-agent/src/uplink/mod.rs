@@ -87,10 +87,26 @@ impl Uplink {
             book: book.clone(),
         };
         tokio::select! {
-            () = self.keep_connected(&book, &settings, &cancel) => {}
+            () = self.keep_linked(dialling, &cancel) => {}
             never = self.beats.beat() => match never {},
-            never = self.beats.reach(dialling) => match never {},
+            never = self.beats.drill() => match never {},
             never = book.keep(discovery) => match never {},
+        }
+    }
+
+    /// Keeps every way to the hub open, but while a drill makes as if there were none; until `cancel`.
+    async fn keep_linked(&self, dialling: Dialling, cancel: &CancellationToken) {
+        let (book, settings) = (dialling.book.clone(), dialling.settings.clone());
+        loop {
+            tokio::select! {
+                () = self.keep_connected(&book, &settings, cancel) => return,
+                never = self.beats.reach(dialling.clone()) => match never {},
+                () = self.beats.until_link(false) => self.is_down("a drill: as if there were no way to the hub"),
+            }
+            tokio::select! {
+                () = self.beats.until_link(true) => {}
+                () = cancel.cancelled() => return,
+            }
         }
     }
 

@@ -138,6 +138,20 @@ impl VirtualServer {
         }
     }
 
+    /// Makes as if this recorder were dead, for a drill: every session ends, and what is open is closed.
+    pub fn pause(&self) {
+        self.recordings.values().for_each(|recording| recording.end(Ending::Drill));
+    }
+
+    /// Records again what was recorded before [`VirtualServer::pause`].
+    pub async fn resume(&mut self, config: &SiteConfig) {
+        for (camera, stream) in streams(config) {
+            if let Err(error) = self.begin(camera, stream, None).await {
+                tracing::error!(stream = %stream.id, %error, "it can't be recorded again after the drill");
+            }
+        }
+    }
+
     /// Closes what is open and ends the run; everything recorded is committed when this returns.
     pub async fn stop(self) {
         for recording in self.recordings.values() {

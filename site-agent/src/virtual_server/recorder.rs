@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use media::{Output, Part, Segmenter, SegmenterConfig};
 use tokio::sync::mpsc;
+use wire::entry::part_lengths;
 use wire::proto::entry::Kind;
 use wire::proto::{GapCause, RecordingState};
 use wire::{LedgerId, SegmentNumber, SiteId, UnixMicros, proto};
 
 use super::status::{StreamStatus, lock};
+use crate::archive::room::Use;
 use crate::archive::{Archive, ArchiveError, Change, OpenSegment};
 use crate::camera::CameraEvent;
 use crate::live::{Live, LivePart};
@@ -23,6 +25,9 @@ use crate::live::{Live, LivePart};
 const GAP_PIECE: Duration = Duration::from_secs(60);
 /// Between two segments of one connection whose parameters changed no frame is missing.
 const SEAMLESS: Duration = Duration::from_secs(2);
+/// How long a recorder waits for room on a full disk, and how often it asks for one thing. Frames wait meanwhile.
+const ROOM_AWAITED: Duration = Duration::from_secs(2);
+const ROOM_ASKED_MAX: u32 = 3;
 /// How far the wall clock may be off where nothing better is known; told with every segment.
 const TIME_ERROR_US: u32 = 100_000;
 
@@ -52,6 +57,8 @@ pub enum Ending {
     Stopped,
     /// Another recorder is to have the camera.
     HandOver,
+    /// A drill makes as if the recorder were dead.
+    Drill,
 }
 
 impl Ending {
@@ -59,6 +66,7 @@ impl Ending {
     fn gap(self) -> (GapCause, String) {
         let (cause, detail) = match self {
             Self::Stopped => (GapCause::Stopped, "the recorder was stopped"),
+            Self::Drill => (GapCause::Stopped, "a drill: the recorder made as if it were dead"),
             Self::HandOver => (GapCause::HandOver, "the camera was handed over to another recorder"),
         };
         (cause, detail.to_owned())
@@ -76,10 +84,23 @@ pub(super) struct Begin {
     pub(super) absent: Option<Ending>,
 }
 
+/// The file of the segment that is open, and how far it is written.
+struct Writing {
+    file: OpenSegment,
+    /// Whole parts in it.
+    parts: u32,
+    /// The hash of these.
+    running_hash: [u8; 32],
+    /// Arrival of the last frame in it.
+    end: UnixMicros,
+    /// There was no room for a later part: it ends here.
+    cut_short: bool,
+}
+
 pub(super) struct Recorder {
     place: Place,
     segmenter: Segmenter,
-    open: Option<OpenSegment>,
+    open: Option<Writing>,
     /// Closed because parameters changed; ends when the next frame comes.
     closing: Option<proto::Segment>,
     covered: UnixMicros,
@@ -209,18 +230,14 @@ impl Recorder {
     fn part(&mut self, part: Part) {
         if part.part == 0 {
             self.next_segment = SegmentNumber(part.segment.0 + 1);
-            self.open = self.attempt(|place| {
-                OpenSegment::create(place.archive.dir(), &place.ledger, part.segment).map(Some)
-            });
+            self.open = self.create(part.segment);
         }
-        if let Some(mut open) = self.open.take() {
-            // A file that failed once is never written again: what it holds is recovered at the next start.
-            self.open = self.attempt(|_| open.append(&part.data).map(|()| Some(open)));
-        }
-        let durable = self.open.is_some();
+        let durable = self.write(&part);
         let mut status = lock(&self.place.status);
         status.state = RecordingState::Recording;
-        status.detail.clear();
+        if durable {
+            status.detail.clear();
+        }
         status.frames += u64::from(part.video_frames);
         status.bytes += part.data.len() as u64;
         if durable && part.part > 0 {
@@ -230,6 +247,41 @@ impl Recorder {
         }
         drop(status);
         self.publish(part);
+    }
+
+    fn create(&mut self, number: SegmentNumber) -> Option<Writing> {
+        let file = self.attempt(|place| {
+            room_for(place, 0)?;
+            OpenSegment::create(place.archive.dir(), &place.ledger, number).map(Some)
+        })?;
+        Some(Writing { file, parts: 0, running_hash: [0; 32], end: UnixMicros::MIN, cut_short: false })
+    }
+
+    /// Makes a part durable, if that can be. A part that is missing ends the file; what is in it is entered when
+    /// the segment ends, or if the disk failed, recovered at the next start.
+    fn write(&mut self, part: &Part) -> bool {
+        let Some(mut open) = self.open.take() else { return false };
+        if open.cut_short {
+            self.open = Some(open);
+            return false;
+        }
+        let written = self.attempt(|place| {
+            room_for(place, part.data.len() as u64)?;
+            open.file.append(&part.data).map(Some)
+        });
+        if written.is_some() {
+            (open.parts, open.running_hash) = (part.part + 1, part.running_hash);
+            open.end = part.last_arrival.wall;
+        } else if open.parts < 2 {
+            open.file.discard(); // not one fragment is in it
+            return false;
+        } else if open.file.is_sound() {
+            open.cut_short = true;
+        } else {
+            return false;
+        }
+        self.open = Some(open);
+        written.is_some()
     }
 
     /// Even what the disk refuses goes to whoever follows: the hub may be able to keep it.
@@ -261,21 +313,27 @@ impl Recorder {
     }
 
     fn enter_segment(&mut self, segment: proto::Segment) {
-        let (start, end) = (UnixMicros(segment.start_us), UnixMicros(segment.end_us));
         let number = SegmentNumber(segment.number);
-        self.enter_gap(start);
+        self.enter_gap(UnixMicros(segment.start_us));
         self.cause = (GapCause::CameraDown, "no frames".to_owned());
         let Some(open) = self.open.take() else {
             self.cause = self.disk_trouble.clone();
             return;
         };
-        let file = open.close();
+        let segment = if open.cut_short {
+            self.cause = self.disk_trouble.clone();
+            cut_short(segment, &open)
+        } else {
+            segment
+        };
+        let end = UnixMicros(segment.end_us);
+        let file = open.file.close();
         let entered = self.attempt(|place| {
             let change = Change::Append {
                 ledger: place.ledger.clone(),
                 at: wire::clock::wall(),
-                kind: Kind::Segment(segment),
-                file: Some(file),
+                kind: Kind::Segment(segment.clone()),
+                file: Some(file.clone()),
             };
             place.archive.submit_blocking(change).map(Some)
         });
@@ -304,7 +362,7 @@ impl Recorder {
             let change = Change::Append {
                 ledger: place.ledger.clone(),
                 at: wire::clock::wall(),
-                kind: Kind::Gap(gap),
+                kind: Kind::Gap(gap.clone()),
                 file: None,
             };
             place.archive.submit_blocking(change).map(Some)
@@ -321,7 +379,7 @@ impl Recorder {
             let change = Change::Append {
                 ledger: place.ledger.clone(),
                 at: wire::clock::wall(),
-                kind: Kind::Event(event),
+                kind: Kind::Event(event.clone()),
                 file: None,
             };
             place.archive.submit_blocking(change).map(Some)
@@ -334,9 +392,18 @@ impl Recorder {
         detail.clone_into(&mut status.detail);
     }
 
-    /// Does something with the disk; a failure is counted and said, and recording goes on.
-    fn attempt<T>(&mut self, act: impl FnOnce(&Place) -> Result<Option<T>, ArchiveError>) -> Option<T> {
-        match act(&self.place) {
+    /// Does something with the disk; a failure is counted and said, and recording goes on. Where room is
+    /// missing it is asked for, and it is tried again.
+    fn attempt<T>(&mut self, mut act: impl FnMut(&Place) -> Result<Option<T>, ArchiveError>) -> Option<T> {
+        let mut done = act(&self.place);
+        for _ in 0..ROOM_ASKED_MAX {
+            match &done {
+                Err(error) if error.is_out_of_space() && self.place.archive.room().ask(ROOM_AWAITED) => {}
+                _ => break,
+            }
+            done = act(&self.place);
+        }
+        match done {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(stream = %self.place.ledger.stream, %error, "record");
@@ -350,4 +417,22 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Is there room for so many bytes of a recording? What is left then is the index's.
+fn room_for(place: &Place, bytes: u64) -> Result<(), ArchiveError> {
+    if place.archive.room().admits(bytes, Use::Media) {
+        Ok(())
+    } else {
+        Err(ArchiveError::Full(place.archive.dir().to_owned()))
+    }
+}
+
+/// The segment as far as it is in its file.
+fn cut_short(mut segment: proto::Segment, written: &Writing) -> proto::Segment {
+    segment.fragments.truncate(written.parts.saturating_sub(1) as usize);
+    segment.bytes = part_lengths(&segment).sum();
+    segment.hash = bytes::Bytes::copy_from_slice(&written.running_hash);
+    segment.end_us = written.end.0;
+    segment
 }

@@ -6,6 +6,8 @@
 mod agent_crash;
 mod beats;
 mod cameras;
+mod disk_full;
+mod drills;
 mod export;
 mod http;
 mod hub_crash;

@@ -33,6 +33,10 @@ pub trait VaultView {
     fn ledger(&self, ledger: &LedgerId) -> (Seq, Head);
     /// Seqs durable here: entry, and bytes where it has any.
     fn held(&self, ledger: &LedgerId) -> RangeSet;
+    /// Seqs whose bytes are not here and not wanted: they were freed, here or at the site.
+    fn gone(&self, _ledger: &LedgerId) -> RangeSet {
+        RangeSet::new()
+    }
     /// The segment of that number, if its entry is known.
     fn segment(&self, ledger: &LedgerId, number: SegmentNumber) -> Option<KnownSegment>;
     /// Durable parts of one segment that is not held.
@@ -280,6 +284,7 @@ fn held_of(view: &dyn VaultView, ledger: &LedgerId) -> proto::LedgerHeld {
         head: head.to_bytes(),
         held: view.held(ledger).to_proto(),
         tails,
+        gone: view.gone(ledger).to_proto(),
     }
 }
 

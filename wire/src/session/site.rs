@@ -245,6 +245,19 @@ impl SiteSession {
         }
     }
 
+    /// Bytes were freed here: nothing of them is read any more. What is in line is in memory, and still goes.
+    pub fn gone(&mut self, ledger: &LedgerId, seqs: &RangeSet) {
+        let Some(view) = self.ledgers.get_mut(ledger) else { return };
+        view.facts.gone = view.facts.gone.union(seqs);
+        let numbers: Vec<_> =
+            view.seqs.iter().filter(|(_, seq)| seqs.contains(seq.0)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            view.seqs.remove(&number);
+            view.parts.remove(&number);
+            view.resends.remove(&number);
+        }
+    }
+
     /// The next live part of a ledger, oldest first. A queue that is too far behind is emptied first.
     pub fn next_live(&mut self, ledger: &LedgerId, now: Instant) -> Option<LivePart> {
         if self.phase != Phase::Running {
@@ -361,7 +374,8 @@ impl SiteSession {
             }
         }
         view.told = held.next.min(view.facts.next.0);
-        view.acked = RangeSet::from_proto(&held.held);
+        // What the hub held and has freed is no more wanted than what it holds, and was acked as well.
+        view.acked = RangeSet::from_proto(&held.held).union(&RangeSet::from_proto(&held.gone));
         for tail in &held.tails {
             let parts = view.parts.entry(SegmentNumber(tail.segment)).or_default();
             *parts = parts.union(&RangeSet::from_proto(&tail.parts));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wire::{OriginId, UnixMicros};
 
+use super::drill::DrillOrder;
 use super::membership::{Membership, Role};
 use super::spec::{CameraSpec, Hold, HoldId, HostSpec, SiteSpec};
 use crate::beat::{Arrival, Bye};
@@ -170,6 +171,39 @@ pub enum Command {
         site: SiteId,
         /// All of them; none ends it.
         cameras: BTreeSet<CameraId>,
+    },
+
+    /// A failure of the site is rehearsed from here on.
+    Drill {
+        /// Whose.
+        site: SiteId,
+        /// What is wanted.
+        order: DrillOrder,
+    },
+    /// The drill's time is over: the site comes back.
+    DrillOver {
+        /// Whose.
+        site: SiteId,
+        /// The entry that began it.
+        drill: u64,
+        /// The person who ends it early; `None` when its time has passed.
+        by: Option<Person>,
+    },
+    /// All is as it was before the drill, or never will be by itself.
+    EndDrill {
+        /// Whose.
+        site: SiteId,
+        /// The entry that began it.
+        drill: u64,
+    },
+    /// The drill was measured.
+    Drilled {
+        /// Whose.
+        site: SiteId,
+        /// The entry that began it.
+        drill: u64,
+        /// Did everything happen that should?
+        good: bool,
     },
 
     /// Too many sites went dark at once with no camera answering: arm nobody, call a person.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::command::Plan;
+use super::drill::Drill;
 use super::why::Why;
 use crate::beat::Arrival;
 use crate::epoch::{Epoch, Round};
@@ -87,6 +88,20 @@ pub enum Event {
         /// What; `None` when it is over.
         plan: Option<Plan>,
     },
+    /// A drill began, its time is over, or (`None`) it has ended.
+    Drill {
+        /// Of which site.
+        site: SiteId,
+        /// What goes on now.
+        drill: Option<Box<Drill>>,
+    },
+    /// A drill was measured.
+    Drilled {
+        /// Of which site.
+        site: SiteId,
+        /// Did everything happen that should?
+        good: bool,
+    },
     /// The place that is reserved for a site changed.
     Placed {
         /// Whose.
@@ -120,6 +135,8 @@ impl Event {
             | Self::Assisting { site, .. }
             | Self::Placed { site, .. }
             | Self::Planned { site, .. }
+            | Self::Drill { site, .. }
+            | Self::Drilled { site, .. }
             | Self::SiteRevoked(site)
             | Self::CallPerson(Call::Unprotected { site } | Call::ForeignEpoch { site, .. }) => Some(site),
             Self::HostRevoked(_) | Self::Deletion { .. } | Self::CallPerson(_) => None,

@@ -14,6 +14,7 @@ pub const OVERLAP_KEYFRAMES: u64 = 2;
 
 mod apply;
 pub mod command;
+pub mod drill;
 pub mod event;
 mod hosts;
 pub mod membership;
@@ -23,6 +24,7 @@ pub mod state;
 pub mod why;
 
 pub use command::{Command, Finding, Person, Plan, Return, TakeOverGround, Verdict};
+pub use drill::{DRILL_MAX, DRILL_MIN, Drill, DrillKind, DrillOrder, LastDrill};
 pub use event::{Call, Closed, Event};
 pub use hosts::Host;
 pub use membership::{Membership, Role, Tally};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::membership::Tally;
 use crate::epoch::{Epoch, Round, Term};
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
-use crate::standby::NoSuchEdge;
+use crate::standby::{NoSuchEdge, Stage};
 
 /// The guard that refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -125,6 +125,37 @@ pub enum Refusal {
         /// So many.
         keyframes: u64,
     },
+    /// A drill begins where all is well.
+    #[error("{site} is not at home but {stage:?}: a drill begins when all is well")]
+    NotHome {
+        /// Which site.
+        site: SiteId,
+        /// Where its virtual server is in its life.
+        stage: Stage,
+    },
+    /// What is planned comes first.
+    #[error("something is planned for {0} (maintenance, or its recorder said goodbye): drill it afterwards")]
+    IsPlanned(SiteId),
+    /// Nobody would take over.
+    #[error("no host has a place for {0}: there is nothing to rehearse; see `holdfast why {0}`")]
+    NoStandby(SiteId),
+    /// One at a time.
+    #[error("a drill of {site} goes on already, since entry {drill}")]
+    DrillRunning {
+        /// Which site.
+        site: SiteId,
+        /// The entry that began it.
+        drill: u64,
+    },
+    /// Too short or too long.
+    #[error("a drill lasts 5 s to 15 min, not {0:?}")]
+    DrillLength(std::time::Duration),
+    /// There is no such drill, or no more.
+    #[error("no such drill of {0} goes on")]
+    NoDrill(SiteId),
+    /// It has left the network for real.
+    #[error("{0} left the network and hears nothing: it comes back by itself when the drill's time is over")]
+    CantHear(SiteId),
     /// The epoch is known.
     #[error("epoch {0} is of this history, or of an earlier one")]
     KnownEpoch(Epoch),

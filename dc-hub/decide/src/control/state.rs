@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wire::UnixMicros;
 
 use super::command::{Person, Plan};
+use super::drill::{Drill, DrillKind, LastDrill};
 use super::hosts::{Host, Hosts};
 use super::membership::{Membership, Role};
 use super::spec::{CameraSpec, Hold, HoldId, Load, SiteSpec, full_load};
@@ -92,6 +93,15 @@ pub struct Site {
     pub revoked: bool,
     /// Why it is as it is: the last change of authority, or arming.
     pub why: Option<Box<Why>>,
+    /// What is being rehearsed.
+    #[serde(default)]
+    pub drill: Option<Box<Drill>>,
+    /// The last drill of each kind.
+    #[serde(default)]
+    pub drilled: BTreeMap<DrillKind, LastDrill>,
+    /// When the last drill began that was good, by the leader's wall clock.
+    #[serde(default)]
+    pub last_good_drill: Option<UnixMicros>,
 }
 
 /// A failback that has begun.
@@ -153,6 +163,11 @@ impl Site {
     /// Does a standby record with authority?
     pub fn is_away(&self) -> bool {
         self.life.authority().is_some()
+    }
+
+    /// Is the way to its cameras to be taken for cut?
+    pub fn hides_cameras(&self) -> bool {
+        self.drill.as_ref().is_some_and(|drill| drill.order.kind.hides_cameras())
     }
 
     /// Is a standby armed?

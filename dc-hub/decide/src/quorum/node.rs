@@ -143,6 +143,11 @@ impl Node {
             .unwrap_or_default()
     }
 
+    /// When the site's own recorder was heard last.
+    pub fn last_beat(&self, site: &SiteId) -> Option<Boot> {
+        self.watch.sites.get(site).and_then(|known| known.home.last_beat())
+    }
+
     /// What to do next.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()

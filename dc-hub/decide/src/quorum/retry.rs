@@ -23,6 +23,7 @@ pub(super) enum Wish {
     Assist,
     Place,
     Seen,
+    Drill,
 }
 
 /// Wishes and when they were uttered. Bounded: one per site and kind, forgotten when due again.

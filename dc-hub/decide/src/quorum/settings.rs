@@ -34,6 +34,10 @@ pub struct Settings {
     pub host_mute_in_doubt: Duration,
     /// A mute host is tried again after this.
     pub host_again: Duration,
+    /// A drill whose site is not heard again ends so long after its time is over; what comes then is no drill.
+    pub drill_grace: Duration,
+    /// A site that is heard again may take so long to have its authority back; then the drill ends without that.
+    pub drill_return_max: Duration,
     /// A recorder must have stalled, or progressed again, for this long before a standby helps, or stops.
     pub assist_settle: Duration,
 }
@@ -53,6 +57,8 @@ impl Default for Settings {
             host_mute: Duration::from_secs(15),
             host_mute_in_doubt: Duration::from_secs(3),
             host_again: Duration::from_secs(60),
+            drill_grace: Duration::from_secs(60),
+            drill_return_max: Duration::from_secs(300),
             assist_settle: Duration::from_secs(10),
         }
     }

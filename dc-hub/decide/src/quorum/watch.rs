@@ -46,6 +46,8 @@ pub(super) struct SiteWatch {
     pub(super) bye: Option<(OriginId, Bye)>,
     /// The plan in force, and when it was first seen here.
     pub(super) plan_since: Option<Boot>,
+    /// The drill that goes on: since when as far as this node saw, and since when its time is over.
+    pub(super) drill: Option<Drilling>,
     /// Where its life is, and when it got there as far as this node saw.
     pub(super) stage_since: Boot,
     /// When authority last moved away, as far as this node saw.
@@ -53,6 +55,14 @@ pub(super) struct SiteWatch {
     stage: crate::standby::Stage,
     /// The highest epoch that a beat of the home showed, if it is above the log's.
     pub(super) foreign: Option<crate::epoch::Epoch>,
+}
+
+/// A drill, as this node follows it: by its own clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drilling {
+    index: u64,
+    pub(super) since: Boot,
+    pub(super) over: Option<Boot>,
 }
 
 /// A round this node was asked in.
@@ -88,6 +98,7 @@ impl SiteWatch {
             nonce: None,
             bye: None,
             plan_since: None,
+            drill: None,
             stage_since: now,
             moved: now,
             stage: site.life.stage(),
@@ -133,6 +144,12 @@ impl SiteWatch {
             (Some(_), None) => self.plan_since = Some(now),
             (Some(_), Some(_)) => {}
         }
+        self.drill = site.drill.as_ref().map(|drill| {
+            let known = self.drill.filter(|known| known.index == drill.index);
+            let mut known = known.unwrap_or(Drilling { index: drill.index, since: now, over: None });
+            known.over = drill.over.then(|| known.over.unwrap_or(now));
+            known
+        });
         match &site.round {
             None => self.asked = None,
             Some(open) if self.asked.as_ref().is_some_and(|asked| asked.round == open.round) => {}

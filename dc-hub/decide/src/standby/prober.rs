@@ -21,6 +21,8 @@ pub struct Prober {
     break_after: Duration,
     /// The path has held since, and the last answer came then.
     held: Option<(Boot, Boot)>,
+    /// A drill: as if the path were cut.
+    hidden: bool,
     // Shared with the reports, which rarely differ.
     cameras: Arc<BTreeMap<CameraId, Answer>>,
 }
@@ -29,11 +31,14 @@ impl Prober {
     /// Begins with nothing seen. `break_after` is the time between two askings plus the deadline of one: a cut
     /// of at least that is never missed, and it must be at most half the short timer.
     pub fn new(site: SiteId, host: HostId, path: PathId, break_after: Duration) -> Self {
-        Self { site, host, path, break_after, held: None, cameras: Arc::default() }
+        Self { site, host, path, break_after, held: None, hidden: false, cameras: Arc::default() }
     }
 
     /// A camera answered, whatever it said, or its deadline passed.
     pub fn handle_answer(&mut self, now: Boot, camera: &CameraId, answer: Option<Answer>) {
+        if self.hidden {
+            return;
+        }
         let Some(answer) = answer else {
             if self.cameras.contains_key(camera) {
                 Arc::make_mut(&mut self.cameras).remove(camera);
@@ -47,6 +52,13 @@ impl Prober {
         self.held = Some((since, now));
         if self.cameras.get(camera) != Some(&answer) {
             Arc::make_mut(&mut self.cameras).insert(camera.clone(), answer);
+        }
+    }
+
+    /// Makes as if the path were cut from now on, or no more: it then has opened anew.
+    pub fn hide(&mut self, hidden: bool) {
+        if self.hidden != hidden {
+            (self.hidden, self.held, self.cameras) = (hidden, None, Arc::default());
         }
     }
 

@@ -362,3 +362,20 @@ fn a_replaced_standby_stops_and_acts_no_more() {
     let acts = hub.must(Command::TakeOver { site: site(1), expected, host: self::hub(2), ground });
     assert_eq!(acts, [Act::Authority(None), stop(1, false), stop(2, false)]);
 }
+
+#[test]
+fn a_drill_hides_the_cameras_and_the_path_then_opens_anew() {
+    let mut prober = Prober::new(site(1), hub(1), wan(), secs(1));
+    let at = |tenths: u64| Boot(tenths * 100_000);
+    let answer = |prober: &mut Prober, tenths| {
+        prober.handle_answer(at(tenths), &camera(&site(1), 1), Some(Answer::Free));
+    };
+    [0, 5, 10].into_iter().for_each(|tenths| answer(&mut prober, tenths));
+    prober.hide(true);
+    answer(&mut prober, 15);
+    let report = prober.report(at(15));
+    assert!(!report.any() && report.unbroken.is_none() && prober.answering().is_empty());
+    prober.hide(false);
+    answer(&mut prober, 20);
+    assert_eq!(prober.report(at(20)).unbroken, Some(ms(0)), "as after a cut");
+}

@@ -3,6 +3,7 @@
 //! The bytes may be anything. Nothing here panics on them, nor allocates more than they justify.
 
 mod fragment;
+mod frames;
 mod header;
 mod scan;
 
@@ -11,6 +12,7 @@ use wire::id::NameError;
 pub use crate::sample::Sample;
 pub(crate) use fragment::movie_fragment;
 pub use fragment::{ParsedFragment, fragment_info, frames_hash, parse_fragment};
+pub use frames::{SegmentFrames, picture_hash, segment_frames};
 pub use header::Header;
 pub(crate) use header::aac_config;
 pub use scan::{Rebuilt, Scan, ScannedFragment, rebuild, scan};

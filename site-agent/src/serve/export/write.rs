@@ -1,5 +1,6 @@
 //! Writes a planned export, fragment by fragment.
 
+use std::fs::File;
 use std::ops::Deref;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use wire::{SegmentNumber, UnixMicros};
 
 use super::plan::Piece;
 use super::{ExportError, NotExported, Plan};
-use crate::archive::Archive;
+use crate::archive::{Archive, read_at};
 use crate::serve::proof::{Document, ProvenGap, ProvenSegment};
 use crate::serve::tails::Tails;
 
@@ -58,6 +59,8 @@ struct Open {
     piece: Piece,
     header: Header,
     entry: Option<Entry>,
+    /// Its file, which stays readable even if retention deletes it meanwhile.
+    file: Option<File>,
 }
 
 impl<T: Deref<Target: Tails>> Export<T> {
@@ -195,7 +198,8 @@ impl<T: Deref<Target: Tails>> Export<T> {
             return Ok(None);
         }
         let Some(header) = self.plan.headers.get(&piece.header).cloned() else { return Ok(None) };
-        Ok(Some(Open { index, piece: Piece { seq, ..piece.clone() }, header, entry }))
+        let file = entry.as_ref().and_then(|_| self.archive.open_file(&piece.ledger, piece.number).ok());
+        Ok(Some(Open { index, piece: Piece { seq, ..piece.clone() }, header, entry, file }))
     }
 
     fn read(&self, open: &Open, fragment: u32) -> Option<Bytes> {
@@ -203,7 +207,7 @@ impl<T: Deref<Target: Tails>> Export<T> {
         match open.entry.as_ref().and_then(Entry::segment) {
             Some(segment) => {
                 let (offset, length) = part_span(segment, fragment)?;
-                self.archive.read(ledger, number, offset, length).ok().map(Bytes::from)
+                read_at(open.file.as_ref()?, offset, length).ok().map(Bytes::from)
             }
             None => self.tails.read(ledger, number, fragment),
         }

@@ -330,3 +330,23 @@ fn a_large_offer_is_split_and_only_its_last_message_says_so() {
     assert!(lasts.len() > 1);
     assert_eq!(lasts.iter().position(|last| *last), Some(lasts.len() - 1));
 }
+
+#[test]
+fn what_was_freed_is_not_sent_and_not_waited_for() {
+    let mut world = quiet();
+    let ledger = world.site.ledger_of(0);
+    // Recorded while nobody followed: backlog, until it is freed.
+    for _ in 0..3 {
+        world.site.record(0);
+    }
+    world.site.commit_segment(0);
+    let facts = world.site.facts_of(&ledger);
+    let (next, head) = (facts.next, facts.head);
+    let link = world.link.as_mut().unwrap();
+    link.site.committed(&ledger, Seq(next.0 - 1), head, Some((SegmentNumber(1), 3)));
+    assert_eq!(link.site.unacked(), 1);
+    link.site.gone(&ledger, &RangeSet::from(next.0 - 1..next.0));
+    assert_eq!(link.site.unacked(), 0);
+    while link.poll_site(&mut world.site) {}
+    assert_eq!(link.jobs.len(), 0, "nothing is read of it");
+}

@@ -94,6 +94,7 @@ impl State {
         let site = self.site_mut(name)?;
         site.revoked = true;
         site.placement = None;
+        site.drill = None;
         let closed = close(name, site, Closed::Void);
         Ok([Event::SiteRevoked(name.clone())].into_iter().chain(closed).collect())
     }
@@ -169,5 +170,8 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         assisted: Default::default(),
         revoked: false,
         why: None,
+        drill: None,
+        drilled: BTreeMap::new(),
+        last_good_drill: None,
     }
 }

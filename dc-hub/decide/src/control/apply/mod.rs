@@ -2,6 +2,7 @@
 //! changes nothing.
 
 mod authority;
+mod drill;
 mod members;
 mod restore;
 mod rounds;
@@ -60,6 +61,11 @@ impl State {
             Command::Failback { site, expected, by } => self.failback(at, site, *expected, by.as_ref()),
             Command::Return(back) => self.give_back(at, back),
             Command::Assist { site, cameras } => self.assist(site, cameras),
+
+            Command::Drill { site, order } => self.begin_drill(at, site, order),
+            Command::DrillOver { site, drill, by } => self.drill_over(site, *drill, by.as_ref()),
+            Command::EndDrill { site, drill } => self.end_drill(site, *drill),
+            Command::Drilled { site, drill, good } => self.drilled(site, *drill, *good),
 
             Command::Freeze { sites, of } => self.freeze(sites, *of),
             Command::Thaw { sites, .. } => self.thaw(sites),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Leader, Look, Says};
-use crate::control::{Command, FailbackPolicy, Return};
+use crate::control::{Command, FailbackPolicy, Person, Return};
 use crate::ids::CameraId;
 use crate::quorum::retry::Wish;
 use crate::quorum::table::{Facts, Line};
@@ -22,7 +22,11 @@ impl Leader {
         match stage {
             Stage::Healing | Stage::Failback if look.home_relapsed() => self.relapse(look, says),
             Stage::Failback => self.give_back(look, says),
-            Stage::Healing if self.may_fail_back(look, facts) => self.fail_back(look, says),
+            Stage::Healing if look.drill_is_over() && home && facts.stalled.is_empty() => {
+                let by = look.site.drill.as_ref().map(|drill| drill.order.by.clone());
+                self.fail_back(look, says, by);
+            }
+            Stage::Healing if self.may_fail_back(look, facts) => self.fail_back(look, says, None),
             Stage::Recording if home && look.site.plan.is_none() => self.heal(look, says),
             _ => {}
         }
@@ -46,9 +50,9 @@ impl Leader {
         says.propose(look.name, Wish::Life, || Command::Relapse { site, expected });
     }
 
-    fn fail_back(&mut self, look: &Look<'_>, says: &mut Says<'_>) {
+    fn fail_back(&mut self, look: &Look<'_>, says: &mut Says<'_>, by: Option<Person>) {
         let (site, expected) = (look.name.clone(), look.site.epoch);
-        says.propose(look.name, Wish::Life, || Command::Failback { site, expected, by: None });
+        says.propose(look.name, Wish::Life, || Command::Failback { site, expected, by });
     }
 
     /// Both have passed: long enough away, long enough stable. Nothing is waited for if the standby has
@@ -104,7 +108,7 @@ impl Leader {
 impl Look<'_> {
     /// The site's own recorder beats, and records something if there is something it could have: cameras with
     /// one session are the standby's until it lets them go.
-    fn home_lives(&self) -> bool {
+    pub(super) fn home_lives(&self) -> bool {
         let home = &self.known.home;
         let could = self.site.cameras.values().any(|spec| !spec.single_session);
         home.is_fresh(self.now, &self.watch.settings.timers) && (!could || home.recording().next().is_some())

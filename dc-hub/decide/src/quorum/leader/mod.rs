@@ -3,6 +3,7 @@
 //! It lives for one term and remembers nothing beyond it.
 
 mod away;
+mod drill;
 mod home;
 mod overlap;
 mod places;
@@ -124,6 +125,7 @@ impl Leader {
         self.keep_place(&look, &mut says);
         self.end_plan(&look, &mut says);
         self.raise_epoch(&look, &mut says);
+        self.keep_drill(&look, &mut says);
         if self.nothing_new(&look) {
             out.extend(says.out);
             return;
@@ -163,6 +165,7 @@ impl Leader {
             && !site.is_away()
             && site.round.is_none()
             && site.plan.is_none()
+            && site.drill.is_none()
             && site.assisted.is_empty()
             && look.watch.fitness.unfit(look.now).is_none()
             && look.holder.is_fresh(look.now, timers)

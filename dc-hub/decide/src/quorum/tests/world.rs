@@ -269,8 +269,10 @@ impl World {
     fn beat(&mut self, n: u64) {
         self.at(ms(500), What::Beat(n));
         let now = self.now;
+        // What the agent takes part in as soon as the log has it.
+        let drilled = self.log.state.site(&site(n)).unwrap().drill.as_ref().is_some_and(|drill| !drill.over);
         let place = self.places.get_mut(&n).unwrap();
-        if !place.alive {
+        if !place.alive || drilled {
             return;
         }
         place.number += 1;
@@ -344,9 +346,11 @@ impl World {
                 continue;
             }
             let now = self.now;
+            let hidden = member.state.site(&site(n)).unwrap().hides_cameras();
             let place = self.places.get_mut(&n).unwrap();
             let prober =
                 place.probers.entry(hub(h)).or_insert_with(|| Prober::new(site(n), hub(h), wan(), secs(1)));
+            prober.hide(hidden);
             for c in 1..=2 {
                 let answer = place.cameras.contains(&c).then_some(Answer::Free);
                 prober.handle_answer(now, &camera(&site(n), c), answer);

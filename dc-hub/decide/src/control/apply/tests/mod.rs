@@ -1,5 +1,6 @@
 //! Each guard, with the schedule that it stops; then random logs.
 
+mod drill;
 mod home;
 mod members;
 mod random;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::control::{Ground, Membership, Plan, Return, Role, Silence};
+use crate::control::{DrillOrder, Ground, Membership, Plan, Return, Role, Silence};
 use crate::epoch::Generation;
 use crate::fixtures::{camera, origin};
 use crate::standby::Stage;
@@ -32,6 +32,9 @@ enum Step {
     Recover(u64),
     Seen(u64, Age),
     Place(u64, u64),
+    Drill(u64),
+    /// Over, or ended.
+    DrillEnd(u64, bool),
 }
 
 /// Is a round or epoch named that is in force, or one that was?
@@ -64,7 +67,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::NewTerm),
         1 => any::<u64>().prop_map(Step::Recover),
         1 => (site.clone(), age()).prop_map(|(s, e)| Step::Seen(s, e)),
-        2 => (site, hub).prop_map(|(s, h)| Step::Place(s, h)),
+        2 => (site.clone(), hub).prop_map(|(s, h)| Step::Place(s, h)),
+        1 => site.clone().prop_map(Step::Drill),
+        2 => (site, any::<bool>()).prop_map(|(s, end)| Step::DrillEnd(s, end)),
     ]
 }
 
@@ -168,6 +173,19 @@ impl World {
             Step::Seen(n, epoch) => {
                 let epoch = Epoch { n: 1_000, ..self.epoch(n, epoch) };
                 Command::SeenEpoch { site: site(n), epoch, salt: self.log.index }
+            }
+            Step::Drill(n) => {
+                let (kind, length) = (crate::control::DrillKind::Wan, Duration::from_secs(30));
+                let order = DrillOrder { id: "x".into(), kind, shadow: true, length, by: "ada".into() };
+                Command::Drill { site: site(n), order }
+            }
+            Step::DrillEnd(n, end) => {
+                let drill =
+                    self.log.state.site(&site(n)).unwrap().drill.as_ref().map_or(0, |drill| drill.index);
+                match end {
+                    true => Command::EndDrill { site: site(n), drill },
+                    false => Command::DrillOver { site: site(n), drill, by: None },
+                }
             }
             Step::Place(n, to) => Command::Place { site: site(n), host: Some(hub(to)) },
         })

@@ -1,0 +1,178 @@
+//! Freeing: bytes that were held and are to be held no more.
+//!
+//! What is freed is first said, in an entry of a run's own ledger, and that is durable together with the rows of
+//! the files to be deleted; only then are they deleted, and then the rows. So whatever happens in between, a
+//! file is either held, or known to be gone, and whoever comes next deletes it ([`Archive::delete_freed`]).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use wire::entry::Entry;
+use wire::proto::GapCause;
+use wire::proto::entry::Kind;
+use wire::{LedgerId, RangeSet, SegmentNumber, Seq, UnixMicros, proto};
+
+use super::change::{Change, Done};
+use super::records::LedgerRecord;
+use super::writer::Pass;
+use super::{Archive, ArchiveError, Event, Result, layout};
+
+/// No gone entry speaks of more time than this: a query looks back a little further ([`super::query`]).
+pub const GONE_SPAN_MAX: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// A segment whose bytes are here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldSegment {
+    /// Its place.
+    pub seq: Seq,
+    /// The first of the entries without bytes directly before it: they may be named with it, which keeps the
+    /// ranges few.
+    pub from: Seq,
+    /// Its first instant.
+    pub start: UnixMicros,
+    /// The first instant after it.
+    pub end: UnixMicros,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Archive {
+    /// The first segments among `seqs`, which are all held, as many as `most` that `wanted` wants.
+    pub fn held_segments(
+        &self,
+        ledger: &LedgerId,
+        seqs: &RangeSet,
+        most: usize,
+        wanted: impl Fn(UnixMicros, UnixMicros) -> bool,
+    ) -> Result<Vec<HeldSegment>> {
+        let mut found = Vec::new();
+        for range in seqs.iter() {
+            let mut from = Seq(range.start);
+            self.inner.index.walk_while(ledger, range, |seq, _, entry| {
+                if let Some(segment) = entry.segment() {
+                    let (start, end) = (UnixMicros(segment.start_us), UnixMicros(segment.end_us));
+                    if wanted(start, end) {
+                        found.push(HeldSegment { seq, from, start, end, bytes: segment.bytes });
+                    }
+                    from = Seq(seq.0 + 1);
+                }
+                Ok(found.len() < most)
+            })?;
+            if found.len() >= most {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes files that were freed, as many as `most`; tells how many. What a crash left between an entry and
+    /// its files goes here too.
+    pub fn delete_freed(&self, most: usize) -> Result<usize> {
+        let files = self.inner.index.freed(most)?;
+        let mut folders = BTreeSet::new();
+        for (ledger, number) in &files {
+            let path = self.segment_path(ledger, *number)?;
+            remove(&path)?;
+            if let Some(folder) = path.parent() {
+                let ended = self.ledger(ledger).is_some_and(|record| record.ended);
+                folders.insert((folder.to_owned(), ended));
+            }
+        }
+        for (folder, ended) in folders {
+            if folder.is_dir() {
+                layout::sync_folder(&folder)?;
+            }
+            if ended {
+                layout::remove_emptied(&folder);
+            }
+        }
+        let deleted = files.len();
+        if deleted > 0 {
+            self.submit_blocking(Change::Deleted { files })?;
+        }
+        Ok(deleted)
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(ArchiveError::Io { what: "delete segment", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is said to be gone.
+pub(super) struct Freed {
+    /// The ledger it is said in.
+    pub(super) ledger: LedgerId,
+    pub(super) at: UnixMicros,
+    /// Whose bytes.
+    pub(super) of: LedgerId,
+    pub(super) seqs: RangeSet,
+    pub(super) cause: GapCause,
+}
+
+impl Pass<'_> {
+    /// Says that bytes are gone, and leaves their files to be deleted.
+    pub(super) fn free(&mut self, freed: Freed) -> Result<(Done, Option<Event>)> {
+        let Freed { ledger, at, of, seqs, cause } = freed;
+        let writer = self.known(&ledger)?;
+        if writer.ended {
+            return Err(ArchiveError::Ended(ledger));
+        }
+        let mut record = self.known(&of)?;
+        if record.site != writer.site || of.stream != ledger.stream {
+            return Err(ArchiveError::NotYours { ledger: of, owner: record.site()? });
+        }
+        let held = record.held();
+        let (mut bytes, mut span, mut freed) = (0, None::<(i64, i64)>, Vec::new());
+        for range in seqs.iter() {
+            self.inner.index.walk(&of, range, |seq, _, entry| {
+                if let Some(segment) = entry.segment().filter(|_| held.contains(seq.0)) {
+                    bytes += segment.bytes;
+                    let (start, end) = span.unwrap_or((segment.start_us, segment.end_us));
+                    span = Some((start.min(segment.start_us), end.max(segment.end_us)));
+                    freed.push(SegmentNumber(segment.number));
+                }
+                Ok(())
+            })?;
+        }
+        let Some((start_us, end_us)) = span else { return Ok((Done::Stored, None)) };
+        for number in freed {
+            self.inner.index.put_freed(&mut self.batch, &of, number);
+        }
+        record.lose(&seqs);
+        record.bytes = record.bytes.saturating_sub(bytes);
+        self.changed.insert(of.clone(), record);
+        self.told.push(Event::Gone { ledger: of.clone(), seqs: seqs.clone() });
+        let gone = proto::Gone {
+            ledger: Some(of.to_proto()),
+            seqs: seqs.to_proto(),
+            cause: cause.into(),
+            start_us,
+            end_us,
+        };
+        self.append(ledger, Entry::write(at, Kind::Gone(gone)), None)
+    }
+
+    /// Another's ledger says that bytes are gone where it was written: they will not come here any more.
+    pub(super) fn gone_elsewhere(&mut self, site: &str, gone: &proto::Gone) {
+        let Ok(of) = LedgerId::from_proto(gone.ledger.as_ref()) else { return };
+        let theirs = |record: &LedgerRecord| record.site == site && !record.is_written_here();
+        let Some(mut record) = self.record(&of).filter(theirs) else { return };
+        let told: RangeSet = RangeSet::from_proto(&gone.seqs)
+            .iter()
+            .map(|range| range.start..range.end.min(record.next))
+            .collect();
+        record.gone_ranges = record.gone().union(&told.minus(&record.held())).to_proto();
+        self.changed.insert(of, record);
+    }
+
+    /// Is a file of this name still to be deleted?
+    pub(super) fn is_freed(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<bool> {
+        self.inner.index.is_freed(ledger, number)
+    }
+}

@@ -1,0 +1,306 @@
+//! Retention: frees what is too old or too much, and makes room before the disk is full, so that recording never
+//! stops while there is something that may go.
+//!
+//! What goes is decided by [`plan`], which is pure, from what the [`survey`] shows; whether the wall clock may be
+//! asked how old something is, by [`clock_guard`]. This is the shell: a thread that looks every few seconds, and
+//! at once when a writer finds no room, and frees in small steps, so that commits are not held up.
+//!
+//! It never knows of cameras that record, or of the network; what the hub has acked it reads from the archive.
+
+pub mod clock_guard;
+pub mod plan;
+mod status;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wire::proto::GapCause;
+use wire::{LedgerId, OriginId, RangeSet, UnixMicros};
+
+use crate::archive::room::Use;
+use crate::archive::{Archive, ArchiveError, Change, Done, GONE_SPAN_MAX, Result};
+
+use crate::private_file;
+
+pub use status::{Shown, Status};
+
+use clock_guard::{Belief, ClockGuard, Reading};
+use plan::{Rules, Segment, State};
+use survey::{Look, Survey};
+
+/// Between two looks, if nobody asks for room.
+const EVERY: Duration = Duration::from_secs(5);
+/// Segments freed in a step: a commit, and so many files.
+const STEP: usize = 64;
+/// Between two steps: commits of recorders come first.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often it is noted what the clocks show, for the next start.
+const NOTE_EVERY: Duration = Duration::from_secs(300);
+
+/// Who says what is gone, in which ledgers.
+#[derive(Clone, Copy, Debug)]
+pub enum Writer {
+    /// A site's run, in its own.
+    Run(OriginId),
+    /// A vault's run, in those for what it salvages.
+    Vault(OriginId),
+}
+
+impl Writer {
+    fn origin(self) -> OriginId {
+        match self {
+            Self::Run(origin) | Self::Vault(origin) => origin,
+        }
+    }
+}
+
+/// What retention is to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What goes, and when.
+    pub rules: Rules,
+    /// Bytes kept for when the disk is full after all.
+    pub ballast_bytes: u64,
+    /// Who says what is gone.
+    pub writer: Writer,
+}
+
+/// The thread. Dropped, it ends with the step it is in.
+pub struct Retention {
+    archive: Archive,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Retention {
+    /// Starts it for an archive that records, or takes in.
+    pub fn start(archive: &Archive, settings: Settings, status: Arc<Status>) -> Result<Self> {
+        let mut keeper = Keeper::new(archive.clone(), settings, status, reading());
+        let spawned = std::thread::Builder::new().name("retention".into()).spawn(move || keeper.run());
+        let thread = spawned.map_err(|source| ArchiveError::Io {
+            what: "start retention of archive",
+            path: archive.dir().to_owned(),
+            source,
+        })?;
+        Ok(Self { archive: archive.clone(), thread: Some(thread) })
+    }
+}
+
+impl Drop for Retention {
+    fn drop(&mut self) {
+        self.archive.room().end();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // one that panicked frees no more either
+        }
+    }
+}
+
+/// A person says that this machine's clock is right: to be called beside a running daemon, or before its start.
+pub fn confirm_clock(archive: &std::path::Path) -> std::io::Result<()> {
+    fs::write(archive.join(CONFIRMED), b"")
+}
+
+const CONFIRMED: &str = "clock-confirmed";
+/// What the clocks should have shown, noted for the next start.
+const CLOCK: &str = "clock";
+
+/// What the clocks show now.
+fn reading() -> Reading {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Reading { wall: wire::clock::wall(), boot_us: wire::clock::boot_us(), boot_id: boot_id.trim().to_owned() }
+}
+
+/// Carries steps out.
+struct Keeper {
+    archive: Archive,
+    settings: Settings,
+    status: Arc<Status>,
+    survey: Survey,
+    clock: ClockGuard,
+    noted_boot_us: u64,
+    making_room: bool,
+}
+
+impl Keeper {
+    fn new(archive: Archive, settings: Settings, status: Arc<Status>, now: Reading) -> Self {
+        let known = fs::read(archive.dir().join(CLOCK)).ok();
+        let known = known.and_then(|known| serde_json::from_slice(&known).ok());
+        let clock = ClockGuard::new(known, &now);
+        let noted_boot_us = 0;
+        Self {
+            archive,
+            settings,
+            status,
+            survey: Survey::default(),
+            clock,
+            noted_boot_us,
+            making_room: false,
+        }
+    }
+
+    fn run(&mut self) {
+        let archive = self.archive.clone();
+        let room = archive.room();
+        room.serve();
+        self.steps();
+        while room.wait(EVERY) {
+            self.steps();
+        }
+    }
+
+    /// Steps until nothing more is to be done now.
+    fn steps(&mut self) {
+        let archive = self.archive.clone();
+        let room = archive.room();
+        loop {
+            let freed = room.free_bytes().map_err(|source| ArchiveError::Io {
+                what: "ask for free space of",
+                path: archive.dir().to_owned(),
+                source,
+            });
+            let freed = freed.and_then(|free| self.step(&reading(), free));
+            let again = match freed {
+                Ok(freed) => freed > 0,
+                Err(error) => {
+                    tracing::error!(archive = %archive.dir().display(), %error, "free what is not kept any more");
+                    self.status.failed(&error);
+                    false
+                }
+            };
+            room.answer(room.admits(0, Use::Media));
+            if !again || room.is_ending() {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        if let Err(error) = room.keep_ballast(self.settings.ballast_bytes) {
+            tracing::warn!(archive = %archive.dir().display(), %error, "keep the ballast");
+        }
+    }
+
+    /// One step; returns how many segments it freed.
+    fn step(&mut self, now: &Reading, free_bytes: u64) -> Result<usize> {
+        self.archive.delete_freed(STEP)?;
+        let belief = self.look_at_clock(now);
+        let own = self.settings.writer.origin();
+        let current = |origin: OriginId| origin == own;
+        let look =
+            Look { archive: &self.archive, rules: &self.settings.rules, now: now.wall, current: &current };
+        let (segments, held) = self.survey.take(&look)?;
+        let state = State {
+            now: now.wall,
+            clock_good: belief == Belief::Sure,
+            free_bytes,
+            making_room: self.making_room,
+            held,
+        };
+        let plan = plan::plan(&self.settings.rules, &state, segments, STEP);
+        self.making_room = plan.making_room;
+        self.status.looked(free_bytes, self.archive.room().ballast_bytes(), belief, plan.stuck);
+        let mut freed = 0;
+        for group in groups(&self.settings.rules, plan.free.into_iter().map(|(segment, _)| segment)) {
+            freed += self.free(&group, now.wall)?;
+        }
+        self.archive.delete_freed(STEP)?;
+        Ok(freed)
+    }
+
+    fn free(&self, group: &Group, at: UnixMicros) -> Result<usize> {
+        let ledger = LedgerId { origin: self.settings.writer.origin(), stream: group.of.stream.clone() };
+        if self.archive.ledger(&ledger).is_none() {
+            let (ledger, site) = (ledger.clone(), group.site.clone());
+            self.archive.submit_blocking(match self.settings.writer {
+                Writer::Run(_) => Change::Open { ledger, site, opened: at },
+                Writer::Vault(_) => Change::OpenSalvage { ledger, site, opened: at },
+            })?;
+        }
+        let (of, seqs, cause) = (group.of.clone(), group.seqs.clone(), group.cause);
+        let done = self.archive.submit_blocking(Change::Free { ledger, at, of, seqs, cause })?;
+        if !matches!(done, Done::Appended { .. }) {
+            return Ok(0);
+        }
+        self.status.freed(group.count, group.bytes, cause);
+        let (cause, count) = (cause.as_str_name(), group.count);
+        tracing::info!(ledger = %group.of, seqs = ?group.seqs, count, cause, "freed");
+        Ok(group.count)
+    }
+
+    fn look_at_clock(&mut self, now: &Reading) -> Belief {
+        let before = self.clock.belief();
+        let confirmed = self.archive.dir().join(CONFIRMED);
+        if confirmed.exists() && fs::remove_file(&confirmed).is_ok() {
+            tracing::info!("a person confirmed the clock");
+            self.clock.confirm(now);
+            self.noted_boot_us = 0;
+        }
+        let belief = self.clock.look(now);
+        if belief != Belief::Sure && before == Belief::Sure {
+            tracing::error!(
+                ?belief,
+                "the clock is in doubt: nothing is freed for its age until it is confirmed"
+            );
+        }
+        let due = now.boot_us.saturating_sub(self.noted_boot_us) >= NOTE_EVERY.as_micros() as u64;
+        if belief == Belief::Sure && (due || self.noted_boot_us == 0) {
+            self.note_clock(now);
+        }
+        belief
+    }
+
+    fn note_clock(&mut self, now: &Reading) {
+        self.noted_boot_us = now.boot_us;
+        let text = serde_json::to_vec(self.clock.known()).unwrap_or_default();
+        // Without it the next start is more careful than it must be; that is all.
+        if let Err(error) = private_file::replace(self.archive.dir(), CLOCK, &text) {
+            tracing::warn!(archive = %self.archive.dir().display(), %error, "note what the clocks show");
+        }
+    }
+}
+
+/// What one entry says: of one ledger, for one cause, about an hour at most.
+struct Group {
+    of: LedgerId,
+    site: wire::SiteId,
+    cause: GapCause,
+    seqs: RangeSet,
+    span: (UnixMicros, UnixMicros),
+    bytes: u64,
+    count: usize,
+}
+
+fn groups(rules: &Rules, segments: impl Iterator<Item = Segment>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut last: BTreeMap<(LedgerId, i32), usize> = BTreeMap::new();
+    for segment in segments {
+        let cause = plan::cause(rules, &segment);
+        let key = (segment.ledger.clone(), i32::from(cause));
+        let known = last.get(&key).and_then(|at| groups.get_mut(*at)).filter(|group| {
+            let (start, end) = (group.span.0.min(segment.start), group.span.1.max(segment.end));
+            end.since(start) <= GONE_SPAN_MAX
+        });
+        let seqs = segment.from.0..segment.seq.0 + 1;
+        if let Some(group) = known {
+            group.seqs.insert(seqs);
+            group.span = (group.span.0.min(segment.start), group.span.1.max(segment.end));
+            group.bytes += segment.bytes;
+            group.count += 1;
+        } else {
+            last.insert(key, groups.len());
+            groups.push(Group {
+                of: segment.ledger,
+                site: segment.camera.site,
+                cause,
+                seqs: seqs.into(),
+                span: (segment.start, segment.end),
+                bytes: segment.bytes,
+                count: 1,
+            });
+        }
+    }
+    groups
+}
