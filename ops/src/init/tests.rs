@@ -278,6 +278,7 @@ fn templates_tell_the_defaults() {
     let full = full.replacen("rate_mbit_max = 20\n", "", 1);
     let full = reload(file, &full, load_site).unwrap();
     let bare = "[site]\nid = \"shop-1\"\n[hub]\naddress = \"hub.holdfast.internal:7443\"\n\
+                [[uplink.path]]\nname = \"wan\"\ninterface = \"eth0\"\n\
                 [[uplink.limit]]\nclass = \"backlog\"\nfrom = \"08:00\"\nto = \"20:00\"\nrate_mbit_max = 4\n[[camera]]\n\
                 id = \"till-1\"\nname = \"Till 1\"\n[[camera.stream]]\nname = \"main\"\n\
                 url = \"rtsp://10.0.0.5:554/stream1\"\nusername = \"viewer\"\npassword = \"secret\"\n";
