@@ -21,7 +21,7 @@ impl Disk {
         let file = std::fs::File::create(&image).context("make a disk")?;
         file.set_len(BYTES).context("make a disk")?;
         run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image.as_ref()])?;
-        run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()])?;
+        run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at])?;
         Ok(Self { at: at.to_owned() })
     }
 

@@ -38,9 +38,12 @@ pub(crate) enum Kind {
     Tcp,
 }
 
+/// The lines of one site that stand, each with what ends it.
+type OfSite = BTreeMap<(Kind, PathId), CancellationToken>;
+
 /// The lines that stand.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<BTreeMap<SiteId, BTreeMap<(Kind, PathId), CancellationToken>>>);
+pub(super) struct Lines(Mutex<BTreeMap<SiteId, OfSite>>);
 
 impl Lines {
     /// A line begins, and the one it replaces ends.
