@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::table::{Table, Tone, cell, number};
-use super::target::TargetArgs;
-use super::{colours, finish, print, print_json, wish};
+use super::wish::Common;
+use super::{colours, finish, print, print_json};
 use crate::client::{Client, clean};
 use crate::length;
 
@@ -48,17 +48,8 @@ pub struct Args {
     /// Save each site's picture here, as SITE.svg
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
-    /// Who asks, as the audit names them [default: this login]
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    /// Say only what would happen
-    #[arg(long)]
-    dry_run: bool,
-    /// The last line of the output is one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    target: TargetArgs,
+    common: Common,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +64,14 @@ enum Kind {
 
 /// `holdfast drill`. True if every site's drill was good.
 pub fn run(args: &Args) -> anyhow::Result<bool> {
-    finish(args.json, drill(args))
+    finish(args.common.json, drill(args))
 }
 
 fn drill(args: &Args) -> anyhow::Result<bool> {
-    let target = args.target.open()?;
-    let by = args.by.clone().unwrap_or_else(wish::login);
+    let Common { dry_run, json, target, .. } = &args.common;
+    let (target, by) = (target.open()?, args.common.who());
     if let Some(id) = &args.stop {
-        return stop(&target, id, &by, args.json);
+        return stop(&target, id, &by, *json);
     }
     let kind = match args.kind {
         Kind::Recorder => "recorder",
@@ -89,12 +80,12 @@ fn drill(args: &Args) -> anyhow::Result<bool> {
     };
     let asked = json!({
         "sites": args.sites, "kind": kind, "shadow": args.shadow, "length_s": args.length.as_secs(), "by": by,
-        "accept_loss": args.accept_loss, "dry_run": args.dry_run,
+        "accept_loss": args.accept_loss, "dry_run": dry_run,
     });
     let accepted = target.post("/drills", &asked)?;
     let begun = at_sites(&accepted);
-    if args.dry_run {
-        if args.json {
+    if *dry_run {
+        if *json {
             print_json(&accepted)?;
         }
         return Ok(accepted["ok"] == true);
@@ -109,7 +100,7 @@ fn drill(args: &Args) -> anyhow::Result<bool> {
     let ok = accepted["ok"] == true && told["ok"] == true && begun.len() == reports(&told).count();
     told["ok"] = json!(ok);
     told["asked"] = accepted["sites"].clone();
-    if args.json {
+    if *json {
         print_json(&told)?;
     } else {
         print(&describe(&told, colours()))?;

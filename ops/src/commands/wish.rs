@@ -17,12 +17,12 @@ pub(super) struct Common {
     by: Option<String>,
     /// Say only what would happen
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// The last line of the output is one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
-    target: TargetArgs,
+    pub(super) target: TargetArgs,
 }
 
 /// Arguments of `holdfast failover`.
@@ -181,6 +181,11 @@ impl Maintenance {
 }
 
 impl Common {
+    /// Who asks.
+    pub(super) fn who(&self) -> String {
+        self.by.clone().unwrap_or_else(login)
+    }
+
     fn ask(&self, site: &str, wish: Value) -> anyhow::Result<bool> {
         self.ask_at(&format!("/sites/{site}/wishes"), wish)
     }
@@ -207,7 +212,7 @@ impl Common {
     }
 
     fn post_to(&self, path: &str, mut wish: Value) -> anyhow::Result<Value> {
-        wish["by"] = json!(self.by.clone().unwrap_or_else(login));
+        wish["by"] = json!(self.who());
         wish["dry_run"] = json!(self.dry_run);
         self.target.open()?.post(path, &wish)
     }
@@ -226,7 +231,7 @@ impl Common {
 }
 
 /// Who is logged in here.
-pub(super) fn login() -> String {
+fn login() -> String {
     let name = ["SUDO_USER", "LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
