@@ -212,6 +212,11 @@ fn metrics(vault: &Vault, kept: &retention::Status, sites: &Sites, intake: &Inta
     put("holdfast_site_connected", "1 while the site is connected.", &per_site(|s| s.connected.into()));
     put("holdfast_site_unacked_entries", "Entries of the site not acked.", &per_site(|s| s.unacked));
     put(
+        "holdfast_site_twins",
+        "1 while two agents run as the site.",
+        &per_site(|s| s.twins.is_some().into()),
+    );
+    put(
         "holdfast_site_live_lag_p99_ms",
         "Live lag, as the site measures.",
         &per_site(|s| s.live_lag_ms_p99.into()),

@@ -10,6 +10,7 @@ use decide::quorum::Settings;
 use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
 use site_agent::beats::CAMERA_PATH;
+use site_agent::renew::Renewal;
 use site_agent::retention::plan::Rules;
 use site_agent::retention::{self, Retention};
 use tokio::sync::mpsc;
@@ -47,6 +48,9 @@ pub async fn run(
         config.identity.certificate.display()
     );
     let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
+    let looked_after = vault.clone();
+    let failed = move || looked_after.poisoned().is_some();
+    let renewal = Renewal::watch(vault.archive().clone(), failed, stop.clone());
     let kept = Arc::default();
     let settings = retention::Settings {
         // A full hub acks no more; what it has acked goes only by its own policy.
@@ -119,7 +123,7 @@ pub async fn run(
     log.stop().await;
     let _ = http.await;
     tokio::task::spawn_blocking(move || drop(retention)).await.context("end retention")?;
-    Ok(())
+    renewal.end()
 }
 
 /// Where sites' configurations are kept, on a node that may stand by, and what of them the log is told.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 use site_agent::archive::{self, Archive, ArchiveError, Change, layout};
-use site_agent::virtual_server;
+use site_agent::{failpoint, virtual_server};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
 use wire::session::hub::{Completion, KnownSegment, VaultView};
@@ -130,6 +130,7 @@ impl Vault {
             }
             Err(_) => return Completion::Failed,
         };
+        failpoint::pass("ingest/put-together");
         match self.archive.submit(Change::Bytes { ledger: ledger.clone(), seq, file }).await {
             Ok(_) => {
                 self.forget(ledger, number, seq);

@@ -9,7 +9,9 @@
 //! | [`retention`] | what is freed, when and why | cameras, networks |
 //! | [`live`] | what is being recorded right now | disks |
 //! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
+//! | [`failpoint`] | steps at which a test lets a daemon die | why |
 //! | [`private_file`] | a file replaced whole, for this user only | what is in it |
+//! | [`renew`] | ends a daemon whose disk failed and works again | what is on the disk |
 //! | [`serve`] | timeline, live, playlist, export over HTTP | who records |
 //! | [`uplink`] | the archive → the hub | cameras |
 //! | [`beats`] | that the recorder is well → every voter of the hub | why they want to know |
@@ -21,8 +23,10 @@ pub mod cli;
 pub mod config;
 pub mod coverage;
 pub mod daemon;
+pub mod failpoint;
 pub mod live;
 pub mod private_file;
+pub mod renew;
 pub mod retention;
 pub mod serve;
 pub mod uplink;

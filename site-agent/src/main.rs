@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use site_agent::archive::Archive;
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
+use site_agent::renew::Renewal;
 use site_agent::retention::{self, Retention};
 use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::{self, VirtualServer};
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
 fn recover(file: &Path) -> anyhow::Result<()> {
     cli::log();
     let config = cli::usable(file, config::load_site(file))?;
-    let archive = Archive::open(&config.archive.dir)?;
+    let archive = open(&config)?;
     let count = virtual_server::recover(&archive, &config.site.id)?;
     println!("{count} open segments were taken in");
     Ok(())
@@ -95,7 +96,10 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let archive = Archive::open(&config.archive.dir)?;
+    let archive = open(&config)?;
+    let looked_after = archive.clone();
+    let renewal =
+        Renewal::watch(archive.clone(), move || looked_after.poisoned().is_some(), stop.token.clone());
     let live = Arc::default();
     let mut server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
@@ -146,7 +150,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     daemon::record_until(&stop.token, &mut server, &config, drills).await;
     // Before anything stops: whoever takes over begins while this still records.
     if let Some((beats, _)) = &uplink {
-        say_goodbye(beats, stop.is_restart()).await;
+        say_goodbye(beats, stop.is_restart() || renewal.is_due()).await;
     }
     // What the recorders write last is to be the last of their ledgers.
     tokio::task::spawn_blocking(move || drop(retention)).await.context("end retention")?;
@@ -158,7 +162,21 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         let _ = uplink.await;
     }
     let _ = http.await;
-    Ok(())
+    renewal.end()
+}
+
+/// The archive, if it is this site's: a disk from elsewhere is not mixed with what is recorded here.
+fn open(config: &SiteConfig) -> anyhow::Result<Archive> {
+    let (dir, site) = (&config.archive.dir, &config.site.id);
+    let archive = Archive::open(dir)?;
+    if let Some(other) = archive.other_than(site) {
+        anyhow::bail!(
+            "archive.dir {} holds recordings of site {other}, and site.id is `{site}`: give this agent a folder of its \
+             own; nothing of {other}'s was touched",
+            dir.display()
+        );
+    }
+    Ok(archive)
 }
 
 async fn say_goodbye(beats: &Beats, restart: bool) {

@@ -9,6 +9,7 @@
 //! poisons the disk: nothing is written after it, and the node stops. Opened again, RocksDB writes what it finds
 //! in its journal to new files before anybody sees it.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -65,6 +66,10 @@ impl Disk {
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
         let db = DB::open_cf_descriptors(&options, &dir, families)
             .map_err(|source| OpenError::Database { dir: dir.clone(), source })?;
+        // RocksDB syncs what is in its folder, not the folder's own name.
+        let parent =
+            dir.parent().map_or(Ok(()), |parent| File::open(parent).and_then(|parent| parent.sync_all()));
+        parent.map_err(|source| OpenError::Folder { dir: dir.clone(), source })?;
         let disk = Self {
             dir,
             db: RwLock::new(Some(db)),

@@ -19,6 +19,14 @@ pub enum OpenError {
         /// What RocksDB says.
         source: rocksdb::Error,
     },
+    /// Its folder's name can't be made durable.
+    #[error("make the folder of control log {} durable: {source}", dir.display())]
+    Folder {
+        /// Where.
+        dir: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// It is another node's.
     #[error(
         "control log {} belongs to {found}, this is {me}: correct the configuration, and never copy a log to \

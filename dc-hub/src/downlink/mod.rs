@@ -10,6 +10,7 @@ mod parts;
 mod peer;
 mod sites;
 mod turn;
+mod twins;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use wire::proto::{Beat, Hello, StreamBeat};
-use wire::{SiteId, UnixMicros};
+use wire::{OriginId, SiteId, UnixMicros};
+
+use super::twins::{Runs, Twin};
 
 /// One site.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -34,8 +36,12 @@ pub struct SiteState {
     pub live_lag_ms_p99: u32,
     /// Bytes of parts taken in since the hub started.
     pub bytes_in: u64,
+    /// Two agents that run as this site at once, if there are: a cloned disk, or a copied certificate.
+    pub twins: Option<[Twin; 2]>,
     #[serde(skip)]
     connection: u64,
+    #[serde(skip)]
+    runs: Runs,
 }
 
 /// One stream, as the last beat had it.
@@ -69,7 +75,9 @@ pub(super) struct Ticket(u64);
 impl Sites {
     /// A copy of all.
     pub fn snapshot(&self) -> BTreeMap<SiteId, SiteState> {
-        self.lock().sites.clone()
+        let (mut sites, now) = (self.lock().sites.clone(), wire::clock::wall());
+        sites.values_mut().for_each(|state| state.twins = state.runs.twins(now).cloned());
+        sites
     }
 
     /// How many others are connected.
@@ -95,6 +103,11 @@ impl Sites {
         state.software.clone_from(&hello.software);
         state.names = hello.cameras.iter().map(|camera| (camera.id.clone(), camera.name.clone())).collect();
         state.connection = ticket;
+        if let Ok(origin) = OriginId::from_bytes(&hello.origin)
+            && state.runs.came(origin, &state.address.clone(), state.since_us)
+        {
+            tracing::error!(%site, twins = ?state.runs.twins(state.since_us), "two agents run as this site: stop one of them");
+        }
         (Ticket(ticket), inner.connections.insert(site.clone(), connection.clone()))
     }
 

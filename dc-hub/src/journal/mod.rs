@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use bytes::Bytes;
+use site_agent::archive::layout;
 use tokio::sync::{mpsc, oneshot};
 use wire::{LedgerId, RangeSet, SegmentNumber, SiteId, StreamId, UnixMicros};
 
@@ -108,7 +109,8 @@ impl Journal {
         file_bytes: u64,
         is_held: impl Fn(&LedgerId, SegmentNumber) -> bool,
     ) -> Result<Self, JournalError> {
-        std::fs::create_dir_all(dir).map_err(|error| io("make folder", dir, error))?;
+        let made = layout::make_synced(dir.parent().unwrap_or(dir), dir);
+        made.map_err(|error| io("make folder", dir, std::io::Error::other(error)))?;
         let mut index = Index::default();
         let mut last = 0;
         for (number, path) in file::list(dir)? {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::Arc;
 
+use site_agent::failpoint;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Inner, JournalError, TailPart, file, io};
@@ -89,7 +90,9 @@ impl Writer {
             places.push((self.bytes, u32::try_from(record.len() - 8).unwrap_or(u32::MAX)));
             self.bytes += record.len() as u64;
         }
+        failpoint::pass("journal/written");
         self.file.sync_data().map_err(failed)?;
+        failpoint::pass("journal/synced");
         let mut index = self.inner.write();
         for (job, (offset, length)) in group.iter().zip(places) {
             index.insert(&job.part, self.number, offset, length);

@@ -17,6 +17,7 @@ use super::change::{Change, Done};
 use super::records::LedgerRecord;
 use super::writer::Pass;
 use super::{Archive, ArchiveError, Event, Result, layout};
+use crate::failpoint;
 
 /// No gone entry speaks of more time than this: a query looks back a little further ([`super::query`]).
 pub const GONE_SPAN_MAX: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -74,6 +75,7 @@ impl Archive {
         for (ledger, number) in &files {
             let path = self.segment_path(ledger, *number)?;
             remove(&path)?;
+            failpoint::pass("free/file-deleted");
             if let Some(folder) = path.parent() {
                 let ended = self.ledger(ledger).is_some_and(|record| record.ended);
                 folders.insert((folder.to_owned(), ended));
@@ -87,6 +89,7 @@ impl Archive {
                 layout::remove_emptied(&folder);
             }
         }
+        failpoint::pass("free/files-deleted");
         let deleted = files.len();
         if deleted > 0 {
             self.submit_blocking(Change::Deleted { files })?;

@@ -9,9 +9,11 @@
 //! ```
 //! A folder takes a thousand segments, so that none grows without bound.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use wire::{LedgerId, SegmentNumber, SiteId};
 
@@ -19,13 +21,12 @@ use super::{ArchiveError, Result};
 
 const SEGMENTS_PER_FOLDER: u64 = 1000;
 
-/// Makes the folders.
+/// Makes the folders, names durable and all.
 pub fn make(dir: &Path) -> Result<()> {
-    for part in ["index", "media", "open", "incoming"] {
-        let path = dir.join(part);
-        fs::create_dir_all(&path).map_err(|source| ArchiveError::Io { what: "make folder", path, source })?;
+    if let Some(there) = dir.ancestors().find(|folder| folder.is_dir()) {
+        make_synced(there, dir)?;
     }
-    Ok(())
+    ["index", "media", "open", "incoming"].iter().try_for_each(|part| make_synced(dir, &dir.join(part)))
 }
 
 /// Takes the lock; it is let go when the file is closed, however the process ends.
@@ -120,20 +121,33 @@ pub fn remove_emptied(folder: &Path) {
     }
 }
 
-/// Makes a folder and syncs every name that this adds.
-pub fn make_synced(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
+/// Folders that this process knows to survive a power cut, by their names.
+static DURABLE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// So many are remembered; then it begins anew, which costs a sync each.
+const DURABLE_MAX: usize = 10_000;
+
+/// Makes a folder below `root`, and its name durable, and those of all folders in between. One that exists may have been
+/// made a moment ago, by a process that was killed before it synced the name, or by another thread: it is synced too.
+pub fn make_synced(root: &Path, folder: &Path) -> Result<()> {
+    let durable = || DURABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(parent) = folder.parent().filter(|_| folder != root) else { return Ok(()) };
+    if folder.is_dir() && durable().contains(folder) {
         return Ok(());
     }
-    let parent = folder.parent().unwrap_or(Path::new("."));
-    make_synced(parent)?;
+    make_synced(root, parent)?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(ArchiveError::Io { what: "make folder", path: folder.to_owned(), source: error });
         }
         _ => {}
     }
-    sync_folder(parent)
+    sync_folder(parent)?;
+    let mut durable = durable();
+    if durable.len() >= DURABLE_MAX {
+        durable.clear();
+    }
+    durable.insert(folder.to_owned());
+    Ok(())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub use open_segment::OpenSegment;
 pub use query::Located;
 pub use records::LedgerRecord;
 pub use recover::{Recovered, Remains, recover, recover_standbys};
-pub use room::Room;
+pub use room::{Room, Use};
 
 use index::Index;
 
@@ -272,6 +272,11 @@ impl Archive {
             .filter_map(|(id, record)| Some((record.site().ok()?, id.stream.clone())))
             .collect();
         streams.into_iter().collect()
+    }
+
+    /// Another site than this, whose recordings are here.
+    pub fn other_than(&self, site: &SiteId) -> Option<SiteId> {
+        self.inner.read_ledgers().values().filter_map(|record| record.site().ok()).find(|owner| owner != site)
     }
 
     /// The chain's head before entry `next`: `genesis` for 0, `None` beyond what is known.

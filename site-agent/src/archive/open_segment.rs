@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use wire::{LedgerId, SegmentNumber};
 
 use super::{ArchiveError, Result, layout};
+use crate::failpoint;
 
 /// A file that takes the parts of one segment in order.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl OpenSegment {
     pub fn create(archive: &Path, ledger: &LedgerId, number: SegmentNumber) -> Result<Self> {
         let path = layout::open_segment(archive, ledger, number);
         let folder = path.parent().unwrap_or(archive);
-        layout::make_synced(folder)?;
+        layout::make_synced(archive, folder)?;
         let made = OpenOptions::new().create_new(true).append(true).open(&path);
         let file = made.map_err(|source| ArchiveError::Io {
             what: "make segment file",
@@ -49,10 +50,12 @@ impl OpenSegment {
             self.sound = self.file.set_len(self.length).is_ok();
             return Err(failed(&self.path)(source));
         }
+        failpoint::pass("fragment/written");
         if let Err(source) = self.file.sync_data() {
             self.sound = false;
             return Err(failed(&self.path)(source));
         }
+        failpoint::pass("fragment/synced");
         self.length += part.len() as u64;
         Ok(())
     }

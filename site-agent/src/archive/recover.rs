@@ -103,7 +103,7 @@ fn salvage(file: &Path) -> Result<Option<Recovered>> {
 
 fn set_aside(dir: &Path, file: &Path) -> Result<()> {
     let folder = dir.join("discarded");
-    layout::make_synced(&folder)?;
+    layout::make_synced(dir, &folder)?;
     let flat = file.strip_prefix(dir).unwrap_or(file).to_string_lossy().replace('/', "_");
     let target = folder.join(flat);
     tracing::warn!(file = %file.display(), to = %target.display(), "no complete fragment in an open segment");

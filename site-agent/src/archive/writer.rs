@@ -19,6 +19,7 @@ use super::gone::Freed;
 use super::records::LedgerRecord;
 use super::room::Use;
 use super::{ArchiveError, Event, Inner, Result, layout};
+use crate::failpoint;
 
 /// Changes that wait at most; whoever submits more waits.
 const QUEUE: usize = 1024;
@@ -91,6 +92,7 @@ fn commit(inner: &Inner, group: Vec<Job>) {
         }
         return;
     }
+    failpoint::pass("commit/begun");
     let mut pass = Pass {
         inner,
         changed: BTreeMap::new(),
@@ -296,12 +298,14 @@ impl Pass<'_> {
             self.inner.poison(&error.to_string());
             return Err(error);
         }
-        layout::make_synced(&folder)?;
+        failpoint::pass("commit/file-synced");
+        layout::make_synced(&self.inner.dir, &folder)?;
         fs::rename(file, &target).map_err(|source| ArchiveError::Io {
             what: "move segment file into place",
             path: target.clone(),
             source,
         })?;
+        failpoint::pass("commit/moved");
         self.folders.insert(folder);
         Ok(())
     }
@@ -314,11 +318,13 @@ impl Pass<'_> {
         for folder in &self.folders {
             layout::sync_folder(folder)?;
         }
+        failpoint::pass("commit/folders-synced");
         let mut batch = self.batch;
         for (ledger, record) in &self.changed {
             self.inner.index.put_ledger(&mut batch, ledger, record);
         }
         self.inner.index.write(batch)?;
+        failpoint::pass("commit/entered");
         self.inner.write_ledgers().extend(self.changed);
         Ok(self.told)
     }

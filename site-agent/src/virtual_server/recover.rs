@@ -6,6 +6,7 @@ use wire::proto::entry::Kind;
 use wire::{LedgerId, OriginId, SegmentNumber, SiteId, StreamId, UnixMicros, proto};
 
 use crate::archive::{self, Archive, ArchiveError, Change, Recovered};
+use crate::failpoint;
 
 /// Takes in what earlier runs of a site left, as a run that records nothing. Returns how many files that were.
 pub fn recover(archive: &Archive, site: &SiteId) -> Result<u64, ArchiveError> {
@@ -55,6 +56,7 @@ pub(super) fn begin_run(
     streams: &[StreamId],
 ) -> Result<BTreeMap<StreamId, SegmentNumber>, ArchiveError> {
     let remains = archive::recover(archive)?;
+    failpoint::pass("recover/collected");
     let mut numbers: BTreeMap<_, _> =
         streams.iter().map(|stream| (stream.clone(), SegmentNumber(0))).collect();
     for found in &remains.files {
@@ -67,10 +69,12 @@ pub(super) fn begin_run(
     for found in remains.files {
         let number = numbers.entry(found.ledger.stream.clone()).or_default();
         enter(archive, origin, *number, opened, found)?;
+        failpoint::pass("recover/entered");
         number.0 += 1;
     }
     for ledger in remains.ledgers {
         archive.submit_blocking(Change::End { ledger })?;
+        failpoint::pass("recover/ended");
     }
     Ok(numbers)
 }

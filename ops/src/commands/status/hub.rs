@@ -37,6 +37,14 @@ struct Site {
     unacked: u64,
     live_lag_ms_p50: u32,
     live_lag_ms_p99: u32,
+    #[serde(default)]
+    twins: Option<[Twin; 2]>,
+}
+
+/// One of two agents that run as the same site.
+#[derive(Debug, Deserialize)]
+struct Twin {
+    address: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +70,10 @@ impl Hub {
         let stopped = self.vault.stopped.iter().map(|why| Problem::new("the vault has stopped", why));
         let mut problems: Vec<Problem> = stopped.collect();
         for (name, site) in &self.sites {
+            if let Some([one, other]) = &site.twins {
+                let where_from = format!("from {} and {}: stop one of them", one.address, other.address);
+                problems.push(Problem::new(format!("two agents run as site {name}"), &where_from));
+            }
             if !site.connected {
                 problems.push(Problem::new(format!("site {name} is away"), &site.detail));
                 continue;
