@@ -68,13 +68,20 @@ pub fn site(id: &str, cameras: Vec<CameraPlan>) -> SiteSpec {
 /// Makes an installation and tells `story` in it. What went wrong ends the test, with what the daemons
 /// logged last; then everything stays on disk.
 pub fn play(sites: &[SiteSpec], settings: &Settings, story: impl FnOnce(&mut Scene) -> anyhow::Result<()>) {
+    try_play(sites, settings, story).unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// Likewise; what went wrong is the caller's.
+pub fn try_play<T>(
+    sites: &[SiteSpec],
+    settings: &Settings,
+    story: impl FnOnce(&mut Scene) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let scene = Scene::new(sites, settings, alone);
-    let mut scene = scene.unwrap_or_else(|error| panic!("make the scene: {error:#}"));
-    match story(&mut scene) {
-        Ok(()) => scene.done = true,
-        Err(error) => panic!("{error:#}"),
-    }
+    let mut scene = Scene::new(sites, settings, alone).context("make the scene")?;
+    let told = story(&mut scene)?;
+    scene.done = true;
+    Ok(told)
 }
 
 impl Scene {

@@ -94,6 +94,8 @@ pub struct Rig {
     pub hub_http: String,
     hub_config: PathBuf,
     hub: Option<Process>,
+    /// What daemons that are started from now on have in their environment, as `NAME=value`.
+    pub environment: Vec<String>,
 }
 
 /// Settings that differ from those of an installation's.
@@ -171,6 +173,7 @@ impl Rig {
             hub_http,
             hub_config: installed.hub.context("the plan has a hub")?,
             hub: None,
+            environment: Vec::new(),
             dir: dir.to_owned(),
         })
     }
@@ -179,7 +182,7 @@ impl Rig {
     pub fn start_hub(&mut self) -> anyhow::Result<()> {
         ensure!(self.hub.is_none(), "the hub is running");
         let log = self.dir.join("logs/hub.log");
-        let command = programs::daemon("dc-hub", &self.hub_config)?;
+        let command = self.with_environment(programs::daemon("dc-hub", &self.hub_config)?);
         let mut hub = Process::start("dc-hub", &command, None, &log)?;
         hub.await_line(HUB_IS_THERE, START)?;
         self.hub = Some(hub);
@@ -202,9 +205,9 @@ impl Rig {
 
     /// Starts a site's agent and waits until it records and answers.
     pub fn start_agent(&mut self, site: usize) -> anyhow::Result<()> {
+        let command = self.with_environment(programs::daemon("site-agent", &self.sites[site].config)?);
         let site = &mut self.sites[site];
         ensure!(site.agent.is_none(), "the agent of {} is running", site.id);
-        let command = programs::daemon("site-agent", &site.config)?;
         let mut agent = Process::start("site-agent", &command, Some(&site.cable.namespace), &site.log)?;
         agent.await_line(AGENT_IS_THERE, START)?;
         site.agent = Some(agent);
@@ -219,6 +222,29 @@ impl Rig {
             self.start_agent(site)?;
         }
         Ok(())
+    }
+
+    /// Waits until the hub ends by itself; false if it doesn't in time.
+    pub fn await_hub_end(&mut self, limit: Duration) -> bool {
+        let ended = self.hub.as_mut().is_none_or(|hub| hub.await_end(limit));
+        self.hub.take_if(|_| ended);
+        ended
+    }
+
+    /// Waits until a site's agent ends by itself; false if it doesn't in time.
+    pub fn await_agent_end(&mut self, site: usize, limit: Duration) -> bool {
+        let agent = &mut self.sites[site].agent;
+        let ended = agent.as_mut().is_none_or(|agent| agent.await_end(limit));
+        agent.take_if(|_| ended);
+        ended
+    }
+
+    fn with_environment(&self, command: Vec<String>) -> Vec<String> {
+        let environment = self.environment.iter().cloned();
+        match self.environment.is_empty() {
+            true => command,
+            false => std::iter::once("env".to_owned()).chain(environment).chain(command).collect(),
+        }
     }
 
     /// SIGKILLs the hub.

@@ -83,6 +83,18 @@ impl Process {
         self.child.id()
     }
 
+    /// Waits until it ends by itself; false if it doesn't in time.
+    pub fn await_end(&mut self, limit: Duration) -> bool {
+        let deadline = wire::clock::now() + limit;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(wire::clock::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().with_context(|| format!("kill {}", self.name))?;

@@ -20,16 +20,19 @@ pub enum Mutant {
     HealRace,
     /// Whoever proposes a verdict counts as silent.
     ProposerCounts,
+    /// An entry is committed before its file is durable.
+    IndexBeforeFile,
     /// A run goes on in the ledgers of the run before it.
     OriginReuse,
 }
 
 impl Mutant {
     /// All of them, with the names they have on the command line.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("epoch-check", Self::EpochCheck),
         ("majority", Self::Majority),
         ("ack-before-sync", Self::AckBeforeSync),
+        ("index-before-file", Self::IndexBeforeFile),
         ("ranges", Self::Ranges),
         ("stale-round", Self::StaleRound),
         ("heal-race", Self::HealRace),
@@ -45,7 +48,7 @@ impl Mutant {
             Self::StaleRound => Some(decide::Mutant::StaleRound),
             Self::HealRace => Some(decide::Mutant::HealRace),
             Self::ProposerCounts => Some(decide::Mutant::ProposerCounts),
-            Self::AckBeforeSync | Self::Ranges | Self::OriginReuse => None,
+            Self::AckBeforeSync | Self::IndexBeforeFile | Self::Ranges | Self::OriginReuse => None,
         }
     }
 }

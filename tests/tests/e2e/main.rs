@@ -11,6 +11,7 @@ mod drills;
 mod export;
 mod http;
 mod hub_crash;
+mod identity;
 mod intruders;
 mod long;
 mod nodes;

@@ -5,6 +5,7 @@ use super::PlaceIx;
 use super::archive::{Change, MEDIA, Published};
 use crate::event::Event;
 use crate::model::disk::Sync;
+use crate::mutant::Mutant;
 use crate::world::World;
 
 /// Changes committed together at most.
@@ -45,7 +46,10 @@ impl World {
         }
         let changes: Vec<_> = run.changes.drain(..run.changes.len().min(GROUP)).collect();
         let disk = &place.archive.disk;
-        let syncs: Vec<_> = files(&changes).filter_map(|(from, _)| disk.begin_sync(from)).collect();
+        let syncs = match self.stage.mutant {
+            Some(Mutant::IndexBeforeFile) => Vec::new(),
+            _ => files(&changes).filter_map(|(from, _)| disk.begin_sync(from)).collect(),
+        };
         run.group = Some(Group { changes, step: Step::Files(syncs) });
         self.next_step(ix);
     }
@@ -79,6 +83,10 @@ impl World {
                 run.group = Some(group);
             }
             Step::Batch => {
+                if self.stage.mutant == Some(Mutant::IndexBeforeFile) {
+                    let late = place.archive.batch.as_deref().unwrap_or_default();
+                    files(late).for_each(|(from, to)| disk.rename(from, to));
+                }
                 self.batch_durable(ix);
                 return self.begin_group(ix);
             }

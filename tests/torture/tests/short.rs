@@ -1,0 +1,46 @@
+//! Each kind of torture, for a moment; by the hour it is `holdfast-torture`.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs it; tells whether it says that everything held, and its figures.
+fn torture(arguments: &str) -> (bool, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-torture"));
+    let output = command.args(arguments.split(' ')).output().expect("start holdfast-torture");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let figures = said.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    (output.status.success(), figures.unwrap_or_else(|| panic!("{arguments}: {said}\n{told}")))
+}
+
+#[test]
+fn an_archive_keeps_its_promises_whenever_the_power_goes() {
+    let (held, figures) = torture("schedules --seeds 40");
+    assert!(held && figures["promises"].as_u64() > Some(200), "{figures}");
+    assert!(figures["pages_undone"].as_u64() > Some(100), "the disk lost nothing: {figures}");
+}
+
+#[test]
+fn disks_that_lie_break_promises() {
+    let (held, figures) = torture("schedules --seeds 3 --lying-disks");
+    assert!(!held && figures["broken"].as_u64() > Some(0), "{figures}");
+}
+
+#[test]
+fn what_was_acked_survives_power_cuts() {
+    let (held, figures) = torture("power --times 3");
+    assert!(held && figures["cuts"] == 6, "{figures}");
+}
+
+#[test]
+fn what_was_acked_survives_deaths_at_any_step() {
+    let (held, figures) = torture("kill --times 3");
+    assert!(held && figures["kills"] == 6, "{figures}");
+}
+
+#[test]
+fn disks_that_fill_up_and_go_away_end_well() {
+    let (held, figures) = torture("full");
+    assert!(held && figures["steps"] == 4, "{figures}");
+}
