@@ -3,6 +3,7 @@
 //! It answers the replication session's questions ([`VaultView`]) from what is durable, and puts
 //! segments together when all their parts are.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -10,8 +11,9 @@ use site_agent::archive::{self, Archive, ArchiveError, Change, layout};
 use site_agent::{failpoint, virtual_server};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
+use wire::proto::entry::Kind;
 use wire::session::hub::{Completion, KnownSegment, VaultView};
-use wire::session::site::recovered_from;
+use wire::session::site::{recovered_from, segment_name};
 use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
 use crate::journal::{Journal, JournalError, TailPart};
@@ -49,9 +51,10 @@ impl Vault {
                 .unwrap_or(Err(ArchiveError::Closed))
         });
         recovered?;
+        let salvaged = salvaged(&archive)?;
         let held = |ledger: &LedgerId, number| match archive.seq_of(ledger, number) {
             Ok(Some(seq)) => archive.holds(ledger, seq),
-            _ => false,
+            _ => salvaged.contains(&(ledger.clone(), number)),
         };
         let journal = Journal::open(&dir.join("tails"), journal_file_bytes, held)?;
         Ok(Self { archive, journal, origin: archive::new_origin() })
@@ -192,6 +195,21 @@ impl Vault {
             self.journal.forget(&ledger, number);
         }
     }
+}
+
+/// Tails that were entered as what they are. The journal may still have them: it only deletes whole files.
+fn salvaged(archive: &Archive) -> Result<BTreeSet<(LedgerId, SegmentNumber)>, ArchiveError> {
+    let mut names = BTreeSet::new();
+    for (ledger, record) in archive.ledgers().into_iter().filter(|(_, record)| record.salvage) {
+        for entry in archive.entries(&ledger, 0..record.next)? {
+            let continues = match entry.kind() {
+                Some(Kind::Salvage(salvage)) => salvage.continues.as_ref(),
+                _ => None,
+            };
+            names.extend(continues.and_then(segment_name));
+        }
+    }
+    Ok(names)
 }
 
 /// What was being put together when the last run ended; the parts are still in the journal.

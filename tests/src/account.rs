@@ -49,6 +49,33 @@ pub fn settle(scene: &mut Scene) -> anyhow::Result<Vec<CameraAccount>> {
     })
 }
 
+/// Stops everything, and checks what must hold after power cuts: archives verify, everything the site has is at the hub, and
+/// no frame is missing at either without an explanation, or altered. The hub may have more: what a site sent live, and
+/// its disk lost, is salvaged there.
+pub fn settle_with_more_at_hub(scene: &mut Scene) -> anyhow::Result<()> {
+    let frames = each(scene, |camera, log, site, archive, vault| {
+        let stream = StreamId::new(camera, "main")?;
+        let at_site = oracle::read_open_archive(archive, site, &stream)?;
+        let at_hub = oracle::read_open_archive(vault, site, &stream)?;
+        for (side, recorded) in [(archive, &at_site), (vault, &at_hub)] {
+            let found = oracle::compare(&log, recorded, recorded)?;
+            let wrong = found.lost + found.foreign + found.audio_wrong;
+            ensure!(wrong == 0 && found.sent > 0, "camera {camera} in {}: {found:?}", side.dir().display());
+            let unexplained = totals(&timeline_of(side, site, &stream)?).unexplained;
+            ensure!(
+                unexplained.is_zero(),
+                "{camera} in {}: {unexplained:?} unexplained",
+                side.dir().display()
+            );
+        }
+        let missing = at_site.video.keys().filter(|frame| !at_hub.video.contains_key(*frame)).count();
+        ensure!(missing == 0, "the hub lacks {missing} frames of {camera} that the site has");
+        Ok(at_site.video.len())
+    })?;
+    ensure!(!frames.is_empty(), "nothing was recorded");
+    Ok(())
+}
+
 /// Stops everything; archives verify, everything a site has is at the hub. Then takes each camera's account.
 fn each<T>(
     scene: &mut Scene,

@@ -75,6 +75,20 @@ async fn a_tail_of_a_lost_run_becomes_an_entry_of_the_vault() {
 }
 
 #[tokio::test]
+async fn a_tail_is_salvaged_once_however_often_the_hub_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    for salvaged in [1, 0, 0] {
+        let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+        if salvaged > 0 {
+            for part in parts(&ledger(OLD)) {
+                vault.take_part(part).await.unwrap();
+            }
+        }
+        assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), salvaged);
+    }
+}
+
+#[tokio::test]
 async fn a_tail_that_a_later_run_recovered_is_left_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let vault = Vault::open(dir.path(), 1 << 20).unwrap();

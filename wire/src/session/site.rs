@@ -505,7 +505,11 @@ const RESENDS_MAX: u32 = 3;
 
 /// What a recovered segment continues.
 pub fn recovered_from(segment: &proto::Segment) -> Option<(LedgerId, SegmentNumber)> {
-    let name = segment.recovered_from.as_ref()?;
+    segment.recovered_from.as_ref().and_then(segment_name)
+}
+
+/// A segment by its name in a message, if it can be one.
+pub fn segment_name(name: &proto::SegmentName) -> Option<(LedgerId, SegmentNumber)> {
     let ledger = proto::Ledger { origin: name.origin.clone(), stream: name.stream.clone() };
     LedgerId::from_proto(Some(&ledger)).ok().map(|ledger| (ledger, SegmentNumber(name.number)))
 }
