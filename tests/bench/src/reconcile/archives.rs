@@ -123,7 +123,8 @@ async fn submit(
 ) -> anyhow::Result<()> {
     let jobs = stream::iter(changes)
         .map(|change| async { archive.submit(change?).await.map_err(anyhow::Error::from) });
-    jobs.buffered(UNDER_WAY).try_for_each(|_| async { Ok(()) }).await
+    // Unconstrained: a future that has to yield before it has sent its change loses its place in line.
+    tokio::task::unconstrained(jobs.buffered(UNDER_WAY).try_for_each(|_| async { Ok(()) })).await
 }
 
 fn at_site(plan: &Plan) -> impl Iterator<Item = anyhow::Result<Change>> {
