@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 use site_agent::live::Live;
+use site_agent::reconcile::{self, Link, Side, View};
 use site_agent::retention;
 use site_agent::serve::{
     self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
@@ -51,13 +52,24 @@ pub async fn start(
         cameras: Arc::new(SiteCameras(downlink.sites.clone())),
         role: Role::Hub,
     };
-    let more = crate::quorum::http::routes(quorum).merge(crate::drills::http::routes(drills));
+    let view = reconcile::routes(Arc::new(view(downlink)));
+    let more = crate::quorum::http::routes(quorum).merge(crate::drills::http::routes(drills)).merge(view);
     let router = serve::router_with(served, token, more);
     Ok(tokio::spawn(async move {
         if let Err(error) = serve::serve(listener, router, stop).await {
             tracing::error!(%error, "HTTP has stopped");
         }
     }))
+}
+
+/// What is to come from sites. How fast a line is only the site knows.
+fn view(downlink: &Downlink) -> View {
+    let sites = downlink.sites.clone();
+    let link = move |site: &SiteId| {
+        let connected = sites.snapshot().get(site).map(|state| state.connected)?;
+        Some(Link { connected, ..Link::default() })
+    };
+    View { side: Side::Hub, archive: downlink.vault.archive().clone(), rules: None, link: Arc::new(link) }
 }
 
 /// Unfinished segments: those of sites in the tail journal, those of standbys as they record.

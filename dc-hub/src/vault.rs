@@ -12,7 +12,8 @@ use site_agent::{failpoint, virtual_server};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
 use wire::proto::entry::Kind;
-use wire::session::hub::{Completion, KnownSegment, VaultView};
+use wire::session::hub::{Completion, KnownSegment, SiteView, VaultView};
+use wire::session::settled::{Digest, Settled};
 use wire::session::site::{recovered_from, segment_name};
 use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
@@ -95,6 +96,33 @@ impl Vault {
         }
         if state.ended && known.is_none_or(|record| !record.ended) {
             self.archive.submit(Change::End { ledger: ledger.clone() }).await?;
+        }
+        Ok(())
+    }
+
+    /// What it has of one site.
+    pub fn of_site<'a>(&'a self, site: &'a SiteId) -> OfSite<'a> {
+        OfSite { vault: self, site }
+    }
+
+    /// Ledgers that a site wrote of whose unfinished segments there are parts.
+    pub fn unfinished(&self, site: &SiteId) -> BTreeSet<LedgerId> {
+        let tails = self.journal.all().into_iter().filter(|tail| tail.site == *site);
+        tails.map(|tail| tail.ledger).collect()
+    }
+
+    /// Ends the ledgers that a site does not offer one by one and that its present run does not write: an origin has
+    /// one writer, and a site's agent has one origin.
+    pub async fn end_others(
+        &self,
+        site: &SiteId,
+        current: OriginId,
+        offered: &BTreeSet<LedgerId>,
+    ) -> Result<(), VaultError> {
+        for ledger in self.archive.running(site) {
+            if ledger.origin != current && !offered.contains(&ledger) {
+                self.archive.submit(Change::End { ledger }).await?;
+            }
         }
         Ok(())
     }
@@ -218,6 +246,22 @@ fn clear_incoming(dir: &Path) -> Result<(), ArchiveError> {
         std::fs::remove_file(&path).map_err(|source| ArchiveError::Io { what: "delete", path, source })?;
     }
     Ok(())
+}
+
+/// A vault as a session asks of one site.
+pub struct OfSite<'a> {
+    vault: &'a Vault,
+    site: &'a SiteId,
+}
+
+impl SiteView for OfSite<'_> {
+    fn digest(&self, except: &BTreeSet<LedgerId>) -> Digest {
+        self.vault.archive.settled_digest(self.site, except)
+    }
+
+    fn settled(&self, except: &BTreeSet<LedgerId>) -> Settled {
+        self.vault.archive.settled(self.site, except)
+    }
 }
 
 impl VaultView for Vault {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ops::commands::{coverage, drill, export, node, plan, status, verify, why, wish};
+use ops::commands::{coverage, drill, export, node, plan, reconcile, status, verify, why, wish};
 
 /// Keep video evidence when something breaks: the operator's tools
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Export(export::Args),
     /// Check an exported file, without any hub or site
     Verify(verify::Args),
+    /// Tell what is still to cross between a site and its hub, and follow it until both are equal
+    Reconcile(reconcile::Args),
     /// Tell who has authority over a site's recorder, and why
     Why(why::Args),
     /// Let the standby take a site over, until a person gives it back
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),
         Command::Failover(arguments) => arguments.run(),
         Command::Failback(arguments) => arguments.run(),

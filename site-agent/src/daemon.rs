@@ -1,23 +1,26 @@
 //! What the agent's process puts together from the modules: its HTTP surface and its orderly end.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use wire::proto::{GapCause, RecordingState};
-use wire::{OriginId, RangeSet};
+use wire::{OriginId, RangeSet, SiteId, UnixMicros};
 
 use crate::archive::{Archive, LedgerRecord};
 use crate::beats::{Beats, DRILL_MAX, Lost};
 use crate::config::SiteConfig;
 use crate::live::Live;
+use crate::reconcile::plan::Plan;
+use crate::reconcile::{self, Link, Side, View};
 use crate::retention;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
-use crate::uplink::UplinkStatus;
+use crate::uplink::{Line, UplinkStatus};
 use crate::virtual_server::{Statuses, StreamStatus, VirtualServer};
 
 /// How long a stopping agent goes on sending what the hub has not acked. What is left is sent at the next
@@ -74,17 +77,33 @@ impl Surface {
         let address = listener.local_addr()?;
         tracing::info!(%address, token_file = %self.archive.dir().join("http-token").display(), "serving HTTP");
         let site = self.config.site.id.clone();
+        let view = Arc::new(self.view());
         let (status, metrics) = (self.clone(), self.clone());
+        let behind = Arc::<Behind>::default();
+        let _looks = AbortOnDropHandle::new(tokio::spawn(look(view.clone(), site.clone(), behind.clone())));
         let served = Served {
             archive: self.archive.clone(),
             live: self.live.clone(),
             tails: Arc::new(LiveTails::new(self.live.clone(), site.clone())),
             status: Arc::new(move || status.status()),
-            metrics: Arc::new(move || metrics.metrics()),
+            metrics: Arc::new(move || metrics.metrics() + &behind.metrics()),
             cameras: Arc::new(self),
             role: Role::Site(site),
         };
-        serve::serve(listener, serve::router(served, token), stop).await
+        let router = serve::router_with(served, token, reconcile::routes(view));
+        serve::serve(listener, router, stop).await
+    }
+
+    /// What is to cross to the hub, for whoever asks.
+    fn view(&self) -> View {
+        let (site, uplink) = (self.config.site.id.clone(), self.uplink.clone());
+        let link = move |asked: &SiteId| (*asked == site).then(|| link_of(&uplink));
+        View {
+            side: Side::Site,
+            archive: self.archive.clone(),
+            rules: Some(self.config.retention()),
+            link: Arc::new(link),
+        }
     }
 
     fn status(&self) -> serde_json::Value {
@@ -170,6 +189,56 @@ impl Surface {
         put("holdfast_camera_holes", "Holes in the camera's own stream.", &each(|status| status.holes));
         put("holdfast_write_errors", "Writes that failed.", &each(|status| status.write_errors));
         text
+    }
+}
+
+fn link_of(uplink: &UplinkStatus) -> Link {
+    let state = uplink.snapshot();
+    let line = state.line.or(state.last_line);
+    Link {
+        connected: state.connected,
+        carried: line.as_ref().map(|line| Line::parts(line.rate_bps)),
+        backlog_max: line.and_then(|line| line.backlog_bps_max).map(Line::parts),
+    }
+}
+
+/// How far the hub is behind, as last looked.
+#[derive(Default)]
+struct Behind(Mutex<Option<Plan>>);
+
+impl Behind {
+    fn metrics(&self) -> String {
+        let plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(plan) = plan.as_ref() else { return String::new() };
+        let rows = [
+            (
+                "lag_seconds",
+                "How long the oldest segment that the hub lacks has been waiting.",
+                plan.lag.as_secs_f64(),
+            ),
+            ("lag_bytes", "Bytes of segments that the hub lacks.", plan.bytes as f64),
+            (
+                "forecast_lost_bytes",
+                "Bytes that will be freed before the hub has them, if nothing changes.",
+                plan.lost.iter().map(|lost| lost.piece.bytes).sum::<u64>() as f64,
+            ),
+        ];
+        let text = |(name, help, value): (&str, &str, f64)| {
+            format!("# HELP holdfast_{name} {help}\n# TYPE holdfast_{name} gauge\nholdfast_{name} {value}\n")
+        };
+        rows.map(text).concat()
+    }
+}
+
+/// Looks now and then how far the hub is behind: not at every request for metrics, for that reads the index.
+async fn look(view: Arc<View>, site: SiteId, behind: Arc<Behind>) {
+    loop {
+        let (view, site) = (view.clone(), site.clone());
+        let planned = tokio::task::spawn_blocking(move || view.plan(&site, UnixMicros::MAX)).await;
+        if let Ok(Ok(Some((plan, _)))) = planned {
+            *behind.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+        }
+        tokio::time::sleep(reconcile::LOOK).await;
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`camera`] | RTSP by retina: frames in, with the reasons when there are none | archives, networks beyond the camera's |
 //! | [`virtual_server`] | cameras → archive; one origin per run | the hub |
 //! | [`archive`] | segment files and their index; commit, recovery, verify | cameras, networks |
+//! | [`reconcile`] | what is to cross to the hub, how long that takes, what is lost before | who sends it |
 //! | [`retention`] | what is freed, when and why | cameras, networks |
 //! | [`live`] | what is being recorded right now | disks |
 //! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
@@ -26,6 +27,7 @@ pub mod daemon;
 pub mod failpoint;
 pub mod live;
 pub mod private_file;
+pub mod reconcile;
 pub mod renew;
 pub mod retention;
 pub mod serve;

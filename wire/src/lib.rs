@@ -35,6 +35,6 @@ pub use range::RangeSet;
 pub use time::UnixMicros;
 
 /// The protocol version this build speaks; see `docs/protocol.md`, "Versions".
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 /// Paths between a site and the hub at most.
 pub const PATHS_MAX: usize = 4;

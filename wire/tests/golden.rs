@@ -16,10 +16,11 @@ use wire::entry::Entry;
 use wire::frame::{CONTROL_BYTES_MAX, Decoder, PART_BYTES_MAX, encode};
 use wire::proto::entry::Kind;
 use wire::proto::{self, hub_message, site_message};
+use wire::session::settled::{Bucket, Settled};
 use wire::{LedgerId, OriginId, UnixMicros};
 
 const ABOUT: &str = "\
-# The bytes of protocol 2, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
+# The bytes of protocol 3, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
 #
 # frame.site.*, frame.hub.*   a SiteMessage or HubMessage with its four bytes of length: on the control stream, or beats
 # frame.part.*                a Part on a data stream, likewise
@@ -144,21 +145,42 @@ fn configuration() -> proto::Configuration {
     }
 }
 
+/// A ledger with nothing left to exchange.
+fn settled() -> LedgerId {
+    LedgerId { origin: OriginId([0x5e; 16]), stream: "till-1/main".parse().unwrap() }
+}
+
+/// The bucket that it is in, of the 64.
+fn bucket(others: &Settled) -> Bucket {
+    Bucket::ALL.split().unwrap().find(|bucket| others.of(*bucket).count == 1).unwrap()
+}
+
 fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     let entries: Vec<_> = entries().iter().map(|(_, entry)| entry.bytes().clone()).collect();
     let state = proto::LedgerState {
         ledger: Some(ledger().to_proto()),
         floor: 0,
         next: 5,
-        head: heads()[5].to_bytes(),
         ended: true,
         gone: vec![proto::Range { start: 1, end: 2 }],
         opened_us: 1_749_999_990_000_000,
     };
+    // Two ledgers of one run, and beside them one that is settled.
+    let mut second = state.clone();
+    second.ledger = Some(proto::Ledger { origin: Bytes::new(), stream: "till-2/main".to_owned() });
+    let mut others = Settled::default();
+    others.insert(&settled(), &Head::genesis(&settled()));
+    let offer = proto::Offer {
+        ledgers: vec![state.clone(), second],
+        last: true,
+        settled: Some(others.digest().to_proto()),
+        split: Vec::new(),
+    };
+    let split = proto::Offer { last: true, split: vec![bucket(&others).to_proto()], ..Default::default() };
     let batch = proto::EntryBatch { entries: entries[..2].to_vec() }.encode_to_vec();
     let hello = proto::Hello {
-        protocol_min: 2,
-        protocol_max: 2,
+        protocol_min: wire::PROTOCOL,
+        protocol_max: wire::PROTOCOL,
         software: "holdfast site-agent 0.1.0".to_owned(),
         origin: Bytes::copy_from_slice(&ledger().origin.0),
         cameras: vec![proto::Camera {
@@ -192,7 +214,8 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     let drilled = proto::Beat { drilled: true, ..beat.clone() };
     vec![
         ("hello", site_message::Kind::Hello(hello)),
-        ("offer", site_message::Kind::Offer(proto::Offer { ledgers: vec![state.clone()], last: true })),
+        ("offer", site_message::Kind::Offer(offer)),
+        ("offer_split", site_message::Kind::Offer(split)),
         ("opened", site_message::Kind::Opened(proto::Opened { ledger: Some(state) })),
         ("configuration", site_message::Kind::Configuration(configuration())),
         (
@@ -241,7 +264,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         proto::Drill { index: 41, kind: proto::DrillKind::Recorder.into(), shadow: true, length_ms: 30_000 };
     let drilled = proto::Standing { drill: Some(drill), ..standing.clone() };
     let welcome = proto::Welcome {
-        protocol: 2,
+        protocol: wire::PROTOCOL,
         software: "holdfast dc-hub 0.1.0".to_owned(),
         vault: vault.clone(),
         generation: 1,
@@ -258,6 +281,9 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         tails: vec![proto::Tail { segment: 4, parts: range(0, 2) }],
         gone: Vec::new(),
     };
+    let mut others = Settled::default();
+    others.insert(&settled(), &Head::genesis(&settled()).after(b"an entry"));
+    let splits = vec![others.split(Bucket::ALL, false), others.split(bucket(&others), true)];
     let ack = proto::Ack {
         ledger: ledger.clone(),
         seqs: range(0, 2),
@@ -273,7 +299,11 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
     };
     vec![
         ("welcome", hub_message::Kind::Welcome(welcome)),
-        ("have", hub_message::Kind::Have(proto::Have { ledgers: vec![held], last: true })),
+        (
+            "have",
+            hub_message::Kind::Have(proto::Have { ledgers: vec![held], last: true, splits: Vec::new() }),
+        ),
+        ("have_split", hub_message::Kind::Have(proto::Have { splits, last: true, ..Default::default() })),
         ("tail_ack", hub_message::Kind::TailAck(proto::TailAck { acked: vec![acked] })),
         ("ack", hub_message::Kind::Ack(ack)),
         ("resend", hub_message::Kind::Resend(proto::Resend { ledger, segment: 4 })),

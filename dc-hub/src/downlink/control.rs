@@ -111,9 +111,28 @@ impl Control {
                 claimed.push(ledger);
             }
         }
-        self.session.offered(&self.peer.downlink.vault, claimed, offer.last);
-        self.offered |= offer.last;
+        let peer = self.peer.clone();
+        let (vault, site) = (&peer.downlink.vault, &peer.site);
+        let offered = peer.ledgers.borrow().clone();
+        let besides = self.besides(offer);
+        self.session
+            .offered((vault, &vault.of_site(site)), claimed, besides, offer)
+            .with_context(|| format!("offer of {site}"))?;
+        if offer.settled.is_some() {
+            vault.end_others(site, peer.origin, &offered).await.context("end ledgers")?;
+        }
+        self.offered |= self.session.is_offer_complete();
         self.told_all().await
+    }
+
+    /// Ledgers of which parts are here and which a site may leave to its digest: it is told of the parts.
+    fn besides(&self, offer: &proto::Offer) -> Vec<LedgerId> {
+        if offer.settled.is_none() {
+            return Vec::new();
+        }
+        let unfinished = self.peer.downlink.vault.unfinished(&self.peer.site);
+        self.peer.ledgers.send_modify(|ledgers| ledgers.extend(unfinished.iter().cloned()));
+        unfinished.into_iter().collect()
     }
 
     /// Once the site has told every entry it offered, what no entry speaks of is nobody's: salvages it.

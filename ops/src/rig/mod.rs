@@ -297,9 +297,12 @@ impl Rig {
 
     /// Speaks to a site.
     pub fn site(&self, site: usize) -> anyhow::Result<Client> {
-        let site = &self.sites[site];
-        let address = format!("http://{}:{SITE_HTTP_PORT}", site.cable.site_address);
-        Client::open(&address, &site.archive.join("http-token"), SILENCE)
+        Client::open(&self.site_http(site), &self.sites[site].archive.join("http-token"), SILENCE)
+    }
+
+    /// Where a site serves HTTP.
+    pub fn site_http(&self, site: usize) -> String {
+        format!("http://{}:{SITE_HTTP_PORT}", self.sites[site].cable.site_address)
     }
 
     /// Where everything lies.

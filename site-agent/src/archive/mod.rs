@@ -22,6 +22,7 @@ mod query;
 mod records;
 mod recover;
 pub mod room;
+mod settled;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod verify;
@@ -30,7 +31,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use tokio::sync::{broadcast, oneshot};
 use wire::chain::Head;
@@ -181,6 +182,7 @@ pub(crate) struct Inner {
     vault: VaultId,
     generation: u64,
     ledgers: RwLock<BTreeMap<LedgerId, LedgerRecord>>,
+    sites: Mutex<settled::Sites>,
     poison: OnceLock<String>,
     events: broadcast::Sender<Event>,
     room: Room,
@@ -197,14 +199,16 @@ impl Archive {
         room.admits(0, room::Use::Index);
         let index = Index::open(dir)?;
         let (vault, generation) = index.identity()?;
-        let ledgers = RwLock::new(index.ledgers()?);
+        let ledgers = index.ledgers()?;
+        let sites = Mutex::new(ledgers.iter().collect());
         let (events, _) = broadcast::channel(4096);
         let inner = Arc::new(Inner {
             dir: dir.to_owned(),
             index,
             vault,
             generation,
-            ledgers,
+            ledgers: RwLock::new(ledgers),
+            sites,
             poison: OnceLock::new(),
             events,
             room,

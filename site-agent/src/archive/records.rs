@@ -1,7 +1,8 @@
 //! What the index keeps of a ledger beside its entries. Protobuf, so that later versions can add to it.
 
 use wire::chain::Head;
-use wire::{RangeSet, Seq, SiteId, UnixMicros, proto};
+use wire::session::site::LedgerFacts;
+use wire::{LedgerId, RangeSet, Seq, SiteId, UnixMicros, proto};
 
 use super::{ArchiveError, Result};
 
@@ -98,6 +99,19 @@ impl LedgerRecord {
     /// Seqs the vault has acked.
     pub fn acked(&self) -> RangeSet {
         RangeSet::from_proto(&self.acked_ranges)
+    }
+
+    /// What a session is told of the ledger.
+    pub fn facts(&self, ledger: LedgerId) -> LedgerFacts {
+        LedgerFacts {
+            ledger,
+            next: self.next(),
+            head: self.head(),
+            ended: self.ended,
+            gone: self.gone(),
+            acked: self.acked(),
+            opened: self.opened(),
+        }
     }
 
     /// Marks seqs durable here.

@@ -325,7 +325,10 @@ impl Pass<'_> {
         }
         self.inner.index.write(batch)?;
         failpoint::pass("commit/entered");
-        self.inner.write_ledgers().extend(self.changed);
+        let mut ledgers = self.inner.write_ledgers();
+        let mut sites = self.inner.sites();
+        self.changed.iter().for_each(|(ledger, record)| sites.note(ledger, record));
+        ledgers.extend(self.changed);
         Ok(self.told)
     }
 

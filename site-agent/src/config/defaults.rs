@@ -109,7 +109,7 @@ pub const SITES_MAX: u64 = 200;
 /// The range of `limits.sites_max`
 pub const SITES_MAX_RANGE: RangeInclusive<u64> = 1..=10_000;
 /// `limits.ledgers_per_site_max`: each restart of a site adds one for every stream.
-pub const LEDGERS_PER_SITE_MAX: u64 = 10_000;
+pub const LEDGERS_PER_SITE_MAX: u64 = 100_000;
 /// The range of `limits.ledgers_per_site_max`
 pub const LEDGERS_PER_SITE_MAX_RANGE: RangeInclusive<u64> = 16..=1_000_000;
 /// `limits.tail_mb_per_site_max`: a segment of ten seconds of each of fifty streams of 4 Mbit/s, four times.

@@ -17,7 +17,7 @@ use wire::transport::{explain, peer_node, probe_silence};
 use wire::{LedgerId, Seq, proto};
 
 use super::dial::Dialled;
-use super::shared::{Shared, facts_of, priority};
+use super::shared::{Shared, priority};
 use super::{Dialler, Uplink, backlog, control, live};
 use crate::beats::{self, Carrier, Leave, Way};
 
@@ -168,6 +168,6 @@ fn facts(uplink: &Uplink) -> Vec<LedgerFacts> {
         .ledgers()
         .into_iter()
         .filter(|(_, record)| own(record))
-        .map(|(ledger, record)| facts_of(ledger, &record))
+        .map(|(ledger, record)| record.facts(ledger))
         .collect()
 }

@@ -230,6 +230,7 @@ fn measure(shared: &Shared) {
     let (unacked, line) = (shared.session().unacked(), shared.gate.line());
     shared.uplink.status.update(|state| {
         state.unacked = unacked;
-        state.line = Some(line);
+        state.line = Some(line.clone());
+        state.last_line = Some(line);
     });
 }

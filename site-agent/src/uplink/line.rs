@@ -60,6 +60,14 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Bytes of parts a second that fit into so many bits a second on the line.
+    pub fn parts(bits: u64) -> f64 {
+        let settings = Settings::default();
+        settings.stream_rate(settings.udp_rate(bits as f64))
+    }
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

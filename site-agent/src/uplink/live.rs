@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use wire::session::site;
 use wire::{LedgerId, frame};
 
-use super::shared::{Shared, facts_of, part_message, priority};
+use super::shared::{Shared, part_message, priority};
 use crate::archive::Event;
 use crate::config::Class;
 use crate::live::LivePart;
@@ -73,7 +73,7 @@ fn happened(shared: &Shared, event: Event) {
     match event {
         Event::Opened(ledger) => {
             if let Some(record) = shared.uplink.archive.ledger(&ledger) {
-                shared.session().ledger_opened(facts_of(ledger, &record));
+                shared.session().ledger_opened(record.facts(ledger));
             }
         }
         Event::Appended { ledger, seq, head, segment } => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Notify, SetOnce};
-use wire::session::site::{LedgerFacts, SiteSession};
+use wire::session::site::SiteSession;
 use wire::{LedgerId, proto};
 
 use super::Uplink;
@@ -73,18 +73,6 @@ impl Shared {
 
     pub(super) fn queues(&self) -> MutexGuard<'_, BTreeMap<LedgerId, Arc<Queue>>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A ledger of the archive as the session is told of it.
-pub(super) fn facts_of(ledger: LedgerId, record: &crate::archive::LedgerRecord) -> LedgerFacts {
-    LedgerFacts {
-        next: record.next(),
-        head: record.head(),
-        ended: record.ended,
-        gone: record.gone(),
-        opened: record.opened(),
-        ledger,
     }
 }
 

@@ -39,6 +39,9 @@ pub struct LinkState {
     pub live_lag_ms: LagSummary,
     /// The line, while connected.
     pub line: Option<Line>,
+    /// The line as it was last measured, also once the connection is gone.
+    #[serde(skip)]
+    pub last_line: Option<Line>,
     /// Ledgers whose past the hub has otherwise: for a person to look at.
     pub quarantined: Vec<String>,
 }

@@ -7,6 +7,7 @@
 mod cpu;
 mod failover;
 mod fleet;
+mod reconcile;
 mod report;
 mod results;
 mod series;
@@ -35,6 +36,8 @@ enum Command {
     Failover(failover::Args),
     /// Beats of many sites at one hub node: what that costs it
     Fleet(fleet::Args),
+    /// Two archives, nearly equal: what it costs to find out what is wanted
+    Reconcile(reconcile::Args),
     #[command(hide = true)]
     FleetBare(fleet::bare::Args),
     /// A trace of holdfast-line as a picture
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Soak(args) => soak::run(&args),
         Command::Failover(args) => failover::run(&args),
         Command::Fleet(args) => fleet::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::FleetBare(args) => fleet::bare::run(&args),
         Command::Plot(args) => report::plot::run(&args),
         Command::Report(args) => report::run(&args),

@@ -16,6 +16,7 @@ mod intruders;
 mod long;
 mod nodes;
 mod partitions;
+mod reconcile;
 mod second_path;
 mod standby;
 mod wan;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use prost::Message;
 
+use super::settled::{Bucket, Digest, FAN_OUT, Names, OFFERED_WHOLE, Settled};
 use crate::chain::Head;
 use crate::entry::Entry;
 use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
@@ -15,6 +16,20 @@ use crate::range::RangeSet;
 
 /// A Have is closed at about this size. The ranges of one ledger are not split.
 const HAVE_BYTES: usize = 1 << 20;
+
+/// What naming a ledger costs at most: an origin, two names and what is around them.
+const NAME_BYTES_MAX: usize = 160;
+
+/// Splits in one Have: about 1 KiB and a count each.
+const SPLITS_PER_HAVE: usize = HAVE_BYTES / (FAN_OUT * 24);
+
+/// Splits in one connection, however many ledgers the site says it has.
+const SPLITS_MAX: u64 = 1 << 18;
+
+/// The site asks for more digests than any difference could need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it asks for more digests than any difference could need")]
+pub struct TooManySplits;
 
 /// A segment whose entry is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +58,14 @@ pub trait VaultView {
     fn tail(&self, ledger: &LedgerId, number: SegmentNumber) -> RangeSet;
     /// All segments of a ledger that have such parts.
     fn tails(&self, ledger: &LedgerId) -> Vec<(SegmentNumber, RangeSet)>;
+}
+
+/// What a vault has of the one site that a session is with.
+pub trait SiteView {
+    /// The site's ledgers of which nothing is wanted, but for some.
+    fn digest(&self, except: &BTreeSet<LedgerId>) -> Digest;
+    /// The same, to be told in parts.
+    fn settled(&self, except: &BTreeSet<LedgerId>) -> Settled;
 }
 
 /// What the shell has to do.
@@ -77,7 +100,16 @@ pub enum Completion {
 pub struct HubSession {
     vault: VaultId,
     generation: u64,
+    /// Those that may be spoken of.
     ledgers: BTreeSet<LedgerId>,
+    /// Those that the site has offered one by one: not in its digest.
+    offered: BTreeSet<LedgerId>,
+    /// What the rest is here, once the digests were found to differ.
+    settled: Option<Settled>,
+    /// How many digests more the site may ask for.
+    splits_left: u64,
+    /// Has the site nothing more to offer?
+    complete: bool,
     completing: BTreeSet<(LedgerId, SegmentNumber)>,
     /// Recovered segments waiting for parts that may come under their old name.
     aliases: BTreeMap<(LedgerId, SegmentNumber), (LedgerId, SegmentNumber)>,
@@ -91,6 +123,10 @@ impl HubSession {
             vault,
             generation,
             ledgers: BTreeSet::new(),
+            offered: BTreeSet::new(),
+            settled: None,
+            splits_left: 0,
+            complete: false,
             completing: BTreeSet::new(),
             aliases: BTreeMap::new(),
             out: VecDeque::new(),
@@ -107,9 +143,28 @@ impl HubSession {
         self.ledgers.contains(ledger)
     }
 
-    /// The site offers these; the shell has checked that they are the site's own. Answers what is held.
-    pub fn offered(&mut self, view: &dyn VaultView, ledgers: Vec<LedgerId>, last: bool) {
-        self.have(ledgers.iter().map(|ledger| held_of(view, ledger)), last);
+    /// Has the site offered all in which the two sides differ?
+    pub fn is_offer_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The site offers these; the shell has checked that they are the site's own. Answers what is held, and where
+    /// the digests of all others differ. `besides` are ledgers of the site's of which there are tails: they are told
+    /// of with its first offer, if they are not among what it offers.
+    pub fn offered(
+        &mut self,
+        (view, site): (&dyn VaultView, &dyn SiteView),
+        mut ledgers: Vec<LedgerId>,
+        besides: Vec<LedgerId>,
+        offer: &proto::Offer,
+    ) -> Result<(), TooManySplits> {
+        self.offered.extend(ledgers.iter().cloned());
+        if offer.settled.is_some() {
+            ledgers.extend(besides.into_iter().filter(|ledger| !self.offered.contains(ledger)));
+        }
+        let splits = self.splits(site, offer)?;
+        self.complete = offer.last && splits.is_empty();
+        self.have(ledgers.iter().map(|ledger| (ledger, held_of(view, ledger))), splits, offer.last);
         for ledger in ledgers {
             self.ledgers.insert(ledger.clone());
             // Parts and entry may both have been there before the cut, with no time to put them together.
@@ -118,19 +173,59 @@ impl HubSession {
             }
             self.check_recovered(view, &ledger);
         }
+        Ok(())
+    }
+
+    /// Where the site's digest and ours differ, and what it asks for.
+    fn splits(
+        &mut self,
+        site: &dyn SiteView,
+        offer: &proto::Offer,
+    ) -> Result<Vec<proto::Split>, TooManySplits> {
+        let mut splits = Vec::new();
+        if let Some(theirs) = &offer.settled
+            && Digest::from_proto(theirs) != Some(site.digest(&self.offered))
+            && theirs.count > 0
+        {
+            let ours = site.settled(&self.offered);
+            let whole = ours.digest().count == 0 || theirs.count <= OFFERED_WHOLE;
+            splits.push(ours.split(Bucket::ALL, whole));
+            // Each level of the tree has at most a bucket for each of the site's ledgers.
+            self.splits_left = theirs.count.min(SPLITS_MAX);
+            self.settled = Some(ours);
+        }
+        for bucket in &offer.split {
+            let Some(ours) = &self.settled else { break };
+            let Some(bucket) = Bucket::from_proto(bucket) else { continue };
+            self.splits_left = self.splits_left.checked_sub(1).ok_or(TooManySplits)?;
+            splits.push(ours.split(bucket, false));
+        }
+        Ok(splits)
     }
 
     /// Answers an offer, in messages far below the frame limit.
-    fn have(&mut self, ledgers: impl Iterator<Item = proto::LedgerHeld>, last: bool) {
-        let (mut have, mut bytes) = (proto::Have::default(), 0);
-        for held in ledgers {
-            let more = held.encoded_len();
+    fn have<'a>(
+        &mut self,
+        ledgers: impl Iterator<Item = (&'a LedgerId, proto::LedgerHeld)>,
+        splits: Vec<proto::Split>,
+        last: bool,
+    ) {
+        let (mut have, mut bytes, mut names) = (proto::Have::default(), 0, Names::default());
+        for (ledger, mut held) in ledgers {
+            let more = held.encoded_len() + NAME_BYTES_MAX;
             if bytes + more > HAVE_BYTES && !have.ledgers.is_empty() {
                 self.control(proto::hub_message::Kind::Have(std::mem::take(&mut have)));
-                bytes = 0;
+                (bytes, names) = (0, Names::default());
             }
             bytes += more;
+            held.ledger = Some(names.write(ledger));
             have.ledgers.push(held);
+        }
+        for some in splits.chunks(SPLITS_PER_HAVE) {
+            if !have.ledgers.is_empty() || !have.splits.is_empty() {
+                self.control(proto::hub_message::Kind::Have(std::mem::take(&mut have)));
+            }
+            have.splits = some.to_vec();
         }
         have.last = last;
         self.control(proto::hub_message::Kind::Have(have));
@@ -279,7 +374,7 @@ fn held_of(view: &dyn VaultView, ledger: &LedgerId) -> proto::LedgerHeld {
         .map(|(segment, parts)| proto::Tail { segment: segment.0, parts: parts.to_proto() })
         .collect();
     proto::LedgerHeld {
-        ledger: Some(ledger.to_proto()),
+        ledger: None, // named in its message
         next: next.0,
         head: head.to_bytes(),
         held: view.held(ledger).to_proto(),
@@ -290,5 +385,6 @@ fn held_of(view: &dyn VaultView, ledger: &LedgerId) -> proto::LedgerHeld {
 
 /// Reads the ledgers of an Offer.
 pub fn offered_ledgers(offer: &proto::Offer) -> Result<Vec<LedgerId>, NameError> {
-    offer.ledgers.iter().map(|state| LedgerId::from_proto(state.ledger.as_ref())).collect()
+    let mut names = Names::default();
+    offer.ledgers.iter().map(|state| names.read(state.ledger.as_ref())).collect()
 }

@@ -32,9 +32,9 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(facts: LedgerFacts) -> Self {
         Self {
-            facts,
             told: 0,
-            acked: RangeSet::new(),
+            acked: facts.acked.clone(),
+            facts,
             sent: RangeSet::new(),
             under_way: RangeSet::new(),
             again: RangeSet::new(),

@@ -10,6 +10,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
+use super::offering::{Offering, state_of};
+use super::settled::Names;
 use crate::chain::Head;
 use crate::entry::part_count;
 use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
@@ -46,6 +48,8 @@ pub struct LedgerFacts {
     pub ended: bool,
     /// Seqs whose bytes are gone here.
     pub gone: RangeSet,
+    /// Seqs of which a vault said, in whatever connection, that they are durable there, or not wanted.
+    pub acked: RangeSet,
     /// When the origin began.
     pub opened: crate::UnixMicros,
 }
@@ -122,7 +126,10 @@ pub struct SiteSession {
     limits: SiteLimits,
     phase: Phase,
     vault: Option<(VaultId, u64)>,
+    /// Ledgers in which something may be left to exchange.
     ledgers: BTreeMap<LedgerId, Ledger>,
+    /// All others.
+    settled: Offering,
     jobs: usize,
     out: VecDeque<Output>,
 }
@@ -130,9 +137,10 @@ pub struct SiteSession {
 impl SiteSession {
     /// Begins a session with what the site has; says hello.
     pub fn new(hello: proto::Hello, ledgers: Vec<LedgerFacts>, limits: SiteLimits) -> Self {
-        let ledgers = ledgers.into_iter().map(|facts| (facts.ledger.clone(), Ledger::new(facts))).collect();
-        let mut session =
-            Self { limits, phase: Phase::Greeting, vault: None, ledgers, jobs: 0, out: VecDeque::new() };
+        let (others, settled) = Offering::new(ledgers);
+        let ledgers = others.into_iter().map(|facts| (facts.ledger.clone(), Ledger::new(facts))).collect();
+        let (phase, out) = (Phase::Greeting, VecDeque::new());
+        let mut session = Self { limits, phase, vault: None, ledgers, settled, jobs: 0, out };
         session.control(proto::site_message::Kind::Hello(hello));
         session
     }
@@ -181,11 +189,12 @@ impl SiteSession {
 
     /// A ledger was opened by this run. Telling of one that is known changes nothing.
     pub fn ledger_opened(&mut self, facts: LedgerFacts) {
-        if self.ledgers.contains_key(&facts.ledger) {
+        if self.ledgers.contains_key(&facts.ledger) || self.settled.contains(&facts.ledger) {
             return;
         }
         if self.phase != Phase::Greeting {
-            self.control(proto::site_message::Kind::Opened(proto::Opened { ledger: Some(state_of(&facts)) }));
+            let state = state_of(&facts, facts.ledger.to_proto());
+            self.control(proto::site_message::Kind::Opened(proto::Opened { ledger: Some(state) }));
         }
         self.ledgers.insert(facts.ledger.clone(), Ledger::new(facts));
     }
@@ -247,7 +256,7 @@ impl SiteSession {
 
     /// Bytes were freed here: nothing of them is read any more. What is in line is in memory, and still goes.
     pub fn gone(&mut self, ledger: &LedgerId, seqs: &RangeSet) {
-        let Some(view) = self.ledgers.get_mut(ledger) else { return };
+        let Some(view) = self.ledgers.get_mut(ledger) else { return self.settled.gone(ledger, seqs) };
         view.facts.gone = view.facts.gone.union(seqs);
         let numbers: Vec<_> =
             view.seqs.iter().filter(|(_, seq)| seqs.contains(seq.0)).map(|(number, _)| *number).collect();
@@ -326,17 +335,13 @@ impl SiteSession {
     fn handle_welcome(&mut self, welcome: &proto::Welcome) -> Result<(), NameError> {
         self.vault = Some((VaultId::from_bytes(&welcome.vault)?, welcome.generation));
         self.phase = Phase::Offering;
-        let mut states: Vec<_> = self.ledgers.values().map(|ledger| state_of(&ledger.facts)).collect();
-        let mut offers = Vec::new();
-        while states.len() > OFFER_LEDGERS_MAX {
-            let rest = states.split_off(OFFER_LEDGERS_MAX);
-            offers.push(std::mem::replace(&mut states, rest));
-        }
-        for ledgers in offers {
-            self.control(proto::site_message::Kind::Offer(proto::Offer { ledgers, last: false }));
-        }
-        self.control(proto::site_message::Kind::Offer(proto::Offer { ledgers: states, last: true }));
+        let offers = self.settled.first(self.ledgers.values().map(|ledger| &ledger.facts));
+        self.offer(offers);
         Ok(())
+    }
+
+    fn offer(&mut self, offers: Vec<proto::Offer>) {
+        offers.into_iter().for_each(|offer| self.control(proto::site_message::Kind::Offer(offer)));
     }
 
     fn handle_have(
@@ -344,24 +349,36 @@ impl SiteSession {
         have: &proto::Have,
         head_at: &dyn Fn(&LedgerId, Seq) -> Option<Head>,
     ) -> Result<(), NameError> {
-        for held in &have.ledgers {
-            self.handle_held(held, head_at)?;
+        for (ledger, held) in told_ledgers(have)?.into_iter().zip(&have.ledgers) {
+            self.handle_held(ledger, held, head_at);
         }
+        have.splits.iter().for_each(|split| self.settled.differs(split));
         if have.last && self.phase == Phase::Offering {
             self.phase = Phase::Running;
             let ledgers: Vec<_> = self.ledgers.keys().cloned().collect();
             ledgers.iter().for_each(|ledger| self.tell_entries(ledger));
+        }
+        if have.last
+            && let Some((found, offers)) = self.settled.next()
+        {
+            let found = found.into_iter().map(|facts| (facts.ledger.clone(), Ledger::new(facts)));
+            self.ledgers.extend(found);
+            self.offer(offers);
         }
         Ok(())
     }
 
     fn handle_held(
         &mut self,
+        ledger: LedgerId,
         held: &proto::LedgerHeld,
         head_at: &dyn Fn(&LedgerId, Seq) -> Option<Head>,
-    ) -> Result<(), NameError> {
-        let ledger = LedgerId::from_proto(held.ledger.as_ref())?;
-        let Some(view) = self.ledgers.get_mut(&ledger) else { return Ok(()) };
+    ) {
+        // The hub tells of some that were not offered: of their parts.
+        if let Some(facts) = self.settled.take(&ledger) {
+            self.ledgers.insert(ledger.clone(), Ledger::new(facts));
+        }
+        let Some(view) = self.ledgers.get_mut(&ledger) else { return };
         // A hub that knows more than we do outlived a restore here: nothing of ours is missing there.
         if held.next <= view.facts.next.0 {
             let ours = head_at(&ledger, Seq(held.next));
@@ -370,7 +387,7 @@ impl SiteSession {
                 view.live.clear();
                 let detail = format!("the hub's chain differs from ours at or before seq {}", held.next);
                 self.out.push_back(Output::Quarantined { ledger, detail });
-                return Ok(());
+                return;
             }
         }
         view.told = held.next.min(view.facts.next.0);
@@ -389,8 +406,10 @@ impl SiteSession {
                 .any(|(segment, parts)| *segment == part.segment.0 && parts.contains(part.part.into()))
         });
         let seqs = view.acked.clone();
-        self.out.push_back(Output::Acked { ledger, seqs, all: true });
-        Ok(())
+        self.out.push_back(Output::Acked { ledger: ledger.clone(), seqs, all: true });
+        if self.phase == Phase::Running {
+            self.tell_entries(&ledger);
+        }
     }
 
     fn handle_tail_ack(&mut self, ack: &proto::TailAck) -> Result<(), NameError> {
@@ -496,9 +515,6 @@ impl SiteSession {
     }
 }
 
-/// Ledgers in one Offer: keeps the message far below the frame limit.
-const OFFER_LEDGERS_MAX: usize = 1000;
-
 /// How often a segment is sent again in one connection. A hub's damaged copy is mended by the first time; a
 /// damaged file of our own never is, and must not fill the uplink for ever.
 const RESENDS_MAX: u32 = 3;
@@ -514,14 +530,8 @@ pub fn segment_name(name: &proto::SegmentName) -> Option<(LedgerId, SegmentNumbe
     LedgerId::from_proto(Some(&ledger)).ok().map(|ledger| (ledger, SegmentNumber(name.number)))
 }
 
-fn state_of(facts: &LedgerFacts) -> proto::LedgerState {
-    proto::LedgerState {
-        ledger: Some(facts.ledger.to_proto()),
-        floor: 0,
-        next: facts.next.0,
-        head: facts.head.to_bytes(),
-        ended: facts.ended,
-        gone: facts.gone.to_proto(),
-        opened_us: facts.opened.0,
-    }
+/// Reads the ledgers of a Have.
+pub fn told_ledgers(have: &proto::Have) -> Result<Vec<LedgerId>, NameError> {
+    let mut names = Names::default();
+    have.ledgers.iter().map(|held| names.read(held.ledger.as_ref())).collect()
 }

@@ -8,6 +8,7 @@ mod directed;
 mod link;
 mod random;
 mod resend;
+mod settled;
 mod site_model;
 mod vault_model;
 mod world;

@@ -124,6 +124,7 @@ impl Archive {
             head: row.heads[row.entries.len()],
             ended: row.ended,
             gone: RangeSet::new(),
+            acked: row.acked.clone(),
             opened: UnixMicros(0),
         })
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use prost::Message;
-use wire::session::site::{LivePart, Output, SiteLimits, SiteSession};
+use wire::session::site::{LivePart, Output, SiteLimits, SiteSession, told_ledgers};
 use wire::{LedgerId, SegmentNumber, Seq, proto};
 
 use super::PlaceIx;
@@ -98,12 +98,11 @@ impl World {
         let archive = &place.archive;
         let Some(uplink) = place.run.as_mut().and_then(|run| run.uplink.as_mut()) else { return };
         if let Some(proto::hub_message::Kind::Have(have)) = &message.kind {
-            let more = |held: &&proto::LedgerHeld| {
-                let ledger = LedgerId::from_proto(held.ledger.as_ref()).ok();
-                let row = ledger.and_then(|ledger| archive.rows.get(&ledger));
-                row.is_some_and(|row| held.next > row.entries.len() as u64)
-            };
-            self.stage.reach.note_if(have.ledgers.iter().any(|held| more(&held)), State::HubKnowsMore);
+            let told = told_ledgers(have).unwrap_or_default();
+            let knows_more = told.iter().zip(&have.ledgers).any(|(ledger, held)| {
+                archive.rows.get(ledger).is_some_and(|row| held.next > row.entries.len() as u64)
+            });
+            self.stage.reach.note_if(knows_more, State::HubKnowsMore);
         }
         let handled = uplink.session.handle_message(message, &|ledger, next| archive.head_at(ledger, next));
         if let Err(error) = handled {

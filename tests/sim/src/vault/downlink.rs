@@ -9,6 +9,7 @@ use wire::proto::{hub_message, site_message};
 use wire::session::hub::{Completion, HubSession, Output, offered_ledgers};
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, proto};
 
+use super::store::OfPlace;
 use super::{Downlink, Vault, VaultChange, VaultIx};
 use crate::conn::{ConnIx, End};
 use crate::event::{Event, PartMessage, Up};
@@ -72,7 +73,8 @@ impl World {
                 Some(site_message::Kind::Opened(opened)) => {
                     let state = opened.ledger.and_then(|state| state.ledger);
                     let Ok(ledger) = LedgerId::from_proto(state.as_ref()) else { return };
-                    vault.store.claim(&ledger, self.stage.oracle.ledger(&ledger, site));
+                    let place = self.stage.conns[conn.0 as usize].place;
+                    vault.store.claim(&ledger, self.stage.oracle.ledger(&ledger, site), place);
                     downlink.session.opened(ledger);
                     self.take_early(ix, conn);
                 }
@@ -96,9 +98,13 @@ impl World {
         for offer in std::mem::take(&mut downlink.offers) {
             let Ok(ledgers) = offered_ledgers(&offer) else { continue };
             for ledger in &ledgers {
-                vault.store.claim(ledger, self.stage.oracle.ledger(ledger, vault.site));
+                vault.store.claim(ledger, self.stage.oracle.ledger(ledger, vault.site), place);
             }
-            downlink.session.offered(&vault.store, ledgers, offer.last);
+            let (store, besides) = (&vault.store, vault.store.unfinished(place));
+            let of_place = OfPlace { store, place };
+            if let Err(error) = downlink.session.offered((store, &of_place), ledgers, besides, &offer) {
+                self.stage.violate(Invariant::Own, error.to_string());
+            }
         }
         self.take_early(ix, conn);
         self.pump_hub(ix, conn);

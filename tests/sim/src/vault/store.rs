@@ -1,19 +1,24 @@
 //! What is durable in a vault, as the session asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
-use wire::session::hub::{KnownSegment, VaultView};
+use wire::session::hub::{KnownSegment, SiteView, VaultView};
+use wire::session::settled::{Digest, Settled, is_settled};
 use wire::session::site::recovered_from;
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq};
+
+use crate::place::PlaceIx;
 
 /// A ledger's row, and all its entries.
 #[derive(Clone, Debug)]
 pub struct VaultRow {
     /// The ledger's number with the oracle.
     pub known: u32,
+    /// Who writes it.
+    pub place: PlaceIx,
     /// Entries by seq.
     pub entries: Vec<Entry>,
     /// The chain's head after them.
@@ -41,9 +46,10 @@ pub struct Conflict(pub Seq);
 
 impl Store {
     /// A ledger is known from now on.
-    pub fn claim(&mut self, ledger: &LedgerId, known: u32) {
+    pub fn claim(&mut self, ledger: &LedgerId, known: u32, place: PlaceIx) {
         self.rows.entry(ledger.clone()).or_insert_with(|| VaultRow {
             known,
+            place,
             entries: Vec::new(),
             head: Head::genesis(ledger),
             held: RangeSet::new(),
@@ -120,6 +126,13 @@ impl Store {
         }
     }
 
+    /// Ledgers that a place wrote of whose unfinished segments there are parts.
+    pub fn unfinished(&self, place: PlaceIx) -> Vec<LedgerId> {
+        let of_place = |id: &&LedgerId| self.rows.get(*id).is_some_and(|row| row.place == place);
+        let ledgers: BTreeSet<_> = self.tails.keys().map(|(id, _)| id).filter(of_place).collect();
+        ledgers.into_iter().cloned().collect()
+    }
+
     /// An entry.
     pub fn entry(&self, id: &LedgerId, seq: Seq) -> Option<&Entry> {
         self.rows.get(id)?.entries.get(usize::try_from(seq.0).ok()?)
@@ -149,6 +162,31 @@ impl VaultView for Store {
         let first = (id.clone(), SegmentNumber(0));
         let of_ledger = self.tails.range(first..).take_while(|((ledger, _), _)| ledger == id);
         of_ledger.map(|((_, number), parts)| (*number, part_set(parts))).collect()
+    }
+}
+
+/// What is durable of one place's.
+pub struct OfPlace<'a> {
+    /// Among this.
+    pub store: &'a Store,
+    /// Whose.
+    pub place: PlaceIx,
+}
+
+impl SiteView for OfPlace<'_> {
+    fn digest(&self, except: &BTreeSet<LedgerId>) -> Digest {
+        self.settled(except).digest()
+    }
+
+    fn settled(&self, except: &BTreeSet<LedgerId>) -> Settled {
+        let rows = self.store.rows.iter();
+        let mut settled = Settled::default();
+        for (id, row) in rows.filter(|(id, row)| row.place == self.place && !except.contains(id)) {
+            if is_settled(Seq(row.entries.len() as u64), &self.store.held(id)) {
+                settled.insert(id, &row.head);
+            }
+        }
+        settled
     }
 }
 

@@ -9,7 +9,7 @@ use super::world::{NO_FAULTS, World};
 use crate::frame::CONTROL_BYTES_MAX;
 use crate::proto::hub_message;
 use crate::session::hub::{self, HubSession, VaultView};
-use crate::session::site::{LivePart, SiteLimits};
+use crate::session::site::{LivePart, SiteLimits, told_ledgers};
 use crate::{LedgerId, RangeSet, SegmentNumber, Seq, VaultId, proto};
 
 /// A connected world with one committed segment of three parts on stream 0, everything quiet.
@@ -295,12 +295,13 @@ fn the_answer_to_an_offer_fits_the_frame_limit() {
             stream: "cam-0/main".parse().unwrap(),
         })
         .collect();
-    session.offered(&Scattered, ledgers.clone(), true);
+    let offer = proto::Offer { last: true, ..Default::default() };
+    session.offered((&Scattered, &VaultModel::default()), ledgers.clone(), Vec::new(), &offer).unwrap();
     let mut told = Vec::new();
     while let Some(hub::Output::Control(message)) = session.poll_output() {
         assert!(message.encoded_len() <= CONTROL_BYTES_MAX / 2, "{} bytes", message.encoded_len());
         let Some(hub_message::Kind::Have(have)) = message.kind else { panic!("{message:?}") };
-        told.extend(have.ledgers.iter().map(|held| LedgerId::from_proto(held.ledger.as_ref()).unwrap()));
+        told.extend(told_ledgers(&have).unwrap());
         assert_eq!(have.last, told.len() == ledgers.len());
     }
     assert_eq!(told, ledgers);

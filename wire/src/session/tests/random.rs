@@ -12,7 +12,7 @@ fn run(seed: u64, steps: u32, faults: Faults) -> World {
 
 /// Heals everything, and checks that both sides become equal.
 fn heal(mut world: World, on_a_new_connection: bool) {
-    let thrifty = world.faults.rot == 0;
+    let thrifty = world.faults.rot == 0 && world.faults.loss == 0;
     world.faults = NO_FAULTS;
     if on_a_new_connection || world.store_failed {
         world.cut();
@@ -64,5 +64,10 @@ fn restarts_of_the_site() {
 
 #[test]
 fn everything_at_once() {
-    seeds(400, 2000, Faults { cut: 8, restart: 4, rot: 30, store_fails: 30 });
+    seeds(400, 2000, Faults { cut: 8, restart: 4, rot: 30, store_fails: 30, ..NO_FAULTS });
+}
+
+#[test]
+fn a_vault_that_loses_what_it_had() {
+    seeds(400, 2000, Faults { cut: 10, restart: 5, loss: 300, ..NO_FAULTS });
 }

@@ -147,6 +147,7 @@ impl SiteModel {
             head: *ledger.heads.last().unwrap(),
             ended: ledger.ended,
             gone: RangeSet::new(),
+            acked: ledger.acked.clone(),
             opened: UnixMicros(0),
         }
     }

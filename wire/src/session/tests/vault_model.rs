@@ -1,12 +1,16 @@
 //! A vault without disks: what is in here is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use rand::Rng;
+use rand::rngs::SmallRng;
+use rand::seq::IteratorRandom;
 
 use crate::chain::Head;
 use crate::entry::{Entry, part_count};
-use crate::session::hub::{Completion, KnownSegment, VaultView};
+use crate::session::hub::{Completion, KnownSegment, SiteView, VaultView};
+use crate::session::settled::{Digest, Settled, is_settled};
 use crate::session::site::recovered_from;
 use crate::{LedgerId, RangeSet, SegmentNumber, Seq};
 
@@ -16,6 +20,8 @@ pub(super) type Key = (LedgerId, SegmentNumber);
 pub(super) struct VaultLedger {
     pub(super) entries: Vec<Entry>,
     pub(super) held: RangeSet,
+    /// Freed here.
+    pub(super) gone: RangeSet,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +29,19 @@ pub(super) struct VaultModel {
     pub(super) ledgers: BTreeMap<LedgerId, VaultLedger>,
     pub(super) tails: BTreeMap<Key, BTreeMap<u32, Bytes>>,
     pub(super) files: BTreeMap<Key, Vec<u8>>,
+    /// What its digest leaves out, to see that somebody notices.
+    pub(super) blind: Option<Blind>,
+}
+
+/// A mistake in what a vault takes for settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blind {
+    /// Bytes that it lacks don't matter to it.
+    Held,
+    /// It waits for what it has freed.
+    Gone,
+    /// It tells how many entries there are, and not which.
+    Head,
 }
 
 /// A known seq with other bytes.
@@ -84,6 +103,29 @@ impl VaultModel {
         self.ledgers.get(id)?.entries.get(usize::try_from(seq.0).ok()?)
     }
 
+    /// As after a disk's fault, or back from an older copy: the bytes of an entry are lost, or the end of a ledger.
+    pub(super) fn lose(&mut self, random: &mut SmallRng) {
+        let Some((id, ledger)) = self.ledgers.iter_mut().choose(random) else { return };
+        let Some(seq) = (0..ledger.entries.len()).choose(random) else { return };
+        let end = if random.random() { ledger.entries.len() } else { seq + 1 };
+        for lost in seq..end {
+            if let Some(segment) = ledger.entries[lost].segment() {
+                self.files.remove(&(id.clone(), SegmentNumber(segment.number)));
+                ledger.held.remove(lost as u64..lost as u64 + 1);
+            }
+        }
+        if end == ledger.entries.len() {
+            ledger.entries.truncate(seq);
+            ledger.held.remove(seq as u64..u64::MAX);
+        }
+    }
+
+    /// Ledgers that have tails.
+    pub(super) fn unfinished(&self) -> Vec<LedgerId> {
+        let ledgers: BTreeSet<_> = self.tails.keys().map(|(ledger, _)| ledger.clone()).collect();
+        ledgers.into_iter().collect()
+    }
+
     /// Is this part durable here, under this name, as a tail or in a file?
     pub(super) fn has(&self, id: &LedgerId, number: SegmentNumber, part: u32) -> bool {
         let key = (id.clone(), number);
@@ -100,6 +142,10 @@ impl VaultView for VaultModel {
 
     fn held(&self, id: &LedgerId) -> RangeSet {
         self.ledgers.get(id).map(|ledger| ledger.held.clone()).unwrap_or_default()
+    }
+
+    fn gone(&self, id: &LedgerId) -> RangeSet {
+        self.ledgers.get(id).map(|ledger| ledger.gone.clone()).unwrap_or_default()
     }
 
     fn segment(&self, id: &LedgerId, number: SegmentNumber) -> Option<KnownSegment> {
@@ -123,5 +169,28 @@ impl VaultView for VaultModel {
     fn tails(&self, id: &LedgerId) -> Vec<(SegmentNumber, RangeSet)> {
         let of_ledger = self.tails.keys().filter(|(ledger, _)| ledger == id);
         of_ledger.map(|(_, number)| (*number, self.tail(id, *number))).collect()
+    }
+}
+
+impl SiteView for VaultModel {
+    fn digest(&self, except: &BTreeSet<LedgerId>) -> Digest {
+        self.settled(except).digest()
+    }
+
+    fn settled(&self, except: &BTreeSet<LedgerId>) -> Settled {
+        let mut settled = Settled::default();
+        for id in self.ledgers.keys().filter(|id| !except.contains(id)) {
+            let (next, head) = self.ledger(id);
+            let done = match self.blind {
+                Some(Blind::Held) => RangeSet::from(0..next.0),
+                Some(Blind::Gone) => self.held(id),
+                _ => self.held(id).union(&self.gone(id)),
+            };
+            let head = if self.blind == Some(Blind::Head) { Head([7; 32]) } else { head };
+            if is_settled(next, &done) {
+                settled.insert(id, &head);
+            }
+        }
+        settled
     }
 }

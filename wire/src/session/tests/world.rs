@@ -21,9 +21,11 @@ pub(super) struct Faults {
     pub(super) rot: u32,
     /// Likewise.
     pub(super) store_fails: u32,
+    /// Of a thousand connections: that before it the vault has lost something of a ledger.
+    pub(super) loss: u32,
 }
 
-pub(super) const NO_FAULTS: Faults = Faults { cut: 0, restart: 0, rot: 0, store_fails: 0 };
+pub(super) const NO_FAULTS: Faults = Faults { cut: 0, restart: 0, rot: 0, store_fails: 0, loss: 0 };
 
 pub(super) struct World {
     pub(super) site: SiteModel,
@@ -61,6 +63,9 @@ impl World {
     }
 
     pub(super) fn connect(&mut self) {
+        if self.chance(self.faults.loss) {
+            self.vault.lose(&mut self.random);
+        }
         let limits = SiteLimits { backlog_jobs: 4, entries_per_message: 3, ..SiteLimits::default() };
         let mut link = Link::new(&self.site, &self.vault, limits);
         // The shell follows first and lists then: what happened in between is told twice.

@@ -1,0 +1,79 @@
+//! Which ledgers of each site are settled, as one digest, kept up to date with every change.
+//!
+//! So a connection's answer costs the same whatever the archive holds. What settled means is
+//! [`wire::session::settled`]'s. Ledgers that a vault writes itself are none of a site's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::session::settled::{Digest, Settled, is_settled};
+use wire::{LedgerId, SiteId};
+
+use super::records::LedgerRecord;
+use super::{Archive, Inner};
+
+/// By the site's name.
+#[derive(Default)]
+pub(super) struct Sites(BTreeMap<String, OfSite>);
+
+#[derive(Default)]
+struct OfSite {
+    settled: Settled,
+    running: BTreeSet<LedgerId>,
+}
+
+impl Sites {
+    /// A ledger is as this record says.
+    pub(super) fn note(&mut self, ledger: &LedgerId, record: &LedgerRecord) {
+        if record.is_written_here() {
+            return;
+        }
+        let site = self.0.entry(record.site.clone()).or_default();
+        if is_settled(record.next(), &record.held().union(&record.gone())) {
+            site.settled.insert(ledger, &record.head());
+        } else {
+            site.settled.remove(ledger);
+        }
+        if record.ended {
+            site.running.remove(ledger);
+        } else {
+            site.running.insert(ledger.clone());
+        }
+    }
+}
+
+impl<'a> FromIterator<(&'a LedgerId, &'a LedgerRecord)> for Sites {
+    fn from_iter<I: IntoIterator<Item = (&'a LedgerId, &'a LedgerRecord)>>(ledgers: I) -> Self {
+        let mut sites = Self::default();
+        ledgers.into_iter().for_each(|(ledger, record)| sites.note(ledger, record));
+        sites
+    }
+}
+
+impl Archive {
+    /// Ledgers of a site of which nothing is wanted here, but for some.
+    pub fn settled_digest(&self, site: &SiteId, except: &BTreeSet<LedgerId>) -> Digest {
+        let sites = self.inner.sites();
+        sites.0.get(site.as_str()).map(|site| site.settled.digest_without(except)).unwrap_or_default()
+    }
+
+    /// The same, to be told in parts.
+    pub fn settled(&self, site: &SiteId, except: &BTreeSet<LedgerId>) -> Settled {
+        let sites = self.inner.sites();
+        let mut settled = sites.0.get(site.as_str()).map(|site| site.settled.clone()).unwrap_or_default();
+        drop(sites);
+        except.iter().for_each(|ledger| settled.remove(ledger));
+        settled
+    }
+
+    /// Ledgers of a site that have not ended, as far as is known here.
+    pub fn running(&self, site: &SiteId) -> Vec<LedgerId> {
+        let sites = self.inner.sites();
+        sites.0.get(site.as_str()).map(|site| site.running.iter().cloned().collect()).unwrap_or_default()
+    }
+}
+
+impl Inner {
+    pub(super) fn sites(&self) -> std::sync::MutexGuard<'_, Sites> {
+        self.sites.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,181 @@
+//! Becoming equal, shown: what is still to cross between a site and its hub, and what will come of it.
+//!
+//! Both daemons answer `GET /api/v1/sites/{site}/reconcile`: a site from what it has and the hub has not acked, the
+//! hub from what the site told it of and it has not got. This gathers facts and tells; what follows from them is
+//! [`plan`]'s. It reads the archive, and changes nothing.
+
+pub mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use wire::{RangeSet, SiteId, UnixMicros};
+
+use crate::archive::{Archive, LedgerRecord, Result};
+use crate::retention::plan::{Camera, Rules, Unacked};
+use crate::serve::Refusal;
+use plan::{Facts, Plan, Waiting};
+
+/// Pieces that an answer lists; of the rest it says how many there are.
+const PIECES_MAX: usize = 1000;
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A site: what it has to send.
+    Site,
+    /// The hub: what it knows of and has not got.
+    Hub,
+}
+
+/// What is to cross of a site's recordings, as seen from one side, of what ended before an instant.
+pub fn waiting(
+    archive: &Archive,
+    side: Side,
+    site: &SiteId,
+    before: UnixMicros,
+    rules: Option<&Rules>,
+) -> Result<Vec<Waiting>> {
+    let (mut waiting, now) = (Vec::new(), wire::clock::wall());
+    for (ledger, record) in archive.ledgers() {
+        if record.site != site.as_str() || record.is_written_here() {
+            continue;
+        }
+        let seqs = wanted(side, &record);
+        if seqs.is_empty() {
+            continue;
+        }
+        let camera = Camera::of(site, &ledger);
+        let age = rules.and_then(|rules| rules.of(&camera).age_max);
+        let early = |_, end: UnixMicros| end <= before;
+        let found = archive.held_segments(&ledger, &seqs, usize::MAX, early)?;
+        waiting.extend(found.into_iter().map(|segment| {
+            Waiting {
+                stream: ledger.stream.clone(),
+                ended: record.ended,
+                start: segment.start,
+                end: segment.end,
+                bytes: segment.bytes,
+                expires: age
+                    .filter(|_| {
+                        !rules.is_some_and(|rules| rules.keeps(now, &camera, segment.start, segment.end))
+                    })
+                    .map(|age| segment.end + age),
+            }
+        }));
+    }
+    Ok(waiting)
+}
+
+/// Seqs of which the bytes are to cross, with entries that have none.
+fn wanted(side: Side, record: &LedgerRecord) -> RangeSet {
+    match side {
+        Side::Site => record.held().minus(&record.acked()),
+        Side::Hub => RangeSet::from(0..record.next).minus(&record.held()).minus(&record.gone()),
+    }
+}
+
+/// Bytes that can be recorded until something is freed that is not acked; none if that does not happen.
+pub fn room(archive: &Archive, rules: &Rules, waiting: &[Waiting]) -> Option<u64> {
+    let marks = rules.marks.filter(|_| rules.unacked == Unacked::Free && rules.acked_by_hub)?;
+    let free = archive.room().free_bytes().ok()?.saturating_sub(marks.low);
+    let held: u64 = archive.ledgers().iter().map(|(_, record)| record.bytes).sum();
+    let unacked: u64 = waiting.iter().map(|one| one.bytes).sum();
+    Some(free + held.saturating_sub(unacked))
+}
+
+/// A plan as it is told.
+pub fn told(plan: &Plan, site: &SiteId, connected: bool) -> Value {
+    let bits = |rate: f64| (rate * 8.0).round() as u64;
+    let (from, to) = (plan.pieces.iter().map(|p| p.from).min(), plan.pieces.iter().map(|p| p.to).max());
+    json!({
+        "site": site,
+        "connected": connected,
+        "equal": connected && plan.segments == 0,
+        "to_hub": {
+            "segments": plan.segments,
+            "bytes": plan.bytes,
+            "from_us": from,
+            "to_us": to,
+            "pieces": plan.pieces.iter().take(PIECES_MAX).collect::<Vec<_>>(),
+            "pieces_more": plan.pieces.len().saturating_sub(PIECES_MAX),
+        },
+        "rate_bps": plan.rate.map(bits),
+        "duration_s": plan.duration.map(|duration| duration.as_secs_f64()),
+        "lost": plan.lost.iter().take(PIECES_MAX).collect::<Vec<_>>(),
+        "lost_bytes": plan.lost.iter().map(|lost| lost.piece.bytes).sum::<u64>(),
+        "lag_s": plan.lag.as_secs_f64(),
+    })
+}
+
+/// What a daemon knows beside its archive.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// Are the two connected?
+    pub connected: bool,
+    /// See [`Facts::carried`].
+    pub carried: Option<f64>,
+    /// See [`Facts::backlog_max`].
+    pub backlog_max: Option<f64>,
+}
+
+/// One side's view.
+pub struct View {
+    /// Whose.
+    pub side: Side,
+    /// Its archive.
+    pub archive: Archive,
+    /// What is kept there, if it is the side that may lose something.
+    pub rules: Option<Rules>,
+    /// How the link to a site is; none if there is no such site.
+    pub link: Arc<dyn Fn(&SiteId) -> Option<Link> + Send + Sync>,
+}
+
+impl View {
+    /// The plan for a site, of what ended before an instant; none if there is no such site.
+    pub fn plan(&self, site: &SiteId, before: UnixMicros) -> Result<Option<(Plan, Link)>> {
+        let Some(link) = (self.link)(site) else { return Ok(None) };
+        let waiting = waiting(&self.archive, self.side, site, before, self.rules.as_ref())?;
+        let room = self.rules.as_ref().and_then(|rules| room(&self.archive, rules, &waiting));
+        let Link { carried, backlog_max, .. } = link;
+        let facts = Facts { now: wire::clock::wall(), waiting, carried, backlog_max, room };
+        Ok(Some((plan::plan(facts), link)))
+    }
+}
+
+/// Below `/api/v1`.
+pub fn routes(view: Arc<View>) -> Router {
+    Router::new().route("/sites/{site}/reconcile", get(reconcile)).with_state(view)
+}
+
+/// Of which time.
+#[derive(serde::Deserialize)]
+struct Asked {
+    /// Only what ended before this; without, all.
+    before_us: Option<i64>,
+}
+
+async fn reconcile(
+    State(view): State<Arc<View>>,
+    Path(site): Path<String>,
+    Query(asked): Query<Asked>,
+) -> std::result::Result<Json<Value>, Refusal> {
+    let unknown = |detail: String| Refusal::new(StatusCode::NOT_FOUND, "no such site", detail);
+    let site = SiteId::new(site).map_err(|error| unknown(error.to_string()))?;
+    let (of, before) = (site.clone(), asked.before_us.map_or(UnixMicros::MAX, UnixMicros));
+    let planned = tokio::task::spawn_blocking(move || view.plan(&of, before));
+    let failed = |detail: String| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", detail);
+    match planned.await.map_err(|error| failed(error.to_string()))? {
+        Ok(Some((plan, link))) => Ok(Json(told(&plan, &site, link.connected))),
+        Ok(None) => Err(unknown(format!("no site `{site}` is known here"))),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Between two looks at how far the hub is behind, for metrics.
+pub const LOOK: Duration = Duration::from_secs(15);

@@ -1,0 +1,284 @@
+//! What crosses to the hub, how long that takes, and what retention frees before its turn. Pure: no clock, no disk.
+//!
+//! It is a forecast by what is known now: recording goes on at the rate at which what waits was recorded and goes
+//! first, the line carries what it was last seen to carry, segments go oldest first. Room is made as
+//! [`crate::retention::plan`] makes it: what is acked before what is not, oldest first.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use wire::{StreamId, UnixMicros};
+
+/// A segment that is an entry and not acked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Of which stream.
+    pub stream: StreamId,
+    /// Has its run ended?
+    pub ended: bool,
+    /// Its first instant.
+    pub start: UnixMicros,
+    /// The first instant after it.
+    pub end: UnixMicros,
+    /// Its length.
+    pub bytes: u64,
+    /// When it is freed for its age; never, without.
+    pub expires: Option<UnixMicros>,
+}
+
+/// What the plan is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The wall clock.
+    pub now: UnixMicros,
+    /// All that waits.
+    pub waiting: Vec<Waiting>,
+    /// Bytes of parts a second that the line carries, as far as was seen.
+    pub carried: Option<f64>,
+    /// What a limit leaves to backlog of it.
+    pub backlog_max: Option<f64>,
+    /// Bytes that can be recorded before something that is not acked is freed for room; never, without.
+    pub room: Option<u64>,
+}
+
+/// Why something is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// It gets too old.
+    Age,
+    /// There is no room left.
+    Room,
+}
+
+/// Segments of one stream that follow each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Piece {
+    /// Of which stream.
+    pub stream: StreamId,
+    /// From this instant.
+    pub from: UnixMicros,
+    /// To before this one.
+    pub to: UnixMicros,
+    /// How many.
+    pub segments: u64,
+    /// How long.
+    pub bytes: u64,
+}
+
+/// Segments that are freed before they could cross.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Which.
+    #[serde(flatten)]
+    pub piece: Piece,
+    /// When the first of them is freed.
+    pub at: UnixMicros,
+    /// Why.
+    pub why: Why,
+}
+
+/// What will happen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// All that waits: how many segments.
+    pub segments: u64,
+    /// And bytes.
+    pub bytes: u64,
+    /// The same, by stream and time.
+    pub pieces: Vec<Piece>,
+    /// Bytes a second that are left for it; none if nothing is known of the line.
+    pub rate: Option<f64>,
+    /// Until the last of it that is not lost has crossed; none if that is not known, or never.
+    pub duration: Option<Duration>,
+    /// What is lost, if nothing changes.
+    pub lost: Vec<Lost>,
+    /// How long the oldest has been waiting.
+    pub lag: Duration,
+}
+
+/// A gap between two segments of a stream that is none.
+const SEAM: Duration = Duration::from_secs(1);
+
+/// Makes the plan.
+pub fn plan(mut facts: Facts) -> Plan {
+    facts.waiting.sort_by_key(|one| (!one.ended, one.start));
+    let recorded = recorded(&facts.waiting);
+    let rate =
+        facts.carried.map(|carried| (carried - recorded).max(0.0).min(facts.backlog_max.unwrap_or(f64::MAX)));
+    let mut plan = Plan { rate, ..Plan::default() };
+    let (mut before, mut crossed, mut last) = (0, 0.0, Some(Duration::ZERO));
+    for one in &facts.waiting {
+        plan.segments += 1;
+        plan.bytes += one.bytes;
+        let oldest = plan.lag.max(since(facts.now, one.start));
+        plan.lag = oldest;
+        grow(&mut plan.pieces, one);
+        let crosses = rate.and_then(|rate| seconds((crossed + one.bytes as f64) / rate));
+        let full = facts.room.and_then(|room| seconds((room + before) as f64 / recorded));
+        let full = full.map(|after| (facts.now + after, Why::Room));
+        let old = one.expires.map(|at| (at, Why::Age));
+        before += one.bytes;
+        let end = old.into_iter().chain(full).min();
+        // Without a known rate nothing is foretold.
+        match (end, crosses) {
+            (Some((at, why)), Some(crosses)) if at < facts.now + crosses => {
+                lose(&mut plan.lost, one, at, why)
+            }
+            (Some((at, why)), None) if rate.is_some() => lose(&mut plan.lost, one, at, why),
+            _ => {
+                crossed += one.bytes as f64;
+                last = crosses;
+            }
+        }
+    }
+    plan.duration = last;
+    plan
+}
+
+/// Bytes a second, by what waits.
+fn recorded(waiting: &[Waiting]) -> f64 {
+    let mut streams: BTreeMap<&StreamId, (u64, Duration)> = BTreeMap::new();
+    for one in waiting {
+        let (bytes, length) = streams.entry(&one.stream).or_default();
+        *bytes += one.bytes;
+        *length += one.end.since(one.start);
+    }
+    let rates = streams.values().filter(|(_, length)| !length.is_zero());
+    rates.map(|(bytes, length)| *bytes as f64 / length.as_secs_f64()).sum()
+}
+
+/// A time that is one, and not for ever.
+fn seconds(seconds: f64) -> Option<Duration> {
+    const EVER: f64 = 10.0 * 365.0 * 86_400.0;
+    (seconds < EVER).then(|| Duration::from_secs_f64(seconds.max(0.0)))
+}
+
+fn since(now: UnixMicros, then: UnixMicros) -> Duration {
+    if then < now { now.since(then) } else { Duration::ZERO }
+}
+
+fn grow(pieces: &mut Vec<Piece>, one: &Waiting) {
+    let last = pieces.iter_mut().rev().find(|piece| piece.stream == one.stream);
+    if let Some(piece) = last.filter(|piece| one.start <= piece.to + SEAM && one.start >= piece.from) {
+        piece.to = piece.to.max(one.end);
+        piece.segments += 1;
+        piece.bytes += one.bytes;
+        return;
+    }
+    let &Waiting { ref stream, start, end, bytes, .. } = one;
+    pieces.push(Piece { stream: stream.clone(), from: start, to: end, segments: 1, bytes });
+}
+
+fn lose(lost: &mut Vec<Lost>, one: &Waiting, at: UnixMicros, why: Why) {
+    let last = lost.iter_mut().rev().find(|lost| lost.piece.stream == one.stream);
+    if let Some(lost) = last.filter(|lost| lost.why == why && one.start <= lost.piece.to + SEAM) {
+        let mut pieces = vec![lost.piece.clone()];
+        grow(&mut pieces, one);
+        if let [piece] = pieces.as_slice() {
+            lost.piece = piece.clone();
+            lost.at = lost.at.min(at);
+            return;
+        }
+    }
+    let mut pieces = Vec::new();
+    grow(&mut pieces, one);
+    lost.extend(pieces.into_iter().map(|piece| Lost { piece, at, why }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMicros = UnixMicros(1_750_000_000_000_000);
+    const SEGMENT: Duration = Duration::from_secs(10);
+    const BYTES: u64 = 1_000_000;
+
+    /// Segments of 100 kB/s that end so many seconds ago, one after the other up to now.
+    fn waiting(stream: &str, count: u32) -> Vec<Waiting> {
+        let segment = |back: u32| {
+            let end = NOW - SEGMENT * back;
+            Waiting {
+                stream: stream.parse().unwrap(),
+                ended: false,
+                start: end - SEGMENT,
+                end,
+                bytes: BYTES,
+                expires: None,
+            }
+        };
+        (0..count).rev().map(segment).collect()
+    }
+
+    fn facts(waiting: Vec<Waiting>, carried: f64) -> Facts {
+        Facts { now: NOW, waiting, carried: Some(carried), ..Facts::default() }
+    }
+
+    #[test]
+    fn nothing_waits() {
+        let plan = plan(facts(Vec::new(), 1e6));
+        assert_eq!((plan.segments, plan.bytes, plan.duration), (0, 0, Some(Duration::ZERO)));
+        assert!(plan.pieces.is_empty() && plan.lost.is_empty());
+    }
+
+    #[test]
+    fn backlog_has_what_recording_leaves_of_the_line() {
+        let mut all = waiting("till-1/main", 60);
+        all.extend(waiting("till-2/main", 60));
+        // Two streams of 100 kB/s leave 300 of 500 kB/s.
+        let plan = plan(facts(all, 500e3));
+        assert_eq!((plan.segments, plan.bytes), (120, 120 * BYTES));
+        assert_eq!(plan.rate, Some(300e3));
+        assert_eq!(plan.duration, Some(Duration::from_secs(400)));
+        assert_eq!(plan.lag, SEGMENT * 60);
+        assert_eq!(plan.pieces.len(), 2, "{:?}", plan.pieces);
+        assert!(plan.pieces.iter().all(|piece| piece.segments == 60 && piece.to == NOW));
+        assert!(plan.lost.is_empty());
+    }
+
+    #[test]
+    fn a_limit_holds_and_an_unknown_line_foretells_nothing() {
+        let limited = Facts { backlog_max: Some(100e3), ..facts(waiting("till-1/main", 30), 1e6) };
+        assert_eq!(plan(limited).duration, Some(Duration::from_secs(300)));
+        let unknown = Facts { carried: None, room: Some(1), ..facts(waiting("till-1/main", 30), 0.0) };
+        let plan = plan(unknown);
+        assert_eq!((plan.rate, plan.duration), (None, None));
+        assert!(plan.lost.is_empty());
+    }
+
+    #[test]
+    fn what_gets_too_old_before_its_turn_is_lost_and_costs_no_time() {
+        let mut all = waiting("till-1/main", 100);
+        // 200 kB/s leave 100 kB/s: the n-th crosses at 10 n s. All are freed 1,300 s after their end.
+        all.iter_mut().for_each(|one| one.expires = Some(one.end + Duration::from_secs(1300)));
+        assert!(plan(facts(all.clone(), 200e3)).lost.is_empty());
+        // Half the time: the oldest are gone at once, and the others have their turn earlier.
+        all.iter_mut().for_each(|one| one.expires = Some(one.end + Duration::from_secs(600)));
+        let plan = plan(facts(all, 200e3));
+        let [lost] = plan.lost.as_slice() else { panic!("{:?}", plan.lost) };
+        assert_eq!(lost.why, Why::Age);
+        assert_eq!(lost.piece.from, NOW - SEGMENT * 100);
+        assert_eq!(lost.piece.segments, 40);
+        assert_eq!(plan.duration, Some(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn a_line_that_carries_less_than_is_recorded_loses_all_that_has_an_end() {
+        let facts = Facts { room: Some(5 * BYTES), ..facts(waiting("till-1/main", 20), 90e3) };
+        let plan = plan(facts);
+        let [lost] = plan.lost.as_slice() else { panic!("{:?}", plan.lost) };
+        assert_eq!((lost.why, lost.piece.segments), (Why::Room, 20));
+        // Five segments fit: the oldest goes after 50 s.
+        assert_eq!(lost.at, NOW + Duration::from_secs(50));
+        assert_eq!(plan.rate, Some(0.0));
+    }
+
+    #[test]
+    fn recordings_apart_in_time_are_pieces_of_their_own() {
+        let mut all = waiting("till-1/main", 30);
+        all.remove(10);
+        let plan = plan(facts(all, 1e6));
+        assert_eq!(plan.pieces.iter().map(|piece| piece.segments).collect::<Vec<_>>(), [10, 19]);
+    }
+}
