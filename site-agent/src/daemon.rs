@@ -16,6 +16,7 @@ use crate::beats::{Beats, DRILL_MAX, Lost};
 use crate::config::SiteConfig;
 use crate::live::Live;
 use crate::retention;
+use crate::scrub;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
 use crate::uplink::UplinkStatus;
 use crate::virtual_server::{Statuses, StreamStatus, VirtualServer};
@@ -40,6 +41,8 @@ pub struct Surface {
     pub statuses: Arc<Statuses>,
     /// How retention is.
     pub retention: Arc<retention::Status>,
+    /// How re-reading is.
+    pub scrub: Arc<scrub::Status>,
     /// How the link to the hub is.
     pub uplink: Arc<UplinkStatus>,
     /// What the hub is told of the recorders, if there is one.
@@ -81,6 +84,7 @@ impl Surface {
             tails: Arc::new(LiveTails::new(self.live.clone(), site.clone())),
             status: Arc::new(move || status.status()),
             metrics: Arc::new(move || metrics.metrics()),
+            scrub: self.scrub.clone(),
             cameras: Arc::new(self),
             role: Role::Site(site),
         };
@@ -100,6 +104,7 @@ impl Surface {
                 "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
                 "stopped": self.archive.poisoned(),
                 "retention": self.retention.snapshot(),
+                "scrub": self.scrub.snapshot(),
             },
             "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
             "uplink": self.uplink.snapshot(),
@@ -169,7 +174,7 @@ impl Surface {
         );
         put("holdfast_camera_holes", "Holes in the camera's own stream.", &each(|status| status.holes));
         put("holdfast_write_errors", "Writes that failed.", &each(|status| status.write_errors));
-        text
+        text + &self.scrub.metrics()
     }
 }
 

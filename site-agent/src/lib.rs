@@ -7,6 +7,7 @@
 //! | [`virtual_server`] | cameras → archive; one origin per run | the hub |
 //! | [`archive`] | segment files and their index; commit, recovery, verify | cameras, networks |
 //! | [`retention`] | what is freed, when and why | cameras, networks |
+//! | [`scrub`] | everything re-read in time, and what becomes of what is damaged | cameras, networks |
 //! | [`live`] | what is being recorded right now | disks |
 //! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
 //! | [`private_file`] | a file replaced whole, for this user only | what is in it |
@@ -24,6 +25,7 @@ pub mod daemon;
 pub mod live;
 pub mod private_file;
 pub mod retention;
+pub mod scrub;
 pub mod serve;
 pub mod uplink;
 pub mod virtual_server;

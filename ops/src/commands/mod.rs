@@ -13,6 +13,7 @@ pub mod export;
 pub mod node;
 mod part_file;
 pub mod plan;
+pub mod scrub;
 pub mod status;
 mod table;
 mod target;

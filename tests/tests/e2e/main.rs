@@ -15,6 +15,7 @@ mod intruders;
 mod long;
 mod nodes;
 mod partitions;
+mod rot;
 mod second_path;
 mod standby;
 mod wan;

@@ -80,6 +80,12 @@ impl VaultModel {
         Completion::Held
     }
 
+    /// The file is found damaged: it is held no more.
+    pub(super) fn lose(&mut self, id: &LedgerId, number: SegmentNumber, seq: Seq) {
+        self.files.remove(&(id.clone(), number)).expect("it was held");
+        self.ledgers.get_mut(id).unwrap().held.remove(seq.0..seq.0 + 1);
+    }
+
     pub(super) fn entry(&self, id: &LedgerId, seq: Seq) -> Option<&Entry> {
         self.ledgers.get(id)?.entries.get(usize::try_from(seq.0).ok()?)
     }
