@@ -8,6 +8,7 @@ use serde_json::json;
 use site_agent::live::Live;
 use site_agent::reconcile::{self, Link, Side, View};
 use site_agent::retention;
+use site_agent::scrub;
 use site_agent::serve::{
     self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, TailFragment, TailSpan, Tails, Token,
 };
@@ -29,7 +30,7 @@ pub async fn start(
     config: &HubConfig,
     downlink: &Downlink,
     (quorum, drills): (Quorum, Drills),
-    kept: Arc<retention::Status>,
+    (kept, scrubbed): (Arc<retention::Status>, Arc<scrub::Status>),
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
     let token = Token::load_or_make(&config.vault.dir)?;
@@ -42,13 +43,17 @@ pub async fn start(
         live: downlink.live.clone(),
         tails: Arc::new(HubTails { vault: vault.clone(), live: downlink.live.clone() }),
         status: {
-            let (vault, sites, quorum, kept) = (vault.clone(), sites.clone(), quorum.clone(), kept.clone());
-            Arc::new(move || status(&name, &vault, &kept, &sites, &quorum))
+            let (vault, sites, quorum) = (vault.clone(), sites.clone(), quorum.clone());
+            let kept = (kept.clone(), scrubbed.clone());
+            Arc::new(move || status(&name, &vault, (&kept.0, &kept.1), &sites, &quorum))
         },
         metrics: {
-            let (intake, drills) = (downlink.intake.clone(), drills.clone());
-            Arc::new(move || metrics(&vault, &kept, &sites, &intake) + &drills.metrics())
+            let (intake, drills, scrubbed) = (downlink.intake.clone(), drills.clone(), scrubbed.clone());
+            Arc::new(move || {
+                metrics(&vault, &kept, &sites, &intake) + &scrubbed.metrics() + &drills.metrics()
+            })
         },
+        scrub: scrubbed,
         cameras: Arc::new(SiteCameras(downlink.sites.clone())),
         role: Role::Hub,
     };
@@ -166,7 +171,7 @@ fn stream_of(beat: &crate::downlink::CameraBeat) -> Option<StreamInfo> {
 fn status(
     name: &str,
     vault: &Vault,
-    kept: &retention::Status,
+    (kept, scrubbed): (&retention::Status, &scrub::Status),
     sites: &Sites,
     quorum: &Quorum,
 ) -> serde_json::Value {
@@ -185,6 +190,7 @@ fn status(
             "open_segments": vault.journal().all().len(),
             "stopped": vault.poisoned(),
             "retention": kept.snapshot(),
+            "scrub": scrubbed.snapshot(),
         },
         "sites": sites.snapshot(),
     })

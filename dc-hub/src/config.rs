@@ -15,6 +15,7 @@ use site_agent::config::identity::{IdentityDefaults, IdentitySection};
 use site_agent::config::leaf::{Number, Text, Whole};
 use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keep, keys, loader};
 use site_agent::retention::plan::Policy as Keep;
+use site_agent::scrub::plan::Rules as Scrub;
 use wire::SiteId;
 use wire::id::check_slug;
 use wire::transport::Congestion;
@@ -82,6 +83,8 @@ pub struct Vault {
     pub keep: Keep,
     /// Bytes kept for when the disk is full.
     pub ballast_bytes: u64,
+    /// How often everything is re-read.
+    pub scrub: Scrub,
 }
 
 /// Where timelines, pictures and the user interface are served.
@@ -187,6 +190,8 @@ struct VaultSection {
     keep_days_max: Option<Number>,
     keep_gb_max: Option<Number>,
     ballast_mb: Option<Whole>,
+    scrub_days: Option<Number>,
+    scrub_mb_s_max: Option<Number>,
 }
 
 #[derive(Deserialize, Default)]
@@ -225,6 +230,7 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
         journal_bytes: bytes(journal_mb),
         keep: keep::policy("vault", keep, Keep::default(), &mut check).unwrap_or_default(),
         ballast_bytes: keep::ballast("vault.ballast_mb", section.ballast_mb, &mut check),
+        scrub: keep::scrub("vault", (section.scrub_days, section.scrub_mb_s_max), &mut check),
     };
 
     let http = file.http.unwrap_or_default().listen;

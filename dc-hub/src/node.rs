@@ -13,13 +13,14 @@ use site_agent::beats::CAMERA_PATH;
 use site_agent::renew::Renewal;
 use site_agent::retention::plan::Rules;
 use site_agent::retention::{self, Retention};
+use site_agent::scrub::{self, Elsewhere, Scrub};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::transport::{Identity, QuicHandle};
 
 use crate::beats::{self, Intake};
 use crate::config::{Control, HubConfig};
-use crate::downlink::{Downlink, Sites, Turns};
+use crate::downlink::{Downlink, Fetches, Sites, Turns};
 use crate::drills::{self, Drills};
 use crate::peers::{HubPeers, Neighbour};
 use crate::quorum::{self, Quorum, Standings};
@@ -59,6 +60,12 @@ pub async fn run(
         writer: retention::Writer::Vault(vault.origin()),
     };
     let retention = Retention::start(vault.archive(), settings, Arc::clone(&kept))?;
+    let scrubbed = Arc::<scrub::Status>::default();
+    let scrub = scrub::Settings {
+        rules: config.vault.scrub,
+        elsewhere: Elsewhere::Site(retention::Writer::Vault(vault.origin())),
+    };
+    let scrub = Scrub::start(vault.archive(), scrub, Arc::clone(&scrubbed))?;
     let (sites, live) = (Arc::new(Sites::default()), Arc::default());
     let (heard_here, heard) = beats::queue(HEARD);
     let standings = Arc::new(Standings::new(&name));
@@ -71,6 +78,7 @@ pub async fn run(
         node: name.clone(),
         limits: config.limits.clone(),
         turns: Turns::default(),
+        fetches: Fetches::default(),
         quic: quic.clone(),
     };
     let endpoint = Downlink::bind(config, identity, quic)?;
@@ -114,7 +122,7 @@ pub async fn run(
         settings: Settings::default(),
     };
     let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
-    let http = crate::api::start(config, &downlink, (quorum, drills), kept, stop.clone()).await?;
+    let http = crate::api::start(config, &downlink, (quorum, drills), (kept, scrubbed), stop.clone()).await?;
     tracing::info!(hub = name, sites = %config.hub.listen, "listening");
     downlink.run(endpoint, tcp, Some(peers.clone()), stop).await;
     log.hand_over().await;
@@ -122,7 +130,8 @@ pub async fn run(
     peers.stop();
     log.stop().await;
     let _ = http.await;
-    tokio::task::spawn_blocking(move || drop(retention)).await.context("end retention")?;
+    let end = move || drop((scrub, retention));
+    tokio::task::spawn_blocking(end).await.context("end retention and scrub")?;
     renewal.end()
 }
 

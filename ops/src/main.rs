@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ops::commands::{coverage, drill, export, node, plan, reconcile, status, verify, why, wish};
+use ops::commands::{coverage, drill, export, node, plan, reconcile, scrub, status, verify, why, wish};
 
 /// Keep video evidence when something breaks: the operator's tools
 #[derive(Parser)]
@@ -43,6 +43,8 @@ enum Command {
     Maintenance(wish::Maintenance),
     /// Rehearse a failure at sites, wait, and tell how it went
     Drill(drill::Args),
+    /// Re-read everything a hub or a site holds now, and wait until what is damaged is repaired
+    Scrub(scrub::Args),
     /// Tell whether every site has a place for its standby, also if nodes of the hub are lost
     Plan(plan::Args),
     /// Trust a site no more: its connections end, and it never comes back under its name
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Prefer(arguments) => arguments.run(),
         Command::Maintenance(arguments) => arguments.run(),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Revoke(arguments) => arguments.run(),
         Command::Node(arguments) => node::run(&arguments),

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use site_agent::config::defaults;
+use site_agent::retention::Writer;
+use site_agent::scrub::{self, Scrub};
 use site_agent::serve::{self, CameraInfo, Cameras, NoTails, Role, Served, StreamInfo, Token};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +61,7 @@ struct Hub {
     at: String,
     token: PathBuf,
     stop: CancellationToken,
+    _scrub: Scrub,
 }
 
 struct TwoSites;
@@ -89,12 +92,18 @@ impl Hub {
             "role": "hub", "name": "hub-1", "software": "holdfast dc-hub", "quorum": "one node: it decides alone",
             "vault": { "ledgers": 3, "bytes": 1, "open_segments": 0, "stopped": null }, "sites": {},
         });
+        let status_of_scrub = Arc::<scrub::Status>::default();
+        let rules = scrub::plan::Rules { period: None, rate_max: 1e9 };
+        let nobody = scrub::Elsewhere::Nobody(Writer::Vault(site_agent::archive::new_origin()));
+        let settings = scrub::Settings { rules, elsewhere: nobody };
+        let scrub = Scrub::start(&scene.archive, settings, status_of_scrub.clone()).unwrap();
         let served = Served {
             archive: scene.archive.clone(),
             live: scene.live.clone(),
             tails: Arc::new(NoTails),
             status: Arc::new(move || status.clone()),
             metrics: Arc::new(String::new),
+            scrub: status_of_scrub,
             cameras: Arc::new(TwoSites),
             role: Role::Hub,
         };
@@ -103,7 +112,7 @@ impl Hub {
         let stop = CancellationToken::new();
         tokio::spawn(serve::serve(listener, serve::router(served, token), stop.clone()));
         let token = scene.dir.path().join("http-token");
-        Self { scene, at, token, stop }
+        Self { scene, at, token, stop, _scrub: scrub }
     }
 
     async fn run(&self, arguments: &[&str]) -> Ran {
@@ -361,4 +370,28 @@ fn the_units_keep_what_the_daemons_keep() {
         assert!(dir.starts_with(&format!("/var/lib/{state}/")), "{daemon}: {dir}");
         assert!(unit.contains(&format!("ExecStart=/usr/bin/{daemon} run --config /etc/holdfast/{config}\n")));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scrub_re_reads_everything_and_tells_what_is_lost() {
+    let hub = Hub::new().await;
+    let told = hub.run(&["scrub", "--json"]).await;
+    let good = told.json();
+    assert!(told.ok && good["ok"] == true && good["bad"] == 0, "{good:#}");
+    let segments = good["read_segments"].as_u64().unwrap();
+    assert!(segments > 3, "{good:#}");
+
+    let media = hub.scene.archive.dir().join("media");
+    let file = site_agent::archive::layout::files(&media).unwrap().remove(0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[100] ^= 4;
+    std::fs::write(&file, bytes).unwrap();
+    let told = hub.run(&["scrub", "--json"]).await;
+    let bad = told.json();
+    assert!(!told.ok && bad["ok"] == false, "{bad:#}");
+    assert_eq!((&bad["bad"], &bad["given_up"], &bad["wanted"]), (&json!(1), &json!(1), &json!(0)), "{bad:#}");
+    let told = hub.run(&["scrub"]).await;
+    assert!(told.ok, "what was given up is over: {}", told.err);
+    assert_eq!(told.out.lines().count(), 1);
+    assert!(told.out.starts_with(&format!("{} segments", segments - 1)), "{}", told.out);
 }

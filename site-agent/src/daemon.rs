@@ -19,6 +19,7 @@ use crate::live::Live;
 use crate::reconcile::plan::Plan;
 use crate::reconcile::{self, Link, Side, View};
 use crate::retention;
+use crate::scrub;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
 use crate::uplink::{Line, UplinkStatus};
 use crate::virtual_server::{Statuses, StreamStatus, VirtualServer};
@@ -43,6 +44,8 @@ pub struct Surface {
     pub statuses: Arc<Statuses>,
     /// How retention is.
     pub retention: Arc<retention::Status>,
+    /// How re-reading is.
+    pub scrub: Arc<scrub::Status>,
     /// How the link to the hub is.
     pub uplink: Arc<UplinkStatus>,
     /// What the hub is told of the recorders, if there is one.
@@ -87,6 +90,7 @@ impl Surface {
             tails: Arc::new(LiveTails::new(self.live.clone(), site.clone())),
             status: Arc::new(move || status.status()),
             metrics: Arc::new(move || metrics.metrics() + &behind.metrics()),
+            scrub: self.scrub.clone(),
             cameras: Arc::new(self),
             role: Role::Site(site),
         };
@@ -119,6 +123,7 @@ impl Surface {
                 "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
                 "stopped": self.archive.poisoned(),
                 "retention": self.retention.snapshot(),
+                "scrub": self.scrub.snapshot(),
             },
             "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
             "uplink": self.uplink.snapshot(),
@@ -188,7 +193,7 @@ impl Surface {
         );
         put("holdfast_camera_holes", "Holes in the camera's own stream.", &each(|status| status.holes));
         put("holdfast_write_errors", "Writes that failed.", &each(|status| status.write_errors));
-        text
+        text + &self.scrub.metrics()
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`archive`] | segment files and their index; commit, recovery, verify | cameras, networks |
 //! | [`reconcile`] | what is to cross to the hub, how long that takes, what is lost before | who sends it |
 //! | [`retention`] | what is freed, when and why | cameras, networks |
+//! | [`scrub`] | everything re-read in time, and what becomes of what is damaged | cameras, networks |
 //! | [`live`] | what is being recorded right now | disks |
 //! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
 //! | [`failpoint`] | steps at which a test lets a daemon die | why |
@@ -30,6 +31,7 @@ pub mod private_file;
 pub mod reconcile;
 pub mod renew;
 pub mod retention;
+pub mod scrub;
 pub mod serve;
 pub mod uplink;
 pub mod virtual_server;

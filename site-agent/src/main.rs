@@ -12,6 +12,7 @@ use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
 use site_agent::renew::Renewal;
 use site_agent::retention::{self, Retention};
+use site_agent::scrub::{self, Elsewhere, Scrub};
 use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::{self, VirtualServer};
 use site_agent::{cli, daemon};
@@ -110,6 +111,13 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         writer: retention::Writer::Run(server.origin()),
     };
     let retention = Retention::start(&archive, settings, kept.clone())?;
+    let scrubbed = Arc::<scrub::Status>::default();
+    let writer = retention::Writer::Run(server.origin());
+    let scrub = scrub::Settings {
+        rules: config.archive.scrub,
+        elsewhere: if config.hub.is_some() { Elsewhere::Hub } else { Elsewhere::Nobody(writer) },
+    };
+    let scrub = Scrub::start(&archive, scrub, scrubbed.clone())?;
     let status = Arc::new(UplinkStatus::default());
     let beats = config.hub.as_ref().map(|hub| {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
@@ -126,6 +134,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         live: live.clone(),
         statuses: server.statuses(),
         retention: kept,
+        scrub: scrubbed,
         uplink: status.clone(),
         beats: beats.clone(),
         origin: server.origin(),
@@ -142,6 +151,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
             archive: archive.clone(),
             live,
             beats,
+            writer,
             status: status.clone(),
         };
         (told, tokio::spawn(uplink.run(hang_up.clone())))
@@ -153,7 +163,8 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         say_goodbye(beats, stop.is_restart() || renewal.is_due()).await;
     }
     // What the recorders write last is to be the last of their ledgers.
-    tokio::task::spawn_blocking(move || drop(retention)).await.context("end retention")?;
+    let end = move || drop((scrub, retention));
+    tokio::task::spawn_blocking(end).await.context("end retention and scrub")?;
     server.stop().await;
     tracing::info!("recorders are stopped");
     if let Some((_, uplink)) = uplink {

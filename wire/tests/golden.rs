@@ -24,6 +24,7 @@ const ABOUT: &str = "\
 #
 # frame.site.*, frame.hub.*   a SiteMessage or HubMessage with its four bytes of length: on the control stream, or beats
 # frame.part.*                a Part on a data stream, likewise
+# frame.fetch.*               a Fetch, its answer and a Chunk on a stream for fetching, likewise
 # entry.*                     an entry as first encoded, without a frame
 # head.N                      the chain's head before entry N of the ledger in the other vectors
 ";
@@ -306,6 +307,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("have_split", hub_message::Kind::Have(proto::Have { splits, last: true, ..Default::default() })),
         ("tail_ack", hub_message::Kind::TailAck(proto::TailAck { acked: vec![acked] })),
         ("ack", hub_message::Kind::Ack(ack)),
+        ("lost", hub_message::Kind::Lost(proto::Lost { ledger: ledger.clone(), seq: 1, segment: 4 })),
         ("resend", hub_message::Kind::Resend(proto::Resend { ledger, segment: 4 })),
         ("refuse", hub_message::Kind::Refuse(refuse)),
         ("beat_ack", hub_message::Kind::BeatAck(proto::BeatAck { number: 9 })),
@@ -325,6 +327,14 @@ fn part() -> proto::Part {
     }
 }
 
+fn fetch() -> proto::Fetch {
+    proto::Fetch { ledger: Some(ledger().to_proto()), seq: 1 }
+}
+
+fn fetched() -> proto::Fetched {
+    proto::Fetched { code: proto::FetchedCode::Held.into(), bytes: 3100, detail: String::new() }
+}
+
 fn vectors() -> Vec<(String, Vec<u8>)> {
     let site = site_messages().into_iter().map(|(name, kind)| {
         let frame = encode(&proto::SiteMessage { kind: Some(kind) }).unwrap();
@@ -335,10 +345,16 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
         (format!("frame.hub.{name}"), frame.to_vec())
     });
     let part = ("frame.part.live".to_owned(), encode(&part()).unwrap().to_vec());
+    let fetch = [
+        ("request", encode(&fetch())),
+        ("answer", encode(&fetched())),
+        ("chunk", encode(&proto::Chunk { data: Bytes::from_static(b"of a file") })),
+    ];
+    let fetch = fetch.map(|(name, frame)| (format!("frame.fetch.{name}"), frame.unwrap().to_vec()));
     let entries =
         entries().into_iter().map(|(name, entry)| (format!("entry.{name}"), entry.bytes().to_vec()));
     let heads = heads().into_iter().enumerate().map(|(n, head)| (format!("head.{n}"), head.0.to_vec()));
-    site.chain(hub).chain([part]).chain(entries).chain(heads).collect()
+    site.chain(hub).chain([part]).chain(fetch).chain(entries).chain(heads).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -401,6 +417,10 @@ fn the_bytes_in_the_file_decode_to_the_messages() {
     let parts = kept_under("frame.part.");
     let read_parts = parts.iter().map(|frame| read::<proto::Part>(frame, PART_BYTES_MAX));
     assert!(read_parts.eq([part()]));
+    let fetches = kept_under("frame.fetch.");
+    assert_eq!(read::<proto::Fetch>(&fetches[0], CONTROL_BYTES_MAX), fetch());
+    assert_eq!(read::<proto::Fetched>(&fetches[1], CONTROL_BYTES_MAX), fetched());
+    assert_eq!(&*read::<proto::Chunk>(&fetches[2], CONTROL_BYTES_MAX).data, b"of a file");
     let entries_kept = kept_under("entry.");
     let read_entries = entries_kept.into_iter().map(|bytes| Entry::read(bytes.into()).unwrap());
     assert!(read_entries.eq(entries().into_iter().map(|(_, entry)| entry)));

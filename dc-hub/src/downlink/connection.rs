@@ -11,7 +11,7 @@ use wire::transport::{explain, peer_node, peer_site};
 use wire::{SiteId, frame, proto};
 
 use super::peer::{Peer, ROOM_KIB};
-use super::{Downlink, control, parts};
+use super::{Downlink, control, fetch, parts};
 use crate::beats::{self, Speaker};
 use crate::peers::HubPeers;
 
@@ -101,8 +101,7 @@ async fn session(
     let mut tasks = JoinSet::new();
     tasks.spawn(control::run(peer.clone(), send, reader, to_session));
     tasks.spawn(parts::accept(peer.clone()));
-    let quic = peer.downlink.quic.clone();
-    tasks.spawn_on(beats(peer.clone(), speaker, standing), quic.threads());
+    tasks.spawn(two_way(peer.clone(), speaker, standing));
     tasks.spawn(async move { peer.downlink.intake.until_revoked(&peer.site).await });
     let ended = tasks.join_next().await;
     tasks.shutdown().await;
@@ -157,9 +156,31 @@ async fn send_on(
     bail!("its vault is kept at {owner}")
 }
 
+/// The streams that go both ways: the first behind the control stream has the beats, on each later one the site
+/// fetches something, one after the other.
+async fn two_way(peer: Arc<Peer>, speaker: Speaker, told: proto::Standing) -> anyhow::Result<()> {
+    let stream = peer.connection.accept_bi().await.context("accept stream of beats")?;
+    let quic = peer.downlink.quic.clone();
+    let beats = AbortOnDropHandle::new(quic.threads().spawn(beats(peer.clone(), speaker, told, stream)));
+    let fetches = async {
+        loop {
+            let stream = peer.connection.accept_bi().await.context("accept stream for fetching")?;
+            fetch::answer(&peer, stream).await;
+        }
+    };
+    tokio::select! {
+        ended = beats => ended.context("the task of beats")?,
+        ended = fetches => ended,
+    }
+}
+
 /// Hears the session's beats. That they end is nothing: the session goes on to its own goodbye.
-async fn beats(peer: Arc<Peer>, speaker: Speaker, told: proto::Standing) -> anyhow::Result<()> {
-    let (mut send, receive) = peer.connection.accept_bi().await.context("accept stream of beats")?;
+async fn beats(
+    peer: Arc<Peer>,
+    speaker: Speaker,
+    told: proto::Standing,
+    (mut send, receive): (quinn::SendStream, quinn::RecvStream),
+) -> anyhow::Result<()> {
     send.set_priority(BEATS_PRIORITY).context("set priority")?;
     peer.downlink
         .intake

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use prost::Message;
-use site_agent::archive::ArchiveError;
+use site_agent::archive::{ArchiveError, Event};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use wire::entry::{ENTRY_BYTES_MAX, Entry};
@@ -33,6 +34,8 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let (vault, generation) = peer.downlink.vault.archive().identity();
     let turn = peer.downlink.turns.take(&peer.site).await;
+    // Followed before anything is told: what is found damaged from here on is told by itself.
+    let mut events = peer.downlink.vault.archive().events();
     let mut control = Control {
         peer,
         turn,
@@ -55,6 +58,12 @@ pub(super) async fn run(
                 let Some(part) = part else { bail!("its streams are gone") };
                 control.stored(part, &mut stored);
             }
+            event = events.recv() => match event {
+                Ok(Event::Damaged { ledger, seq, segment }) => control.session.lost(&ledger, segment, seq),
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => bail!("missed {missed} events of the vault; it is to connect anew"),
+                Err(RecvError::Closed) => bail!("the vault is closed"),
+            },
             Some(done) = control.completing.next() => {
                 let Completed { ledger, number, seq, completion } = done.context("put segment together")?;
                 control.session.completed(&ledger, number, seq, completion);

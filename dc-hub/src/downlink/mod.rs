@@ -6,6 +6,7 @@
 
 mod connection;
 mod control;
+mod fetch;
 mod parts;
 mod peer;
 mod sites;
@@ -28,6 +29,7 @@ use crate::peers::HubPeers;
 use crate::vault::Vault;
 
 pub(crate) use connection::{SOFTWARE, protocol_refusal};
+pub use fetch::Fetches;
 pub use sites::{CameraBeat, SiteState, Sites};
 pub use turn::Turns;
 
@@ -48,6 +50,8 @@ pub struct Downlink {
     pub limits: Limits,
     /// Lets one session of a site begin when the one before has come to rest.
     pub turns: Turns,
+    /// How much of what is asked for is read at once.
+    pub fetches: Fetches,
     /// Where beats are heard: thousands of them come in a second.
     pub quic: QuicHandle,
 }

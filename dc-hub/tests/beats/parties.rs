@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use dc_hub::beats::{Heard, HeardReceiver, Intake, Stands, queue};
 use dc_hub::config::Limits;
-use dc_hub::downlink::{Downlink, Sites, Turns};
+use dc_hub::downlink::{Downlink, Fetches, Sites, Turns};
 use dc_hub::standby::{AcceptedConfigs, Facts as CameraFacts};
 use dc_hub::vault::Vault;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use site_agent::archive::Archive;
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::load_site_with;
+use site_agent::retention::Writer;
 use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::VirtualServer;
 use tokio::sync::{mpsc, watch};
@@ -97,6 +98,7 @@ impl Hub {
             node: node.to_owned(),
             limits: Limits { sites_max: 10, ledgers_per_site_max: 100, tail_bytes_per_site_max: 1 << 30 },
             turns: Turns::default(),
+            fetches: Fetches::default(),
             quic,
         };
         let stop = CancellationToken::new();
@@ -173,6 +175,7 @@ impl Agent {
             archive,
             live,
             beats: beats.clone(),
+            writer: Writer::Run(server.origin()),
             status,
         };
         let hang_up = CancellationToken::new();

@@ -14,6 +14,7 @@ pub mod node;
 mod part_file;
 pub mod plan;
 pub mod reconcile;
+pub mod scrub;
 pub mod status;
 mod table;
 mod target;

@@ -90,6 +90,18 @@ pub enum Change {
         /// Why.
         cause: GapCause,
     },
+    /// The bytes of a held segment are damaged or missing: they are held no more, and wanted again.
+    Damaged {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which entry.
+        seq: Seq,
+    },
+    /// How far whoever re-reads the archive has come.
+    Scrubbed {
+        /// As it is to be read again.
+        note: Vec<u8>,
+    },
     /// Freed files are deleted, durably.
     Deleted {
         /// Which.

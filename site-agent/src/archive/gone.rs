@@ -14,6 +14,8 @@ use wire::proto::entry::Kind;
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, UnixMicros, proto};
 
 use super::change::{Change, Done};
+use super::damage::set_aside;
+use super::index::Then;
 use super::records::LedgerRecord;
 use super::writer::Pass;
 use super::{Archive, ArchiveError, Event, Result, layout};
@@ -72,9 +74,12 @@ impl Archive {
     pub fn delete_freed(&self, most: usize) -> Result<usize> {
         let files = self.inner.index.freed(most)?;
         let mut folders = BTreeSet::new();
-        for (ledger, number) in &files {
+        for (ledger, number, then) in &files {
             let path = self.segment_path(ledger, *number)?;
-            remove(&path)?;
+            match then {
+                Then::Delete => remove(&path)?,
+                Then::SetAside => set_aside(self.dir(), &path)?,
+            }
             failpoint::pass("free/file-deleted");
             if let Some(folder) = path.parent() {
                 let ended = self.ledger(ledger).is_some_and(|record| record.ended);
@@ -92,6 +97,7 @@ impl Archive {
         failpoint::pass("free/files-deleted");
         let deleted = files.len();
         if deleted > 0 {
+            let files = files.into_iter().map(|(ledger, number, _)| (ledger, number)).collect();
             self.submit_blocking(Change::Deleted { files })?;
         }
         Ok(deleted)
@@ -130,22 +136,30 @@ impl Pass<'_> {
         if record.site != writer.site || of.stream != ledger.stream {
             return Err(ArchiveError::NotYours { ledger: of, owner: record.site()? });
         }
-        let held = record.held();
+        let (held, damaged) = (record.held(), record.damaged());
         let (mut bytes, mut span, mut freed) = (0, None::<(i64, i64)>, Vec::new());
         for range in seqs.iter() {
             self.inner.index.walk(&of, range, |seq, _, entry| {
-                if let Some(segment) = entry.segment().filter(|_| held.contains(seq.0)) {
-                    bytes += segment.bytes;
+                let then = match (held.contains(seq.0), damaged.contains(seq.0)) {
+                    (true, _) => Then::Delete,
+                    (_, true) => Then::SetAside,
+                    _ => return Ok(()),
+                };
+                if let Some(segment) = entry.segment() {
+                    bytes += if then == Then::Delete { segment.bytes } else { 0 };
                     let (start, end) = span.unwrap_or((segment.start_us, segment.end_us));
                     span = Some((start.min(segment.start_us), end.max(segment.end_us)));
-                    freed.push(SegmentNumber(segment.number));
+                    freed.push((SegmentNumber(segment.number), then));
                 }
                 Ok(())
             })?;
         }
         let Some((start_us, end_us)) = span else { return Ok((Done::Stored, None)) };
-        for number in freed {
-            self.inner.index.put_freed(&mut self.batch, &of, number);
+        for (number, then) in freed {
+            self.inner.index.put_freed(&mut self.batch, (&of, number), then);
+            if then == Then::SetAside {
+                self.inner.damage.given_up();
+            }
         }
         record.lose(&seqs);
         record.bytes = record.bytes.saturating_sub(bytes);
@@ -170,7 +184,9 @@ impl Pass<'_> {
             .iter()
             .map(|range| range.start..range.end.min(record.next))
             .collect();
-        record.gone_ranges = record.gone().union(&told.minus(&record.held())).to_proto();
+        // What is damaged here has yet to be said gone here, with its cause.
+        let here = record.held().union(&record.damaged());
+        record.gone_ranges = record.gone().union(&told.minus(&here)).to_proto();
         self.changed.insert(of, record);
     }
 

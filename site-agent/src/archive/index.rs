@@ -2,7 +2,7 @@
 //!
 //! | family | key | value |
 //! |---|---|---|
-//! | `meta` | name | schema, vault id, generation; names of files to be deleted |
+//! | `meta` | name | schema, vault id, generation; names of files to be deleted; how far it is re-read |
 //! | `ledgers` | ledger | `LedgerRecord` |
 //! | `entries` | ledger, seq | chain head after it (32 bytes), the entry as first encoded |
 //! | `numbers` | ledger, segment number | seq |
@@ -217,8 +217,22 @@ impl Index {
     }
 
     /// Notes a file that is to be deleted.
-    pub(crate) fn put_freed(&self, batch: &mut WriteBatch, ledger: &LedgerId, number: SegmentNumber) {
-        batch.put_cf(self.family("meta"), freed_key(ledger, number), []);
+    pub(crate) fn put_freed(
+        &self,
+        batch: &mut WriteBatch,
+        (ledger, number): (&LedgerId, SegmentNumber),
+        then: Then,
+    ) {
+        let value: &[u8] = if then == Then::SetAside { &[1] } else { &[] };
+        batch.put_cf(self.family("meta"), freed_key(ledger, number), value);
+    }
+
+    pub(crate) fn put_scrub_note(&self, batch: &mut WriteBatch, note: &[u8]) {
+        batch.put_cf(self.family("meta"), SCRUB, note);
+    }
+
+    pub(crate) fn scrub_note(&self) -> Result<Option<Vec<u8>>> {
+        self.get(self.family("meta"), SCRUB)
     }
 
     /// Forgets a file that is deleted.
@@ -231,14 +245,15 @@ impl Index {
     }
 
     /// The first files that are to be deleted.
-    pub(crate) fn freed(&self, most: usize) -> Result<Vec<(LedgerId, SegmentNumber)>> {
+    pub(crate) fn freed(&self, most: usize) -> Result<Vec<(LedgerId, SegmentNumber, Then)>> {
         let mode = IteratorMode::From(FREED, Direction::Forward);
         let mut files = Vec::new();
         for row in self.db.iterator_cf(self.family("meta"), mode).take(most) {
-            let (key, _) = row.map_err(|source| self.error(source))?;
+            let (key, value) = row.map_err(|source| self.error(source))?;
             let Some(rest) = key.strip_prefix(FREED) else { break };
+            let then = if value.is_empty() { Then::Delete } else { Then::SetAside };
             let file = rest.split_last_chunk::<8>().and_then(|(ledger, number)| {
-                Some((parse_ledger_key(ledger)?, SegmentNumber(u64::from_be_bytes(*number))))
+                Some((parse_ledger_key(ledger)?, SegmentNumber(u64::from_be_bytes(*number)), then))
             });
             files.push(
                 file.ok_or_else(|| ArchiveError::Damaged("a freed file".into(), format!("key {key:02x?}")))?,
@@ -267,6 +282,17 @@ impl Index {
         ArchiveError::Index { dir: self.dir.clone(), source }
     }
 }
+
+/// What becomes of a file that nobody holds any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Delete,
+    /// It may have something in it that can still be read.
+    SetAside,
+}
+
+/// In `meta`: how far the archive is re-read.
+const SCRUB: &[u8] = b"scrub";
 
 /// Before the key of a segment in `meta`: its file is to be deleted.
 const FREED: &[u8] = b"freed/";

@@ -4,7 +4,7 @@
 //! index/                                              RocksDB
 //! media/<site>/<camera>/<stream>/<origin>/<thousands>/<number>.mp4
 //! open/<camera>/<stream>/<origin>/<number>.mp4        being recorded
-//! incoming/                                           being put together by a vault
+//! incoming/                                           being put together: by a vault, or what is fetched again
 //! lock                                                held while somebody has the archive open
 //! ```
 //! A folder takes a thousand segments, so that none grows without bound.
@@ -67,6 +67,14 @@ pub fn incoming(dir: &Path, ledger: &LedgerId, number: SegmentNumber) -> PathBuf
     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
     let stream = ledger.stream.as_str().replace('/', "_");
     dir.join("incoming").join(format!("{stream}-{}-{:09}-{attempt}.mp4", ledger.origin, number.0))
+}
+
+/// Deletes what was being put together when the last run ended; whoever did that begins again.
+pub fn clear_incoming(dir: &Path) -> Result<()> {
+    for path in files(&dir.join("incoming"))? {
+        fs::remove_file(&path).map_err(|source| ArchiveError::Io { what: "delete", path, source })?;
+    }
+    Ok(())
 }
 
 /// The ledger and number of a file in `open/`; `None` for anything else.

@@ -14,6 +14,7 @@
 //! further change, and says so. It never knows of networks or cameras.
 
 mod change;
+mod damage;
 mod gone;
 mod index;
 pub mod layout;
@@ -39,6 +40,7 @@ use wire::entry::Entry;
 use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, StreamId, VaultId};
 
 pub use change::{Change, Done};
+pub use damage::{Damage, Placed};
 pub use gone::{GONE_SPAN_MAX, HeldSegment};
 pub use open_segment::OpenSegment;
 pub use query::Located;
@@ -158,6 +160,15 @@ pub enum Event {
         /// The segment's number and how many parts it has, if it is one.
         segment: Option<(SegmentNumber, u32)>,
     },
+    /// Bytes that were held are damaged, and wanted again.
+    Damaged {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which entry.
+        seq: Seq,
+        /// Its number.
+        segment: SegmentNumber,
+    },
     /// Bytes are held no more.
     Gone {
         /// Of which ledger.
@@ -186,6 +197,7 @@ pub(crate) struct Inner {
     poison: OnceLock<String>,
     events: broadcast::Sender<Event>,
     room: Room,
+    damage: damage::Counts,
     _lock: File,
 }
 
@@ -194,6 +206,7 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Self> {
         layout::make(dir)?;
         let lock = layout::lock(dir)?;
+        layout::clear_incoming(dir)?;
         let room = Room::new(dir);
         // Opening an index writes.
         room.admits(0, room::Use::Index);
@@ -212,6 +225,7 @@ impl Archive {
             poison: OnceLock::new(),
             events,
             room,
+            damage: damage::Counts::default(),
             _lock: lock,
         });
         let writer = Arc::new(writer::start(inner.clone())?);

@@ -27,6 +27,8 @@ pub struct Located {
     pub entry: Entry,
     /// Are its bytes here?
     pub held: bool,
+    /// Were its bytes here, and were found damaged?
+    pub damaged: bool,
     /// Has the vault acked it (at a site)?
     pub acked: bool,
 }
@@ -51,6 +53,7 @@ pub(super) fn query(
             end: span.end,
             entry,
             held: false,
+            damaged: false,
             acked: false,
         });
     }
@@ -58,6 +61,7 @@ pub(super) fn query(
     for located in &mut found {
         if let Some(record) = ledgers.get(&located.ledger) {
             located.held = in_ranges(&record.held_ranges, located.seq);
+            located.damaged = in_ranges(&record.damaged_ranges, located.seq);
             located.acked = in_ranges(&record.acked_ranges, located.seq);
         }
     }

@@ -46,6 +46,9 @@ pub struct LedgerRecord {
     /// In a vault: a standby's run on this very machine writes it. At a site no ledger is marked.
     #[prost(bool, tag = "12")]
     pub standby: bool,
+    /// Seqs whose bytes were here and were found damaged or missing: neither held nor gone, but wanted again.
+    #[prost(message, repeated, tag = "13")]
+    pub damaged_ranges: Vec<proto::Range>,
 }
 
 impl LedgerRecord {
@@ -96,6 +99,11 @@ impl LedgerRecord {
         RangeSet::from_proto(&self.gone_ranges)
     }
 
+    /// Seqs whose bytes are damaged here, and wanted again.
+    pub fn damaged(&self) -> RangeSet {
+        RangeSet::from_proto(&self.damaged_ranges)
+    }
+
     /// Seqs the vault has acked.
     pub fn acked(&self) -> RangeSet {
         RangeSet::from_proto(&self.acked_ranges)
@@ -122,11 +130,26 @@ impl LedgerRecord {
         if !self.gone_ranges.is_empty() {
             self.gone_ranges = self.gone().minus(&RangeSet::from(seq.0..seq.0 + 1)).to_proto();
         }
+        self.undamage(&RangeSet::from(seq.0..seq.0 + 1));
+    }
+
+    /// Marks a seq as damaged here.
+    pub(super) fn damage(&mut self, seq: Seq) {
+        let seqs = RangeSet::from(seq.0..seq.0 + 1);
+        self.held_ranges = self.held().minus(&seqs).to_proto();
+        self.damaged_ranges = self.damaged().union(&seqs).to_proto();
+    }
+
+    fn undamage(&mut self, seqs: &RangeSet) {
+        if !self.damaged_ranges.is_empty() {
+            self.damaged_ranges = self.damaged().minus(seqs).to_proto();
+        }
     }
 
     /// Marks seqs as not here any more.
     pub(super) fn lose(&mut self, seqs: &RangeSet) {
         self.held_ranges = self.held().minus(seqs).to_proto();
         self.gone_ranges = self.gone().union(seqs).to_proto();
+        self.undamage(seqs);
     }
 }

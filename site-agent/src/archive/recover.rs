@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use media::read::rebuild;
 use wire::{LedgerId, SegmentNumber, proto};
 
+use super::damage::set_aside;
 use super::{Archive, ArchiveError, Result, layout};
 
 /// A file with complete fragments that no entry names.
@@ -58,7 +59,10 @@ fn collect(archive: &Archive, ledgers: Vec<LedgerId>) -> Result<Remains> {
     for file in files {
         match salvage(&file)? {
             Some(found) => recovered.push(found),
-            None => set_aside(archive.dir(), &file)?,
+            None => {
+                tracing::warn!(file = %file.display(), "no complete fragment in an open segment");
+                set_aside(archive.dir(), &file)?;
+            }
         }
     }
     recovered.sort_by_key(|found| (found.segment.start_us, found.number));
@@ -99,15 +103,6 @@ fn salvage(file: &Path) -> Result<Option<Recovered>> {
         segment: rebuilt.segment,
         file: file.to_owned(),
     }))
-}
-
-fn set_aside(dir: &Path, file: &Path) -> Result<()> {
-    let folder = dir.join("discarded");
-    layout::make_synced(dir, &folder)?;
-    let flat = file.strip_prefix(dir).unwrap_or(file).to_string_lossy().replace('/', "_");
-    let target = folder.join(flat);
-    tracing::warn!(file = %file.display(), to = %target.display(), "no complete fragment in an open segment");
-    fs::rename(file, &target).map_err(|source| ArchiveError::Io { what: "set aside", path: target, source })
 }
 
 /// Names of all files the index should know: for finding orphans.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use wire::chain::Head;
 use wire::entry::Entry;
+use wire::proto::Segment;
 use wire::{LedgerId, SegmentNumber, Seq};
 
 use super::index::Index;
@@ -27,6 +28,8 @@ pub struct Report {
     pub entries: u64,
     /// Segments known by entry whose bytes are not here (still to come, or gone).
     pub without_bytes: u64,
+    /// Segments that are known to be damaged here, and wanted again.
+    pub damaged: u64,
     /// Everything that is wrong, named.
     pub bad: Vec<String>,
     /// Files that no entry names.
@@ -71,6 +74,14 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report> 
     Ok(report)
 }
 
+/// What the index says of a segment's bytes.
+#[derive(Clone, Copy)]
+enum State {
+    Held,
+    Damaged,
+    Absent,
+}
+
 struct Pass<'a> {
     dir: &'a Path,
     report: Report,
@@ -88,6 +99,7 @@ impl Pass<'_> {
     ) -> Result<()> {
         self.report.ledgers += 1;
         let held = record.held();
+        let damaged = record.damaged();
         let mut head = Head::genesis(ledger);
         let mut next = 0;
         index.walk(ledger, 0..record.next, |seq, stored, entry| {
@@ -100,7 +112,12 @@ impl Pass<'_> {
                 self.bad(format!("{ledger} entry {seq}: the chain does not hash"));
                 head = stored;
             }
-            self.entry(ledger, record, seq, &entry, held.contains(seq.0))?;
+            let state = match (held.contains(seq.0), damaged.contains(seq.0)) {
+                (true, _) => State::Held,
+                (_, true) => State::Damaged,
+                _ => State::Absent,
+            };
+            self.entry(ledger, record, (seq, &entry), state)?;
             self.done += 1;
             progress(self.done);
             Ok(())
@@ -115,18 +132,25 @@ impl Pass<'_> {
         &mut self,
         ledger: &LedgerId,
         record: &LedgerRecord,
-        seq: Seq,
-        entry: &Entry,
-        held: bool,
+        (seq, entry): (Seq, &Entry),
+        state: State,
     ) -> Result<()> {
         self.report.entries += 1;
         let Some(segment) = entry.segment() else { return Ok(()) };
-        if !held {
-            self.report.without_bytes += 1;
-            return Ok(());
-        }
-        self.report.segments += 1;
         let path = layout::segment(self.dir, &record.site()?, ledger, SegmentNumber(segment.number));
+        match state {
+            State::Absent => self.report.without_bytes += 1,
+            State::Damaged => {
+                self.report.damaged += 1;
+                self.files.insert(path);
+            }
+            State::Held => self.held(ledger, seq, segment, path),
+        }
+        Ok(())
+    }
+
+    fn held(&mut self, ledger: &LedgerId, seq: Seq, segment: &Segment, path: PathBuf) {
+        self.report.segments += 1;
         match hash_file(&path) {
             Err(error) => self.bad(format!("{ledger} entry {seq}: read {}: {error}", path.display())),
             Ok((hash, bytes)) => {
@@ -137,7 +161,6 @@ impl Pass<'_> {
             }
         }
         self.files.insert(path);
-        Ok(())
     }
 
     fn bad(&mut self, what: String) {

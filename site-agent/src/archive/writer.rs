@@ -183,6 +183,11 @@ impl Pass<'_> {
             Change::Entries { site, ledger, first, entries } => self.take_in(&site, ledger, first, &entries),
             Change::Bytes { ledger, seq, file } => self.take_bytes(ledger, seq, &file),
             Change::Free { ledger, at, of, seqs, cause } => self.free(Freed { ledger, at, of, seqs, cause }),
+            Change::Damaged { ledger, seq } => self.damaged(ledger, seq),
+            Change::Scrubbed { note } => {
+                self.inner.index.put_scrub_note(&mut self.batch, &note);
+                Ok((Done::Stored, None))
+            }
             Change::Deleted { files } => {
                 for (ledger, number) in files {
                     self.inner.index.remove_freed(&mut self.batch, &ledger, number);
@@ -268,6 +273,9 @@ impl Pass<'_> {
         self.place(&record.site()?, &ledger, number, file)?;
         if !record.held().contains(seq.0) {
             record.bytes += segment.bytes;
+        }
+        if record.damaged().contains(seq.0) {
+            self.inner.damage.repaired();
         }
         record.hold(seq);
         self.changed.insert(ledger, record);

@@ -54,6 +54,15 @@ pub const BALLAST_MB: u64 = 64;
 /// Their range
 pub const BALLAST_MB_RANGE: RangeInclusive<u64> = 0..=65_536;
 
+/// `archive.scrub_days`, `vault.scrub_days`
+pub const SCRUB_DAYS: f64 = 30.0;
+/// Their range; 0 is never
+pub const SCRUB_DAYS_RANGE: RangeInclusive<f64> = 0.0..=3_650.0;
+/// `archive.scrub_mb_s_max`, `vault.scrub_mb_s_max`: 50 TB in 30 days.
+pub const SCRUB_MB_S_MAX: f64 = 20.0;
+/// Their range
+pub const SCRUB_MB_S_MAX_RANGE: RangeInclusive<f64> = 0.1..=10_000.0;
+
 /// `http.listen` of a site agent: this machine only.
 pub const SITE_HTTP_LISTEN: &str = "127.0.0.1:8081";
 

@@ -7,6 +7,7 @@ use super::defaults;
 use super::leaf::{Number, Whole};
 use super::site::Camera;
 use crate::retention::plan::{Marks, Policy};
+use crate::scrub::plan::Rules as Scrub;
 
 const MB: u64 = 1_000_000;
 const DAY_S: f64 = 86_400.0;
@@ -49,6 +50,15 @@ pub(super) fn marks((low, high): (Option<Whole>, Option<Whole>), check: &mut Che
 /// The ballast's size.
 pub fn ballast(key: &str, mb: Option<Whole>, check: &mut Check) -> u64 {
     check.whole(key, mb, defaults::BALLAST_MB, defaults::BALLAST_MB_RANGE).saturating_mul(MB)
+}
+
+/// How often everything is re-read, and how fast.
+pub fn scrub(section: &str, (days, rate): (Option<Number>, Option<Number>), check: &mut Check) -> Scrub {
+    let days = check.number(&format!("{section}.scrub_days"), days, defaults::SCRUB_DAYS_RANGE);
+    let rate = check.number(&format!("{section}.scrub_mb_s_max"), rate, defaults::SCRUB_MB_S_MAX_RANGE);
+    let days = days.unwrap_or(defaults::SCRUB_DAYS).max(0.0);
+    let period = Some(Duration::from_secs_f64(days * DAY_S)).filter(|period| !period.is_zero());
+    Scrub { period, rate_max: rate.unwrap_or(defaults::SCRUB_MB_S_MAX) * 1e6 }
 }
 
 /// What fits alone and not together.

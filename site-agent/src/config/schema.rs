@@ -90,6 +90,8 @@ pub(super) struct ArchiveSection {
     pub(super) free_high_mb: Option<Whole>,
     pub(super) unacked: Option<Text>,
     pub(super) ballast_mb: Option<Whole>,
+    pub(super) scrub_days: Option<Number>,
+    pub(super) scrub_mb_s_max: Option<Number>,
 }
 
 #[derive(Deserialize, Default)]

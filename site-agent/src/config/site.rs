@@ -15,6 +15,7 @@ use super::check::Choice;
 use super::quirks::policy;
 use super::{IdentityFiles, Quirks, Secret};
 use crate::retention::plan::{self, Marks, Policy, Rules, Unacked};
+use crate::scrub::plan::Rules as Scrub;
 
 /// Everything a site agent is told.
 #[derive(Clone, Debug)]
@@ -125,6 +126,8 @@ pub struct Archive {
     pub unacked: Unacked,
     /// Bytes kept for when the disk is full after all.
     pub ballast_bytes: u64,
+    /// How often everything is re-read.
+    pub scrub: Scrub,
 }
 
 /// Where timelines and pictures are served.

@@ -136,6 +136,7 @@ fn archive(section: ArchiveSection, check: &mut Check) -> Archive {
         );
     }
     let keep = (section.keep_days_max, section.keep_gb_max);
+    let scrub = (section.scrub_days, section.scrub_mb_s_max);
     Archive {
         dir,
         segment: Duration::from_secs(segment_s),
@@ -144,6 +145,7 @@ fn archive(section: ArchiveSection, check: &mut Check) -> Archive {
         marks: keep::marks((section.free_low_mb, section.free_high_mb), check),
         unacked: check.choice("archive.unacked", section.unacked),
         ballast_bytes: keep::ballast("archive.ballast_mb", section.ballast_mb, check),
+        scrub: keep::scrub("archive", scrub, check),
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Recording {
     pub end: UnixMicros,
     /// Are its bytes here?
     pub held: bool,
+    /// Were they, and were found damaged?
+    pub damaged: bool,
     /// Has the vault acked it?
     pub acked: bool,
 }

@@ -114,7 +114,9 @@ fn candidates(known: &Known) -> Vec<Candidate> {
         let lost = || {
             let covers =
                 |gone: &&super::Gone| gone.ledger == recording.ledger && gone.seqs.contains(recording.seq.0);
-            known.gone.iter().find(covers).map(|gone| gone.cause)
+            // Of a segment that is gone on both sides, why it is gone on this one.
+            let causes = || known.gone.iter().filter(covers).map(|gone| gone.cause);
+            causes().find(|cause| *cause == GapCause::Corrupt).or_else(|| causes().next())
         };
         let ledger = recording.ledger.clone();
         let (class, what) = if recording.held {
@@ -132,6 +134,9 @@ fn candidates(known: &Known) -> Vec<Candidate> {
                 _ => "it was recorded, and the bytes are gone",
             };
             (Class::Lost, What::Gap { cause, detail: detail.to_owned() })
+        } else if recording.damaged {
+            let detail = "it was found damaged here, and is wanted from the other side".to_owned();
+            (Class::Lost, What::Gap { cause: GapCause::Corrupt, detail })
         } else if known.viewpoint == Viewpoint::Recorder {
             let detail = format!("entry {} is known, but its bytes are missing", recording.seq);
             (Class::Lost, What::Gap { cause: GapCause::Unspecified, detail })

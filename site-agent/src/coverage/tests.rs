@@ -21,6 +21,7 @@ fn recording(origin: u8, seq: u64, start: i64, end: i64) -> Recording {
         start: at(start),
         end: at(end),
         held: true,
+        damaged: false,
         acked: false,
     }
 }

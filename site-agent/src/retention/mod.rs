@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wire::proto::GapCause;
-use wire::{LedgerId, OriginId, RangeSet, UnixMicros};
+use wire::{LedgerId, OriginId, RangeSet, SiteId, StreamId, UnixMicros};
 
 use crate::archive::room::Use;
 use crate::archive::{Archive, ArchiveError, Change, Done, GONE_SPAN_MAX, Result};
@@ -57,6 +57,25 @@ impl Writer {
         match self {
             Self::Run(origin) | Self::Vault(origin) => origin,
         }
+    }
+
+    /// The ledger in which it says what is gone of a stream; begun, if this is the first.
+    pub fn ledger(
+        self,
+        archive: &Archive,
+        site: &SiteId,
+        stream: &StreamId,
+        at: UnixMicros,
+    ) -> Result<LedgerId> {
+        let ledger = LedgerId { origin: self.origin(), stream: stream.clone() };
+        if archive.ledger(&ledger).is_none() {
+            let (ledger, site) = (ledger.clone(), site.clone());
+            archive.submit_blocking(match self {
+                Self::Run(_) => Change::Open { ledger, site, opened: at },
+                Self::Vault(_) => Change::OpenSalvage { ledger, site, opened: at },
+            })?;
+        }
+        Ok(ledger)
     }
 }
 
@@ -211,14 +230,7 @@ impl Keeper {
     }
 
     fn free(&self, group: &Group, at: UnixMicros) -> Result<usize> {
-        let ledger = LedgerId { origin: self.settings.writer.origin(), stream: group.of.stream.clone() };
-        if self.archive.ledger(&ledger).is_none() {
-            let (ledger, site) = (ledger.clone(), group.site.clone());
-            self.archive.submit_blocking(match self.settings.writer {
-                Writer::Run(_) => Change::Open { ledger, site, opened: at },
-                Writer::Vault(_) => Change::OpenSalvage { ledger, site, opened: at },
-            })?;
-        }
+        let ledger = self.settings.writer.ledger(&self.archive, &group.site, &group.of.stream, at)?;
         let (of, seqs, cause) = (group.of.clone(), group.seqs.clone(), group.cause);
         let done = self.archive.submit_blocking(Change::Free { ledger, at, of, seqs, cause })?;
         if !matches!(done, Done::Appended { .. }) {
@@ -265,7 +277,7 @@ impl Keeper {
 /// What one entry says: of one ledger, for one cause, about an hour at most.
 struct Group {
     of: LedgerId,
-    site: wire::SiteId,
+    site: SiteId,
     cause: GapCause,
     seqs: RangeSet,
     span: (UnixMicros, UnixMicros),

@@ -37,6 +37,7 @@ use wire::SiteId;
 
 use crate::archive::Archive;
 use crate::live::Live;
+use crate::scrub;
 
 pub use answer::Refusal;
 pub use cameras::{CameraInfo, Cameras, StreamInfo};
@@ -74,6 +75,8 @@ pub struct Served {
     pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// `/metrics`, in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// How re-reading is, and where it is asked for.
+    pub scrub: Arc<scrub::Status>,
     /// Which cameras there are, and how they are doing.
     pub cameras: Arc<dyn Cameras>,
     /// Whose surface this is.
@@ -107,6 +110,7 @@ pub fn router_with(served: Served, token: Token, more: Router) -> Router {
         .route("/segments/{origin}/{file}", get(segments::fragments));
     let api = Router::new()
         .route("/status", get(status))
+        .route("/scrub", get(scrubbed).post(scrub_now))
         .route("/sites", get(cameras::sites))
         .route("/cameras", get(cameras::list))
         .nest("/sites/{site}/cameras/{camera}", camera)
@@ -153,6 +157,17 @@ async fn health(State(shared): App) -> Response {
 
 async fn status(State(shared): App) -> Response {
     axum::Json((shared.served.status)()).into_response()
+}
+
+async fn scrubbed(State(shared): App) -> Response {
+    axum::Json(shared.served.scrub.snapshot()).into_response()
+}
+
+/// Everything is re-read now, as fast as it may; `GET` tells how far that is.
+async fn scrub_now(State(shared): App) -> Response {
+    tracing::info!("somebody asked for everything to be re-read now");
+    shared.served.scrub.ask();
+    scrubbed(State(shared)).await
 }
 
 async fn metrics(State(shared): App) -> Response {

@@ -83,10 +83,10 @@ pub fn timeline(
 }
 
 fn take(known: &mut Known, located: Located) {
-    let Located { ledger, seq, start, end, entry, held, acked } = located;
+    let Located { ledger, seq, start, end, entry, held, damaged, acked } = located;
     if let Some(segment) = entry.segment() {
         let segment = SegmentNumber(segment.number);
-        known.recordings.push(Recording { ledger, seq, segment, start, end, held, acked });
+        known.recordings.push(Recording { ledger, seq, segment, start, end, held, damaged, acked });
         return;
     }
     match entry.kind() {

@@ -18,7 +18,7 @@ use wire::{LedgerId, Seq, proto};
 
 use super::dial::Dialled;
 use super::shared::{Shared, priority};
-use super::{Dialler, Uplink, backlog, control, live};
+use super::{Dialler, Uplink, backlog, control, live, repair};
 use crate::beats::{self, Carrier, Leave, Way};
 
 /// From the handshake until the hub has told all it has: a minute, also over a thin line.
@@ -79,6 +79,7 @@ pub(super) async fn serve(
     let (planned, parts) = mpsc::channel(1);
     tasks.spawn(backlog::plan(shared.clone(), waiting, planned));
     tasks.spawn(backlog::send(shared.clone(), parts));
+    tasks.spawn(repair::run(shared.clone()));
     let mut better = None;
     let ended = tokio::select! {
         ended = tasks.join_next() => match ended {
@@ -126,6 +127,7 @@ async fn watch(shared: Arc<Shared>) -> anyhow::Result<()> {
 async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
     let standby = *shared.welcomed.wait().await;
     let (mut send, receive) = shared.connection.open_bi().await.context("open stream for beats")?;
+    let _ = shared.beating.set(());
     send.set_priority(priority::BEATS).context("set priority")?;
     let beats = &shared.uplink.beats;
     let node = peer_node(&shared.connection)?;

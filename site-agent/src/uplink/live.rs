@@ -79,6 +79,7 @@ fn happened(shared: &Shared, event: Event) {
         Event::Appended { ledger, seq, head, segment } => {
             shared.session().committed(&ledger, seq, head, segment);
         }
+        Event::Damaged { .. } => {} // see `repair`; nothing of it is read any more
         Event::Gone { ledger, seqs } => shared.session().gone(&ledger, &seqs),
     }
     shared.wake.notify_one();

@@ -8,6 +8,7 @@ mod backlog;
 mod connection;
 mod control;
 pub(crate) mod dial;
+mod fetch;
 mod gate;
 mod lag;
 mod limits;
@@ -15,6 +16,7 @@ mod line;
 mod live;
 mod queue;
 pub(crate) mod redial;
+mod repair;
 mod revision;
 mod shared;
 mod state;
@@ -33,6 +35,7 @@ use crate::archive::Archive;
 use crate::beats::{Beats, Dialling, PathPlace};
 use crate::config::SiteConfig;
 use crate::live::Live;
+use crate::retention::Writer;
 use connection::Ended;
 use dial::{AddressBook, Caller, Dialled, Failure};
 use redial::Redial;
@@ -60,6 +63,8 @@ pub struct Uplink {
     pub live: Arc<Live>,
     /// What hub nodes are told of the recorders.
     pub beats: Arc<Beats>,
+    /// Who says what is gone.
+    pub writer: Writer,
     /// How the link is, for whoever asks.
     pub status: Arc<UplinkStatus>,
 }

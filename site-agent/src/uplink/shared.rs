@@ -23,6 +23,7 @@ pub(crate) mod priority {
     pub(crate) const CONTROL: i32 = 20;
     pub(crate) const LIVE: i32 = 10;
     pub(crate) const BACKLOG: i32 = 0;
+    pub(crate) const FETCH: i32 = -10;
 }
 
 /// What the tasks of a connection share.
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     queues: Mutex<BTreeMap<LedgerId, Arc<Queue>>>,
     /// The hub node at the other end has taken us in. Might it stand by?
     pub(super) welcomed: SetOnce<bool>,
+    /// The stream of beats is open: streams that are opened now come behind it.
+    pub(super) beating: SetOnce<()>,
     /// Since when the hub has told all it has: what was recorded before is catching up, not live.
     pub(super) running_since: OnceLock<Instant>,
 }
@@ -59,6 +62,7 @@ impl Shared {
             wake: Notify::new(),
             queues: Mutex::default(),
             welcomed: SetOnce::new(),
+            beating: SetOnce::new(),
             running_since: OnceLock::new(),
         }
     }

@@ -135,6 +135,7 @@ impl Scene {
             tails: Arc::new(LiveTails::new(self.live.clone(), site())),
             status: Arc::new(|| serde_json::json!({ "software": "test" })),
             metrics: Arc::new(|| "holdfast_test 1\n".to_owned()),
+            scrub: Arc::default(),
             cameras: Arc::new(OneCamera),
             role: Role::Site(site()),
         };

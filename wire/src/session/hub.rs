@@ -295,6 +295,14 @@ impl HubSession {
         }
     }
 
+    /// The bytes of a segment that was held are damaged, and held no more: the site may have them still.
+    pub fn lost(&mut self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {
+        if self.ledgers.contains(ledger) {
+            let lost = proto::Lost { ledger: Some(ledger.to_proto()), seq: seq.0, segment: number.0 };
+            self.control(proto::hub_message::Kind::Lost(lost));
+        }
+    }
+
     /// The shell has put a segment together, or failed to.
     pub fn completed(&mut self, ledger: &LedgerId, number: SegmentNumber, seq: Seq, completion: Completion) {
         self.completing.remove(&(ledger.clone(), number));

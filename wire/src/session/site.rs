@@ -180,6 +180,7 @@ impl SiteSession {
             Some(Kind::TailAck(ack)) => self.handle_tail_ack(&ack)?,
             Some(Kind::Ack(ack)) => self.handle_ack(&ack)?,
             Some(Kind::Resend(resend)) => self.handle_resend(&resend)?,
+            Some(Kind::Lost(lost)) => self.handle_lost(&lost)?,
             Some(Kind::Refuse(refuse)) => self.handle_refuse(refuse)?,
             Some(Kind::BeatAck(_) | Kind::Standing(_)) => {} // not of the session's
             None => {} // a message of a later version: what it asks for it must also offer without
@@ -470,6 +471,27 @@ impl SiteSession {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What was acked is not held any more: it counts as never sent, by any name.
+    fn handle_lost(&mut self, lost: &proto::Lost) -> Result<(), NameError> {
+        let ledger = LedgerId::from_proto(lost.ledger.as_ref())?;
+        let (seq, number) = (Seq(lost.seq), SegmentNumber(lost.segment));
+        let Some(view) = self.ledgers.get_mut(&ledger).filter(|view| seq < view.facts.next) else {
+            return Ok(());
+        };
+        view.acked.remove(seq.0..seq.0 + 1);
+        view.parts.remove(&number);
+        view.whole.remove(number.0..number.0 + 1);
+        view.live.retain(|part| part.segment != number);
+        view.resends.entry(number).or_default();
+        if !view.facts.gone.contains(seq.0) {
+            view.seqs.insert(number, seq);
+            view.want_again(seq);
+        }
+        let seqs = view.acked.clone();
+        self.out.push_back(Output::Acked { ledger, seqs, all: true });
         Ok(())
     }
 

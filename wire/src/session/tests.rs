@@ -6,6 +6,7 @@
 
 mod directed;
 mod link;
+mod lost;
 mod random;
 mod resend;
 mod settled;

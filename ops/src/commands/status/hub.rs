@@ -7,7 +7,7 @@ use wire::UnixMicros;
 
 use super::super::table::{Table, Tone, cell, number};
 use super::super::words;
-use super::{BEAT_AGE_MAX, Problem, View, not_recorded};
+use super::{BEAT_AGE_MAX, Problem, Scrub, View, not_recorded};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Hub {
@@ -24,6 +24,8 @@ struct Vault {
     bytes: u64,
     open_segments: u64,
     stopped: Option<String>,
+    /// None from daemons that don't re-read.
+    scrub: Option<Scrub>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +71,7 @@ impl Hub {
     pub(super) fn problems(&self, now: UnixMicros) -> Vec<Problem> {
         let stopped = self.vault.stopped.iter().map(|why| Problem::new("the vault has stopped", why));
         let mut problems: Vec<Problem> = stopped.collect();
+        problems.extend(self.vault.scrub.as_ref().and_then(Scrub::problem));
         for (name, site) in &self.sites {
             if let Some([one, other]) = &site.twins {
                 let where_from = format!("from {} and {}: stop one of them", one.address, other.address);

@@ -140,6 +140,24 @@ impl View<'_> {
     }
 }
 
+/// What re-reading has found.
+#[derive(Debug, Deserialize)]
+struct Scrub {
+    wanted: u64,
+    late: bool,
+}
+
+impl Scrub {
+    fn problem(&self) -> Option<Problem> {
+        if self.wanted > 0 {
+            let what = format!("{} damaged, and not repaired yet", words::count(self.wanted, "segment"));
+            return Some(Problem::new(what, "see the daemon's log; and look after its disk"));
+        }
+        let late = "not everything is re-read in time: raise scrub_mb_s_max";
+        self.late.then(|| Problem::new(late, ""))
+    }
+}
+
 /// What is to be said of a stream that is not being recorded.
 fn not_recorded(name: &str, state: &str, detail: &str) -> Option<Problem> {
     (state != "recording")

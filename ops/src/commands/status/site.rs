@@ -7,7 +7,7 @@ use wire::UnixMicros;
 
 use super::super::table::{Table, Tone, cell, number};
 use super::super::words;
-use super::{Problem, View, not_recorded};
+use super::{Problem, Scrub, View, not_recorded};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Site {
@@ -26,6 +26,8 @@ struct Archive {
     ledgers: u64,
     bytes: u64,
     stopped: Option<String>,
+    /// None from daemons that don't re-read.
+    scrub: Option<Scrub>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +78,7 @@ impl Site {
     pub(super) fn problems(&self) -> Vec<Problem> {
         let stopped = self.archive.stopped.iter().map(|why| Problem::new("the archive has stopped", why));
         let mut problems: Vec<Problem> = stopped.collect();
+        problems.extend(self.archive.scrub.as_ref().and_then(Scrub::problem));
         if let (Some(hub), false) = (&self.hub, self.uplink.connected) {
             problems.push(Problem::new(format!("the hub {hub} is not connected"), &self.uplink.detail));
         }

@@ -321,6 +321,10 @@ impl Link {
                         let number = SegmentNumber(resend.segment);
                         *self.again.entry((ledger, number)).or_default() += 1;
                     }
+                    Some(hub_message::Kind::Lost(lost)) => {
+                        let ledger = LedgerId::from_proto(lost.ledger.as_ref()).unwrap();
+                        *self.again.entry((ledger, SegmentNumber(lost.segment))).or_default() += 1;
+                    }
                     _ => {}
                 }
                 self.to_site.push_back(message);

@@ -99,12 +99,18 @@ impl VaultModel {
         Completion::Held
     }
 
+    /// The file is found damaged: it is held no more.
+    pub(super) fn lose(&mut self, id: &LedgerId, number: SegmentNumber, seq: Seq) {
+        self.files.remove(&(id.clone(), number)).expect("it was held");
+        self.ledgers.get_mut(id).unwrap().held.remove(seq.0..seq.0 + 1);
+    }
+
     pub(super) fn entry(&self, id: &LedgerId, seq: Seq) -> Option<&Entry> {
         self.ledgers.get(id)?.entries.get(usize::try_from(seq.0).ok()?)
     }
 
     /// As after a disk's fault, or back from an older copy: the bytes of an entry are lost, or the end of a ledger.
-    pub(super) fn lose(&mut self, random: &mut SmallRng) {
+    pub(super) fn lose_some(&mut self, random: &mut SmallRng) {
         let Some((id, ledger)) = self.ledgers.iter_mut().choose(random) else { return };
         let Some(seq) = (0..ledger.entries.len()).choose(random) else { return };
         let end = if random.random() { ledger.entries.len() } else { seq + 1 };

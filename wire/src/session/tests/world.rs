@@ -64,7 +64,7 @@ impl World {
 
     pub(super) fn connect(&mut self) {
         if self.chance(self.faults.loss) {
-            self.vault.lose(&mut self.random);
+            self.vault.lose_some(&mut self.random);
         }
         let limits = SiteLimits { backlog_jobs: 4, entries_per_message: 3, ..SiteLimits::default() };
         let mut link = Link::new(&self.site, &self.vault, limits);
