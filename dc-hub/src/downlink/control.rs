@@ -59,7 +59,7 @@ pub(super) async fn run(
                 control.stored(part, &mut stored);
             }
             event = events.recv() => match event {
-                Ok(Event::Damaged { ledger, seq, segment }) => control.session.lost(&ledger, segment, seq),
+                Ok(Event::Damaged { ledger, seq, segment }) => control.lost(&ledger, segment, seq),
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => bail!("missed {missed} events of the vault; it is to connect anew"),
                 Err(RecvError::Closed) => bail!("the vault is closed"),
@@ -210,6 +210,15 @@ impl Control {
     }
 
     /// Takes in what became durable, and everything else that waits: one TailAck for all.
+    /// The vault found bytes damaged. Those of other sites, and of what it wrote itself, are no business of this one's.
+    fn lost(&mut self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {
+        let vault = &self.peer.downlink.vault;
+        let theirs = vault.archive().ledger(ledger);
+        if theirs.is_some_and(|record| record.site == self.peer.site.as_str() && !record.is_written_here()) {
+            self.session.lost(vault, ledger, number, seq);
+        }
+    }
+
     fn stored(&mut self, first: StoredPart, more: &mut mpsc::Receiver<StoredPart>) {
         let mut parts: BTreeMap<(LedgerId, SegmentNumber), RangeSet> = BTreeMap::new();
         let mut next = Some(first);

@@ -7,6 +7,7 @@
 //! | [`kill`] | daemons that die, at any moment and at every step |
 //! | [`full`] | disks that fill up, and go away |
 //! | [`power`] | the power goes |
+//! | [`rot`] | bits that flip in segments |
 //! | [`schedules`] | the archive alone, in thousands of random schedules that a power cut ends |
 //!
 //! Everything is real but the disks: daemons as installed, cameras, a network.
@@ -16,6 +17,7 @@ pub mod full;
 pub mod kill;
 pub mod ledger_of_acks;
 pub mod power;
+pub mod rot;
 pub mod schedules;
 
 use std::time::Duration;

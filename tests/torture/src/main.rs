@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use torture::{full, kill, power, schedules};
+use torture::{full, kill, power, rot, schedules};
 
 #[derive(Parser)]
 #[command(name = "holdfast-torture", version, about = "What was acked survives whatever happens; needs root")]
@@ -36,6 +36,12 @@ enum Command {
         /// Disks that say they sync and don't: something must be lost, or this command proves nothing
         #[arg(long)]
         lying_disks: bool,
+    },
+    /// Flips bits in segments of both sides, and scrubs each once
+    Rot {
+        /// In how many segments of each
+        #[arg(long, default_value_t = 20)]
+        bits: usize,
     },
     /// Plays random schedules of an archive alone; a power cut ends each run
     Schedules {
@@ -85,6 +91,7 @@ fn run(command: &Command, seed: u64) -> anyhow::Result<(bool, Value)> {
             schedules::run(*seeds, *from, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))
         }
         Command::Record { dir, seed } => schedules::recorder::run(dir, *seed).map(|()| (true, Value::Null)),
+        Command::Rot { bits } => rot::run(*bits, seed).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Full { rounds } => full::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Power { times, lying_disks } => {
             power::run(*times, seed, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))

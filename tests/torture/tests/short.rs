@@ -40,6 +40,12 @@ fn what_was_acked_survives_deaths_at_any_step() {
 }
 
 #[test]
+fn one_scrub_finds_and_repairs_all_that_rots() {
+    let (held, figures) = torture("rot --bits 4");
+    assert!(held && figures["flipped"] == 8 && figures["repaired"] == 8, "{figures}");
+}
+
+#[test]
 fn disks_that_fill_up_and_go_away_end_well() {
     let (held, figures) = torture("full");
     assert!(held && figures["steps"] == 4, "{figures}");

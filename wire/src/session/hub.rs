@@ -295,9 +295,12 @@ impl HubSession {
         }
     }
 
-    /// The bytes of a segment that was held are damaged, and held no more: the site may have them still.
-    pub fn lost(&mut self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {
-        if self.ledgers.contains(ledger) {
+    /// The bytes of a segment of this site's that was held are damaged, and held no more: the site may have them still.
+    pub fn lost(&mut self, view: &dyn VaultView, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {
+        if self.ledgers.insert(ledger.clone()) {
+            // It was equal until now, and part of a digest: the site learns what is left of it.
+            self.have([(ledger, held_of(view, ledger))].into_iter(), Vec::new(), false);
+        } else {
             let lost = proto::Lost { ledger: Some(ledger.to_proto()), seq: seq.0, segment: number.0 };
             self.control(proto::hub_message::Kind::Lost(lost));
         }

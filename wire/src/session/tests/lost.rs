@@ -21,7 +21,7 @@ fn acked(seed: u64) -> (World, LedgerId) {
 fn lose(world: &mut World, ledger: &LedgerId) {
     world.vault.lose(ledger, SegmentNumber(0), Seq(0));
     if let Some(link) = &mut world.link {
-        link.hub.lost(ledger, SegmentNumber(0), Seq(0));
+        link.hub.lost(&world.vault, ledger, SegmentNumber(0), Seq(0));
     }
 }
 
@@ -58,6 +58,21 @@ fn what_an_earlier_connection_brought_comes_again_too() {
     world.connect();
     world.settle();
     world.check_equal();
+}
+
+#[test]
+fn what_is_lost_of_a_ledger_that_was_equal_and_not_offered_comes_again() {
+    let (mut world, ledger) = acked(36);
+    world.cut();
+    world.site.restart();
+    world.connect();
+    segment(&mut world, 0);
+    world.settle();
+    lose(&mut world, &ledger);
+    assert_eq!(world.vault.held(&ledger), RangeSet::from(1..2));
+    world.settle();
+    world.check_equal();
+    assert_eq!(world.vault.held(&ledger), RangeSet::from(0..2), "without a new connection");
 }
 
 #[test]
