@@ -249,7 +249,8 @@ impl Scrubber {
 
     fn show(&mut self) {
         self.count();
-        self.status.show(self.archive.dir(), &self.progress, self.archive.damage());
+        // What is wanted was looked at before what is repaired was counted: the two fit together.
+        self.status.show(self.archive.dir(), &self.progress, self.counted);
     }
 
     fn note(&mut self) {
