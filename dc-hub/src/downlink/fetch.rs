@@ -42,7 +42,7 @@ impl Default for Fetches {
 
 /// What a request comes to.
 enum Answer {
-    Held(Placed, File),
+    Held(Box<Placed>, File),
     No(FetchedCode, String),
 }
 
@@ -70,7 +70,7 @@ async fn try_answer(
             frame::write(&mut send, &fetched).await.context("answer")?;
         }
         Answer::Held(placed, file) => {
-            let Placed { ledger, seq, segment } = placed;
+            let Placed { ledger, seq, segment } = *placed;
             tracing::info!(site = %peer.site, %ledger, %seq, "the site fetches a segment");
             let code = FetchedCode::Held.into();
             let fetched = Fetched { code, bytes: segment.bytes, detail: String::new() };
@@ -98,7 +98,7 @@ fn find(archive: &Archive, site: &SiteId, request: &Fetch) -> anyhow::Result<Ans
     match check(&path, &segment, &mut |_, _| true) {
         Finding::Good => {
             let file = archive.open_file(&ledger, number)?;
-            Ok(Answer::Held(Placed { ledger, seq, segment }, file))
+            Ok(Answer::Held(Box::new(Placed { ledger, seq, segment }), file))
         }
         Finding::Unknown(error) => no(FetchedCode::Unspecified, &error.to_string()),
         Finding::Interrupted => no(FetchedCode::Unspecified, "the hub is stopping"),

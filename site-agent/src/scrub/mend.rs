@@ -22,7 +22,7 @@ pub enum Elsewhere {
     Nobody(Writer),
 }
 
-/// Gives up what nobody has, among so many damaged segments behind `after`; tells the last it looked at.
+/// Gives up what nobody has, among so many damaged segments behind `after`; tells behind which to go on.
 pub(super) fn settle(
     archive: &Archive,
     elsewhere: Elsewhere,
@@ -33,8 +33,10 @@ pub(super) fn settle(
         Elsewhere::Hub => return Ok(None),
         Elsewhere::Site(writer) | Elsewhere::Nobody(writer) => writer,
     };
-    let mut last = None;
-    for placed in archive.damaged(after, most)? {
+    let damaged = archive.damaged(after, most)?;
+    // With all of them seen, it begins anew.
+    let next = damaged.last().filter(|_| damaged.len() == most).map(|last| (last.ledger.clone(), last.seq));
+    for placed in damaged {
         let lost = match elsewhere {
             Elsewhere::Site(_) => is_lost(archive, &placed)?,
             _ => true,
@@ -42,9 +44,8 @@ pub(super) fn settle(
         if lost {
             give_up(archive, writer, &placed)?;
         }
-        last = Some((placed.ledger, placed.seq));
     }
-    Ok(last)
+    Ok(next)
 }
 
 /// Will the site not send it again?

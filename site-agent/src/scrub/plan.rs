@@ -125,7 +125,9 @@ pub fn pace(rules: &Rules, progress: &Progress, now: UnixMicros, held_bytes: u64
     // A clock that was set must not stop it, nor let it read everything at once.
     let passed = now.since(UnixMicros(progress.began_us)).min(period);
     let time = (period - passed).max(period / 50).as_secs_f64();
-    let wanted = held_bytes.saturating_sub(progress.bytes).max(1) as f64 / time;
+    let left = held_bytes.saturating_sub(progress.bytes) as f64 / time;
+    // Never slower than evenly, or the end of a pass would drag on.
+    let wanted = left.max(held_bytes as f64 / period.as_secs_f64());
     Some(Pace { rate: wanted.min(rules.rate_max), late: wanted > rules.rate_max })
 }
 
