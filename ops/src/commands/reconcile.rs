@@ -172,7 +172,7 @@ mod tests {
         let text = describe(&plan, false);
         assert!(text.starts_with("shop-1: 60 segments, "), "{text}");
         assert!(text.contains("in 300 s at 8.0 Mbit/s") && text.contains("till-1/main"), "{text}");
-        assert!(text.contains("will be lost: till-1/main from 2025-06-15T15:06:40Z"), "{text}");
+        assert!(text.contains("will be lost: till-1/main from 2025-06-15T15:06:40.000000Z"), "{text}");
         let equal = json!({"site": "shop-1", "connected": true, "to_hub": {"segments": 0}});
         assert_eq!(describe(&equal, false), "shop-1: equal\n");
     }

@@ -17,6 +17,7 @@ fn a_cloned_disk_is_noticed_and_harms_nothing() {
             scene.rig.start_cameras(site)?;
         }
         scene.rig.start_agent(0)?;
+        scene.await_recording(0)?;
         let began = wire::clock::wall();
         scene.await_recorded(Side::Hub, 0, began, 4.0)?;
         scene.rig.stop_agent(0)?;

@@ -7,6 +7,7 @@
 //! | [`kill`] | daemons that die, at any moment and at every step |
 //! | [`full`] | disks that fill up, and go away |
 //! | [`power`] | the power goes |
+//! | [`recovery`] | how long a start takes that finds a large archive |
 //! | [`rot`] | bits that flip in segments |
 //! | [`schedules`] | the archive alone, in thousands of random schedules that a power cut ends |
 //!
@@ -17,6 +18,7 @@ pub mod full;
 pub mod kill;
 pub mod ledger_of_acks;
 pub mod power;
+pub mod recovery;
 pub mod rot;
 pub mod schedules;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use torture::{full, kill, power, rot, schedules};
+use torture::{full, kill, power, recovery, rot, schedules};
 
 #[derive(Parser)]
 #[command(name = "holdfast-torture", version, about = "What was acked survives whatever happens; needs root")]
@@ -55,6 +55,15 @@ enum Command {
         #[arg(long)]
         lying_disks: bool,
     },
+    /// Times the start that finds a large archive as a killed run left it
+    Recovery {
+        /// How large
+        #[arg(long, default_value_t = 100_000)]
+        segments: u64,
+    },
+    /// That start
+    #[command(hide = true)]
+    RecoverOnce { dir: PathBuf },
     /// One run of a schedule
     #[command(hide = true)]
     Record { dir: PathBuf, seed: u64 },
@@ -92,6 +101,10 @@ fn run(command: &Command, seed: u64) -> anyhow::Result<(bool, Value)> {
         }
         Command::Record { dir, seed } => schedules::recorder::run(dir, *seed).map(|()| (true, Value::Null)),
         Command::Rot { bits } => rot::run(*bits, seed).map(|outcome| (outcome.holds(), outcome.json())),
+        Command::Recovery { segments } => {
+            recovery::run(*segments).map(|outcome| (outcome.holds(), outcome.json()))
+        }
+        Command::RecoverOnce { dir } => recovery::once(dir).map(|recovered| (true, recovered.into())),
         Command::Full { rounds } => full::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Power { times, lying_disks } => {
             power::run(*times, seed, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))

@@ -20,7 +20,7 @@ use super::promise::Promise;
 use crate::chance;
 
 /// Whose archive it is.
-pub(super) const SITE: &str = "shop-1";
+pub(crate) const SITE: &str = "shop-1";
 const STREAMS: [&str; 2] = ["till-1/main", "door-1/main"];
 /// Changes of one run at most: long before, the power goes.
 const CHANGES: u32 = 400;
@@ -71,7 +71,7 @@ impl Recorder {
     fn segment(&mut self, stream: usize) -> anyhow::Result<()> {
         let Stream { ledger, number, .. } = &mut self.streams[stream];
         let (ledger, number) = (ledger.clone(), std::mem::replace(number, *number + 1));
-        let (parts, segment) = make(&ledger, number, &mut self.chance)?;
+        let (parts, segment) = make(&ledger, number, 6000, &mut self.chance)?;
         let mut open = OpenSegment::create(self.archive.dir(), &ledger, SegmentNumber(number))?;
         let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
         for part in &parts {
@@ -142,10 +142,11 @@ fn tell(promise: &Promise) -> anyhow::Result<()> {
     writeln!(out, "{promise}").and_then(|()| out.flush()).context("tell a promise")
 }
 
-/// A segment of a few fragments, made by the segmenter from pictures of noise.
-fn make(
+/// A segment of a few fragments, made by the segmenter from pictures of noise, each smaller than `picture_bytes`.
+pub(crate) fn make(
     ledger: &LedgerId,
     number: u64,
+    picture_bytes: usize,
     chance: &mut SmallRng,
 ) -> anyhow::Result<(Vec<Bytes>, proto::Segment)> {
     let second = Duration::from_secs(1);
@@ -161,7 +162,7 @@ fn make(
     let mut outputs = segmenter.connected(track, None);
     for n in 0..chance.random_range(2..5) {
         let at = i64::try_from(number)? * 10 + n;
-        let mut data = vec![0; chance.random_range(16..6000)];
+        let mut data = vec![0; chance.random_range(16..picture_bytes)];
         chance.fill(&mut data[5..]);
         let length = u32::try_from(data.len() - 4)?;
         data[..4].copy_from_slice(&length.to_be_bytes());

@@ -21,6 +21,9 @@ fn acked(seed: u64) -> (World, LedgerId) {
 fn lose(world: &mut World, ledger: &LedgerId) {
     world.vault.lose(ledger, SegmentNumber(0), Seq(0));
     if let Some(link) = &mut world.link {
+        if !link.hub.knows(ledger) {
+            *link.again.entry((ledger.clone(), SegmentNumber(0))).or_default() += 1;
+        }
         link.hub.lost(&world.vault, ledger, SegmentNumber(0), Seq(0));
     }
 }
