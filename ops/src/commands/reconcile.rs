@@ -114,9 +114,9 @@ fn describe(plan: &Value, colours: bool) -> String {
     let mut rows = |pieces: &Value| {
         for piece in pieces.as_array().into_iter().flatten() {
             table.row([
-                cell(&clean(piece["stream"].as_str().unwrap_or("?"))),
-                cell(&time(&piece["from"])),
-                cell(&time(&piece["to"])),
+                cell(clean(piece["stream"].as_str().unwrap_or("?"))),
+                cell(time(&piece["from"])),
+                cell(time(&piece["to"])),
                 number(amount(&piece["segments"])),
                 number(amount(&piece["bytes"])),
             ]);

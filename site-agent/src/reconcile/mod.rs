@@ -124,6 +124,9 @@ pub struct Link {
     pub backlog_max: Option<f64>,
 }
 
+/// How a site's link is, as far as is known here.
+pub type Links = dyn Fn(&SiteId) -> Option<Link> + Send + Sync;
+
 /// One side's view.
 pub struct View {
     /// Whose.
@@ -133,7 +136,7 @@ pub struct View {
     /// What is kept there, if it is the side that may lose something.
     pub rules: Option<Rules>,
     /// How the link to a site is; none if there is no such site.
-    pub link: Arc<dyn Fn(&SiteId) -> Option<Link> + Send + Sync>,
+    pub link: Arc<Links>,
 }
 
 impl View {
