@@ -71,8 +71,8 @@ pub async fn start(
 fn view(downlink: &Downlink) -> View {
     let sites = downlink.sites.clone();
     let link = move |site: &SiteId| {
-        let connected = sites.snapshot().get(site).map(|state| state.connected)?;
-        Some(Link { connected, ..Link::default() })
+        let state = sites.snapshot().remove(site)?;
+        Some(Link { connected: state.connected, to_site: state.restoring, ..Link::default() })
     };
     View { side: Side::Hub, archive: downlink.vault.archive().clone(), rules: None, link: Arc::new(link) }
 }
@@ -238,6 +238,11 @@ fn metrics(vault: &Vault, kept: &retention::Status, sites: &Sites, intake: &Inta
         "holdfast_site_live_lag_p99_ms",
         "Live lag, as the site measures.",
         &per_site(|s| s.live_lag_ms_p99.into()),
+    );
+    put(
+        "holdfast_site_restoring_bytes",
+        "Bytes that are here and the site lacks, as it says.",
+        &per_site(|s| s.restoring.as_ref().map_or(0, |back| back.bytes)),
     );
     put("holdfast_site_received_bytes", "Bytes taken in since the hub started.", &per_site(|s| s.bytes_in));
     text

@@ -149,6 +149,11 @@ impl Surface {
         put("holdfast_live_lag_p99_ms", "Frame arrival to TailAck, 99 of 100.", &alone(link.live_lag_ms.p99));
         put("holdfast_sent_live_bytes", "Bytes sent live.", &alone(link.live_bytes));
         put("holdfast_sent_backlog_bytes", "Bytes sent as backlog.", &alone(link.backlog_bytes));
+        let back = &link.restore;
+        put("holdfast_restoring_segments", "Segments to come back from the hub.", &alone(back.segments));
+        put("holdfast_restoring_bytes", "Their bytes, about.", &alone(back.bytes));
+        put("holdfast_restored_segments", "Segments that came back in this run.", &alone(back.restored_segments));
+        put("holdfast_restored_bytes", "Their bytes.", &alone(back.restored_bytes));
         if let Some(line) = &link.line {
             put("holdfast_line_rate_bps", "What the line to the hub carries.", &alone(line.rate_bps));
             put("holdfast_line_rtt_us", "Round trip to the hub.", &alone(line.rtt_us));
@@ -204,6 +209,7 @@ fn link_of(uplink: &UplinkStatus) -> Link {
         connected: state.connected,
         carried: line.as_ref().map(|line| Line::parts(line.rate_bps)),
         backlog_max: line.and_then(|line| line.backlog_bps_max).map(Line::parts),
+        to_site: Some(state.restore),
     }
 }
 

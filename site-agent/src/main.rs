@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use site_agent::archive::Archive;
+use site_agent::archive::adopt::{Adopted, adopt};
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
 use site_agent::renew::Renewal;
@@ -46,6 +47,16 @@ enum Command {
     },
     /// Take in what a crash left, without recording
     Recover(Config),
+    /// Take over the archive of a box that was replaced, from its disk
+    Adopt {
+        #[command(flatten)]
+        config: Config,
+        /// The archive's folder on that disk
+        dir: PathBuf,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Say that this machine's clock is right, after a jump: recordings grow old again
     ConfirmClock(Config),
     /// Re-read an archive and check every hash; nobody may have it open
@@ -64,6 +75,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments.config).map(|()| true),
         Command::Check { config, json } => Ok(config::report(&config::load_site(&config.config), json)),
         Command::Recover(arguments) => recover(&arguments.config).map(|()| true),
+        Command::Adopt { config, dir, json } => take_over(&config.config, &dir, json),
         Command::ConfirmClock(arguments) => confirm_clock(&arguments.config).map(|()| true),
         Command::Verify(arguments) => cli::run_verify(&arguments),
     };
@@ -77,6 +89,41 @@ fn recover(file: &Path) -> anyhow::Result<()> {
     let count = virtual_server::recover(&archive, &config.site.id)?;
     println!("{count} open segments were taken in");
     Ok(())
+}
+
+fn take_over(file: &Path, dir: &Path, json: bool) -> anyhow::Result<bool> {
+    cli::log();
+    let config = cli::usable(file, config::load_site(file))?;
+    let site = &config.site.id;
+    anyhow::ensure!(dir.join("index").is_dir(), "there is no archive in {}", dir.display());
+    let archive = open(&config).context("stop the agent first, if it runs")?;
+    let from = Archive::open(dir).with_context(|| format!("open the old archive {}", dir.display()))?;
+    if let Some(other) = from.other_than(site) {
+        anyhow::bail!("{} holds recordings of site {other}, and site.id is `{site}`; nothing was touched", dir.display());
+    }
+    // What either run left open is taken in where it is.
+    virtual_server::recover(&from, site)?;
+    virtual_server::recover(&archive, site)?;
+    let mut shown = 0;
+    let adopted = adopt(&archive, &from, site, |so_far| {
+        if so_far.segments >= shown + 100 {
+            shown = so_far.segments;
+            eprintln!("{shown} segments, {} MB", so_far.bytes / 1_000_000);
+        }
+    })?;
+    let whole = adopted.bad.is_empty();
+    if json {
+        println!("{}", serde_json::to_string(&adopted)?);
+    } else {
+        adopted.bad.iter().for_each(|bad| println!("BAD   {bad}"));
+        let Adopted { ledgers, entries, segments, bytes, unacked, bad } = adopted;
+        println!(
+            "{segments} segments ({bytes} bytes) and {entries} entries of {ledgers} ledgers were taken over; the hub has not \
+             acked {unacked} of them; {} can't be read or are damaged, and are asked for at the hub",
+            bad.len()
+        );
+    }
+    Ok(whole)
 }
 
 fn confirm_clock(file: &Path) -> anyhow::Result<()> {

@@ -16,8 +16,9 @@ use wire::entry::Entry;
 use wire::frame::{CONTROL_BYTES_MAX, Decoder, PART_BYTES_MAX, encode};
 use wire::proto::entry::Kind;
 use wire::proto::{self, hub_message, site_message};
+use wire::session::recall::{digest, known};
 use wire::session::settled::{Bucket, Settled};
-use wire::{LedgerId, OriginId, UnixMicros};
+use wire::{LedgerId, OriginId, Seq, UnixMicros};
 
 const ABOUT: &str = "\
 # The bytes of protocol 3, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
@@ -25,6 +26,8 @@ const ABOUT: &str = "\
 # frame.site.*, frame.hub.*   a SiteMessage or HubMessage with its four bytes of length: on the control stream, or beats
 # frame.part.*                a Part on a data stream, likewise
 # frame.fetch.*               a Fetch, its answer and a Chunk on a stream for fetching, likewise
+# frame.recall.*              a Fetch that asks what there is, and what else the site says on that stream, likewise
+# frame.recalled.*            what the hub says there, likewise
 # entry.*                     an entry as first encoded, without a frame
 # head.N                      the chain's head before entry N of the ledger in the other vectors
 ";
@@ -328,7 +331,50 @@ fn part() -> proto::Part {
 }
 
 fn fetch() -> proto::Fetch {
-    proto::Fetch { ledger: Some(ledger().to_proto()), seq: 1 }
+    proto::Fetch { ledger: Some(ledger().to_proto()), seq: 1, recall: None }
+}
+
+/// What a site says on a stream on which it is told what there is; the first is a request.
+fn recalls() -> [proto::Recall; 3] {
+    let first = proto::Recall {
+        scope: proto::RecallScope::Standby.into(),
+        digest: Some(digest([(&ledger(), heads()[2])]).to_proto()),
+        ..Default::default()
+    };
+    let restoring = proto::Restoring {
+        segments: 3,
+        bytes: 15_000_000,
+        restored_segments: 1,
+        restored_bytes: 5_000_000,
+        waits_for: "room on the disk".to_owned(),
+    };
+    let then = proto::Recall { restoring: Some(restoring), ..Default::default() };
+    [first, known(&[(ledger(), Seq(2))]).remove(0), then]
+}
+
+/// What a hub says there.
+fn recalled() -> [proto::Recalled; 4] {
+    let about = proto::RecalledLedger {
+        ledger: Some(ledger().to_proto()),
+        opened_us: 1_750_000_000_000_000,
+        kind: proto::RecalledKind::Standby.into(),
+    };
+    let first = entries()[0].1.bytes().clone();
+    let batch = proto::EntryBatch { entries: vec![first] }.encode_to_vec();
+    let entries = proto::Entries {
+        ledger: Some(ledger().to_proto()),
+        first_seq: 0,
+        count: 1,
+        encoding: proto::Encoding::Plain.into(),
+        batch_bytes: batch.len() as u32,
+        batch: batch.into(),
+    };
+    [
+        proto::Recalled { differs: true, ..Default::default() },
+        proto::Recalled { ledgers: vec![about], ..Default::default() },
+        proto::Recalled { entries: Some(entries), ..Default::default() },
+        proto::Recalled { up_to_date: true, ..Default::default() },
+    ]
 }
 
 fn fetched() -> proto::Fetched {
@@ -351,10 +397,17 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
         ("chunk", encode(&proto::Chunk { data: Bytes::from_static(b"of a file") })),
     ];
     let fetch = fetch.map(|(name, frame)| (format!("frame.fetch.{name}"), frame.unwrap().to_vec()));
+    let request = proto::Fetch { recall: Some(recalls()[0].clone()), ..Default::default() };
+    let recall = [("request", encode(&request)), ("known", encode(&recalls()[1])), ("restoring", encode(&recalls()[2]))];
+    let recall = recall.map(|(name, frame)| (format!("frame.recall.{name}"), frame.unwrap().to_vec()));
+    let names = ["differs", "ledger", "entries", "up_to_date"];
+    let recalled = names.into_iter().zip(recalled()).map(|(name, message)| {
+        (format!("frame.recalled.{name}"), encode(&message).unwrap().to_vec())
+    });
     let entries =
         entries().into_iter().map(|(name, entry)| (format!("entry.{name}"), entry.bytes().to_vec()));
     let heads = heads().into_iter().enumerate().map(|(n, head)| (format!("head.{n}"), head.0.to_vec()));
-    site.chain(hub).chain([part]).chain(fetch).chain(entries).chain(heads).collect()
+    site.chain(hub).chain([part]).chain(fetch).chain(recall).chain(recalled).chain(entries).chain(heads).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -369,8 +422,23 @@ fn unhex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
+/// Writes the file anew if that is asked for, before any test reads it.
+fn bless() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if std::env::var_os("HOLDFAST_BLESS").is_some() {
+            let mut text = ABOUT.to_owned();
+            for (name, bytes) in vectors() {
+                let _ = writeln!(text, "{name} {}", hex(&bytes)); // writing to a string can't fail
+            }
+            std::fs::write(file(), text).unwrap();
+        }
+    });
+}
+
 /// The file's vectors.
 fn kept() -> Vec<(String, Vec<u8>)> {
+    bless();
     let text = std::fs::read_to_string(file()).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines.map(|line| line.split_once(' ').unwrap()).map(|(name, hex)| (name.to_owned(), unhex(hex))).collect()
@@ -390,13 +458,6 @@ fn read<M: Message + Default>(frame: &[u8], max: usize) -> M {
 
 #[test]
 fn messages_encode_to_the_bytes_in_the_file() {
-    if std::env::var_os("HOLDFAST_BLESS").is_some() {
-        let mut text = ABOUT.to_owned();
-        for (name, bytes) in vectors() {
-            let _ = writeln!(text, "{name} {}", hex(&bytes)); // writing to a string can't fail
-        }
-        std::fs::write(file(), text).unwrap();
-    }
     let (ours, kept) = (vectors(), kept());
     for ((name, bytes), (kept_name, kept_bytes)) in ours.iter().zip(&kept) {
         assert_eq!(name, kept_name);
@@ -421,6 +482,12 @@ fn the_bytes_in_the_file_decode_to_the_messages() {
     assert_eq!(read::<proto::Fetch>(&fetches[0], CONTROL_BYTES_MAX), fetch());
     assert_eq!(read::<proto::Fetched>(&fetches[1], CONTROL_BYTES_MAX), fetched());
     assert_eq!(&*read::<proto::Chunk>(&fetches[2], CONTROL_BYTES_MAX).data, b"of a file");
+    let recall = kept_under("frame.recall.");
+    let [first, rest @ ..] = recalls();
+    assert_eq!(read::<proto::Fetch>(&recall[0], CONTROL_BYTES_MAX).recall, Some(first));
+    assert!(recall[1..].iter().map(|frame| read::<proto::Recall>(frame, CONTROL_BYTES_MAX)).eq(rest));
+    let told = kept_under("frame.recalled.");
+    assert!(told.iter().map(|frame| read::<proto::Recalled>(frame, CONTROL_BYTES_MAX)).eq(recalled()));
     let entries_kept = kept_under("entry.");
     let read_entries = entries_kept.into_iter().map(|bytes| Entry::read(bytes.into()).unwrap());
     assert!(read_entries.eq(entries().into_iter().map(|(_, entry)| entry)));

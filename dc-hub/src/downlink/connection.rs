@@ -11,7 +11,7 @@ use wire::transport::{explain, peer_node, peer_site};
 use wire::{SiteId, frame, proto};
 
 use super::peer::{Peer, ROOM_KIB};
-use super::{Downlink, control, fetch, parts};
+use super::{Downlink, control, fetch, parts, recall};
 use crate::beats::{self, Speaker};
 use crate::peers::HubPeers;
 
@@ -157,15 +157,18 @@ async fn send_on(
 }
 
 /// The streams that go both ways: the first behind the control stream has the beats, on each later one the site
-/// fetches something, one after the other.
+/// fetches something, one after the other, but for one on which it is told what there is.
 async fn two_way(peer: Arc<Peer>, speaker: Speaker, told: proto::Standing) -> anyhow::Result<()> {
     let stream = peer.connection.accept_bi().await.context("accept stream of beats")?;
     let quic = peer.downlink.quic.clone();
     let beats = AbortOnDropHandle::new(quic.threads().spawn(beats(peer.clone(), speaker, told, stream)));
     let fetches = async {
+        let mut recalling = None;
         loop {
             let stream = peer.connection.accept_bi().await.context("accept stream for fetching")?;
-            fetch::answer(&peer, stream).await;
+            if let Some(asked) = fetch::answer(&peer, stream).await {
+                drop(recalling.replace(AbortOnDropHandle::new(tokio::spawn(recall::answer(peer.clone(), asked)))));
+            }
         }
     };
     tokio::select! {

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use prost::Message;
 use site_agent::archive::{ArchiveError, Event};
+use site_agent::uplink::batch::unpack;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use wire::entry::{ENTRY_BYTES_MAX, Entry};
 use wire::session::hub::{Completion, HubSession, Output, VaultView, offered_ledgers};
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, frame, proto};
 
@@ -21,9 +19,6 @@ use super::turn::Turn;
 use crate::beats;
 use crate::salvage::salvage;
 use crate::vault::VaultError;
-
-/// What a batch of entries may unpack to.
-const BATCH_BYTES_MAX: usize = 8 * ENTRY_BYTES_MAX;
 
 /// Runs the session until the site says goodbye (`Ok`) or something fails.
 pub(super) async fn run(
@@ -266,22 +261,4 @@ impl Control {
             proto::Refuse { code: code.into(), detail: detail.to_owned(), ledger: Some(ledger.to_proto()) };
         beats::say(&mut self.send, proto::hub_message::Kind::Refuse(refuse)).await
     }
-}
-
-fn unpack(message: &proto::Entries) -> anyhow::Result<Vec<Entry>> {
-    let bytes = message.batch_bytes as usize;
-    if bytes > BATCH_BYTES_MAX {
-        bail!("a batch unpacks to {bytes} bytes, at most {BATCH_BYTES_MAX} are taken");
-    }
-    let batch = match message.encoding() {
-        proto::Encoding::Plain => message.batch.clone(),
-        proto::Encoding::Zstd => {
-            Bytes::from(zstd::bulk::decompress(&message.batch, bytes).context("unpack batch")?)
-        }
-    };
-    let batch = proto::EntryBatch::decode(batch).context("decode batch")?;
-    if batch.entries.len() != message.count as usize {
-        bail!("a batch of {} entries says it has {}", batch.entries.len(), message.count);
-    }
-    batch.entries.into_iter().map(|bytes| Entry::read(bytes).context("read entry")).collect()
 }

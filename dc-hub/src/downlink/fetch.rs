@@ -12,7 +12,7 @@ use bytes::Bytes;
 use site_agent::archive::{Archive, Change, Placed, read_at};
 use site_agent::scrub::{Finding, check};
 use tokio::sync::Semaphore;
-use wire::proto::{Chunk, Fetch, Fetched, FetchedCode};
+use wire::proto::{Chunk, Fetch, Fetched, FetchedCode, Recall};
 use wire::{LedgerId, SegmentNumber, Seq, SiteId, frame};
 
 use super::peer::Peer;
@@ -21,8 +21,8 @@ use super::peer::Peer;
 const AT_ONCE: usize = 4;
 /// A request comes by then, or never.
 const REQUEST: Duration = Duration::from_secs(10);
-/// A request is a name and a number.
-const REQUEST_BYTES_MAX: usize = 4 << 10;
+/// A request is a name and a number; of a recall, a thousand of them.
+const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// A site that takes nothing for so long has gone elsewhere.
 const STALL: Duration = Duration::from_secs(60);
 /// Sent in messages of this many bytes.
@@ -40,27 +40,39 @@ impl Default for Fetches {
     }
 }
 
+/// The site wants to know what the hub has, for as long as the stream lasts.
+pub(super) struct Asked {
+    pub(super) recall: Recall,
+    pub(super) send: quinn::SendStream,
+    pub(super) reader: frame::Reader<quinn::RecvStream>,
+}
+
 /// What a request comes to.
 enum Answer {
     Held(Box<Placed>, File),
     No(FetchedCode, String),
 }
 
-/// Answers one request. What goes wrong concerns its stream only.
-pub(super) async fn answer(peer: &Peer, stream: (quinn::SendStream, quinn::RecvStream)) {
-    if let Err(error) = try_answer(peer, stream).await {
+/// Answers one request. What goes wrong concerns its stream only. A request that lasts is handed back.
+pub(super) async fn answer(peer: &Peer, stream: (quinn::SendStream, quinn::RecvStream)) -> Option<Asked> {
+    let answered = try_answer(peer, stream).await;
+    if let Err(error) = &answered {
         tracing::debug!(site = %peer.site, error = format!("{error:#}"), "answer a fetch");
     }
+    answered.ok().flatten()
 }
 
 async fn try_answer(
     peer: &Peer,
     (mut send, receive): (quinn::SendStream, quinn::RecvStream),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Asked>> {
     send.set_priority(PRIORITY).context("set priority")?;
     let mut reader = frame::Reader::new(receive, REQUEST_BYTES_MAX);
     let request = tokio::time::timeout(REQUEST, reader.next::<Fetch>()).await.context("no request came")?;
-    let Some(request) = request.context("read request")? else { return Ok(()) };
+    let Some(request) = request.context("read request")? else { return Ok(None) };
+    if let Some(recall) = request.recall {
+        return Ok(Some(Asked { recall, send, reader }));
+    }
     let _turn = peer.downlink.fetches.0.acquire().await.context("wait for a turn")?;
     let (archive, site) = (peer.downlink.vault.archive().clone(), peer.site.clone());
     let found = tokio::task::spawn_blocking(move || find(&archive, &site, &request));
@@ -79,7 +91,7 @@ async fn try_answer(
         }
     }
     let _ = send.finish(); // it may be reset already
-    Ok(())
+    Ok(None)
 }
 
 fn find(archive: &Archive, site: &SiteId, request: &Fetch) -> anyhow::Result<Answer> {

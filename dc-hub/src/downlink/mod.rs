@@ -9,6 +9,7 @@ mod control;
 mod fetch;
 mod parts;
 mod peer;
+mod recall;
 mod sites;
 mod turn;
 mod twins;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use site_agent::uplink::Restoring;
 use wire::proto::{Beat, Hello, StreamBeat};
 use wire::{OriginId, SiteId, UnixMicros};
 
@@ -36,6 +37,8 @@ pub struct SiteState {
     pub live_lag_ms_p99: u32,
     /// Bytes of parts taken in since the hub started.
     pub bytes_in: u64,
+    /// What it lacks of what is here, as it says itself.
+    pub restoring: Option<Restoring>,
     /// Two agents that run as this site at once, if there are: a cloned disk, or a copied certificate.
     pub twins: Option<[Twin; 2]>,
     #[serde(skip)]
@@ -135,6 +138,12 @@ impl Sites {
             state.cameras = streams.iter().map(|stream| CameraBeat::of(stream)).collect();
         }
         state.cameras.iter_mut().zip(&beat.streams).for_each(|(camera, said)| camera.take(said));
+    }
+
+    pub(super) fn restoring(&self, site: &SiteId, said: Restoring) {
+        if let Some(state) = self.lock().sites.get_mut(site) {
+            state.restoring = Some(said);
+        }
     }
 
     pub(super) fn took(&self, site: &SiteId, bytes: u64) {

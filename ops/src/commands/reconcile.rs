@@ -46,7 +46,7 @@ fn reconcile(args: &Args) -> anyhow::Result<bool> {
     let target = args.target.open()?;
     let plan = look(&target, &args.site, None)?;
     if !args.json {
-        print(&describe(&plan, colours()))?;
+        print(&(describe(&plan, colours()) + &back(&plan)))?;
     }
     if args.dry_run {
         let whole = plan["lost"].as_array().is_none_or(Vec::is_empty);
@@ -76,15 +76,15 @@ fn follow(target: &Client, args: &Args) -> anyhow::Result<bool> {
     let mut most = 0;
     loop {
         let plan = look(target, &args.site, Some(before))?;
-        let left = plan["to_hub"]["bytes"].as_u64().unwrap_or(0);
+        let left = amount(&plan["to_hub"]["bytes"]) + amount(&plan["to_site"]["bytes"]);
         // The segment that was open when this began comes later.
         most = most.max(left);
         bar.set_length(most);
         bar.set_position(most - left);
         bar.set_message(if plan["connected"] == true { "crossing" } else { "waiting for the link" });
-        if plan["equal"] == true {
+        if is_equal(&plan) {
             bar.finish_and_clear();
-            eprintln!("{}: equal after {:.1} s", args.site, began.elapsed().as_secs_f64());
+            eprint!("{}: equal after {:.1} s\n{}", args.site, began.elapsed().as_secs_f64(), back(&plan));
             return Ok(true);
         }
         if args.timeout.is_some_and(|seconds| began.elapsed() >= Duration::from_secs(seconds)) {
@@ -138,6 +138,24 @@ fn describe(plan: &Value, colours: bool) -> String {
     text
 }
 
+/// What comes back to the site, if anything does.
+fn back(plan: &Value) -> String {
+    let (segments, bytes) = (amount(&plan["to_site"]["segments"]), amount(&plan["to_site"]["bytes"]));
+    if segments == 0 {
+        return String::new();
+    }
+    let waits = clean(plan["to_site"]["waits_for"].as_str().unwrap_or_default());
+    let waits = if waits.is_empty() { String::new() } else { format!("; it waits for {waits}") };
+    format!("{segments} segments, about {} back to the site{waits}\n", words::bytes(bytes))
+}
+
+/// Is there nothing left to cross, in either direction, but what waits for something else?
+fn is_equal(plan: &Value) -> bool {
+    let back = &plan["to_site"];
+    let waits = back["waits_for"].as_str().is_some_and(|what| !what.is_empty());
+    plan["equal"] == true && (amount(&back["segments"]) == 0 || waits)
+}
+
 fn duration(plan: &Value) -> String {
     match (plan["duration_s"].as_f64(), plan["rate_bps"].as_u64()) {
         (Some(seconds), Some(rate)) => format!("in {seconds:.0} s at {:.1} Mbit/s", rate as f64 / 1e6),
@@ -175,6 +193,18 @@ mod tests {
         assert!(text.contains("will be lost: till-1/main from 2025-06-15T15:06:40.000000Z"), "{text}");
         let equal = json!({"site": "shop-1", "connected": true, "to_hub": {"segments": 0}});
         assert_eq!(describe(&equal, false), "shop-1: equal\n");
+    }
+
+    #[test]
+    fn what_comes_back_is_told_and_waited_for() {
+        let plan = |segments: u64, waits: &str| {
+            json!({"equal": true, "to_site": {"segments": segments, "bytes": segments * 1_000_000, "waits_for": waits}})
+        };
+        assert_eq!(back(&plan(0, "")), "");
+        assert_eq!(back(&plan(3, "")), "3 segments, about 3.0 MB back to the site\n");
+        assert!(back(&plan(3, "room on the disk")).ends_with("; it waits for room on the disk\n"));
+        assert!(is_equal(&plan(0, "")) && is_equal(&plan(3, "room on the disk")) && !is_equal(&plan(3, "")));
+        assert!(is_equal(&json!({"equal": true, "to_site": null})), "a site of an earlier version says nothing");
     }
 
     #[test]

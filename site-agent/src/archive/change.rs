@@ -76,6 +76,27 @@ pub enum Change {
         /// The file; it is moved into place.
         file: PathBuf,
     },
+    /// A site takes in entries of a ledger that nobody continues here: that its hub wrote, or an earlier run, on a disk
+    /// that is gone or was in another machine.
+    Returned {
+        /// Of which ledger. It is begun if it isn't known.
+        ledger: LedgerId,
+        /// What it is, if it isn't known.
+        about: Returned,
+        /// Where the entries begin.
+        first: Seq,
+        /// In order.
+        entries: Vec<Entry>,
+        /// What the hub has of the ledger, as far as is known.
+        acked: RangeSet,
+    },
+    /// Bytes that are not here won't be fetched: others of the same time are held, or they are too old.
+    Unwanted {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which entries.
+        seqs: RangeSet,
+    },
     /// The bytes of entries are not to be held any more: that is said in an own ledger, of the same stream, and
     /// then their files are deleted ([`super::Archive::delete_freed`]).
     Free {
@@ -116,6 +137,17 @@ pub enum Change {
         /// They replace what was known, rather than adding to it.
         all: bool,
     },
+}
+
+/// What a ledger is that comes back from the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Whose cameras.
+    pub site: SiteId,
+    /// When its origin began.
+    pub opened: UnixMicros,
+    /// Who wrote it.
+    pub by: proto::RecalledKind,
 }
 
 impl Change {

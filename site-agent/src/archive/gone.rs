@@ -136,20 +136,21 @@ impl Pass<'_> {
         if record.site != writer.site || of.stream != ledger.stream {
             return Err(ArchiveError::NotYours { ledger: of, owner: record.site()? });
         }
-        let (held, damaged) = (record.held(), record.damaged());
+        let (held, damaged, missing) = (record.held(), record.damaged(), record.missing());
         let (mut bytes, mut span, mut freed) = (0, None::<(i64, i64)>, Vec::new());
         for range in seqs.iter() {
             self.inner.index.walk(&of, range, |seq, _, entry| {
                 let then = match (held.contains(seq.0), damaged.contains(seq.0)) {
-                    (true, _) => Then::Delete,
-                    (_, true) => Then::SetAside,
+                    (true, _) => Some(Then::Delete),
+                    (_, true) => Some(Then::SetAside),
+                    _ if missing.contains(seq.0) => None, // nobody has it, and there is no file
                     _ => return Ok(()),
                 };
                 if let Some(segment) = entry.segment() {
-                    bytes += if then == Then::Delete { segment.bytes } else { 0 };
+                    bytes += if then == Some(Then::Delete) { segment.bytes } else { 0 };
                     let (start, end) = span.unwrap_or((segment.start_us, segment.end_us));
                     span = Some((start.min(segment.start_us), end.max(segment.end_us)));
-                    freed.push((SegmentNumber(segment.number), then));
+                    freed.extend(then.map(|then| (SegmentNumber(segment.number), then)));
                 }
                 Ok(())
             })?;

@@ -13,6 +13,7 @@
 //! After a failed sync nothing can be believed any more: the archive is *poisoned*, refuses every
 //! further change, and says so. It never knows of networks or cameras.
 
+pub mod adopt;
 mod change;
 mod damage;
 mod gone;
@@ -22,6 +23,7 @@ mod open_segment;
 mod query;
 mod records;
 mod recover;
+mod returned;
 pub mod room;
 mod settled;
 #[cfg(test)]
@@ -39,7 +41,7 @@ use wire::chain::Head;
 use wire::entry::Entry;
 use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, StreamId, VaultId};
 
-pub use change::{Change, Done};
+pub use change::{Change, Done, Returned};
 pub use damage::{Damage, Placed};
 pub use gone::{GONE_SPAN_MAX, HeldSegment};
 pub use open_segment::OpenSegment;

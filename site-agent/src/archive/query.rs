@@ -31,6 +31,10 @@ pub struct Located {
     pub damaged: bool,
     /// Has the vault acked it (at a site)?
     pub acked: bool,
+    /// Does the hub have its bytes, and this archive not yet?
+    pub missing: bool,
+    /// Won't its bytes come here any more?
+    pub gone: bool,
 }
 
 pub(super) fn query(
@@ -55,6 +59,8 @@ pub(super) fn query(
             held: false,
             damaged: false,
             acked: false,
+            missing: false,
+            gone: false,
         });
     }
     let ledgers = inner.read_ledgers();
@@ -63,6 +69,8 @@ pub(super) fn query(
             located.held = in_ranges(&record.held_ranges, located.seq);
             located.damaged = in_ranges(&record.damaged_ranges, located.seq);
             located.acked = in_ranges(&record.acked_ranges, located.seq);
+            located.gone = in_ranges(&record.gone_ranges, located.seq);
+            located.missing = record.ended && !located.held && !located.damaged && !located.gone;
         }
     }
     Ok(found)

@@ -49,6 +49,9 @@ pub struct LedgerRecord {
     /// Seqs whose bytes were here and were found damaged or missing: neither held nor gone, but wanted again.
     #[prost(message, repeated, tag = "13")]
     pub damaged_ranges: Vec<proto::Range>,
+    /// At a site: the hub wrote it, and gave it back. It has ended as far as this archive is concerned.
+    #[prost(bool, tag = "14")]
+    pub returned: bool,
 }
 
 impl LedgerRecord {
@@ -71,7 +74,14 @@ impl LedgerRecord {
 
     /// Does this vault write it itself? Then nobody else does, its site included.
     pub fn is_written_here(&self) -> bool {
-        self.salvage || self.standby
+        (self.salvage || self.standby) && !self.returned
+    }
+
+    /// Seqs whose bytes are neither here nor gone for good, in a ledger that nobody adds to here: they are to come from
+    /// the hub, if they are wanted at all.
+    pub fn missing(&self) -> RangeSet {
+        let all = RangeSet::from(0..if self.ended { self.next } else { 0 });
+        all.minus(&self.held()).minus(&self.gone()).minus(&self.damaged())
     }
 
     /// The seq of the entry to come.

@@ -281,3 +281,66 @@ fn acks_are_remembered_and_replaced() {
     assert_eq!(ack(2..5, false), RangeSet::from(0..5));
     assert_eq!(ack(1..2, true), RangeSet::from(1..2), "a vault that lost something says so");
 }
+
+/// What a hub tells of a ledger that it wrote itself.
+fn by_standby() -> Returned {
+    Returned { site: site(), opened: UnixMicros(0), by: proto::RecalledKind::Standby }
+}
+
+#[test]
+fn what_comes_back_counts_as_acked_and_is_missing_until_it_is_here_or_not_wanted() {
+    let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (hub, archive) = (Archive::open(theirs.path()).unwrap(), Archive::open(ours.path()).unwrap());
+    open_ledger(&hub, &ledger(1));
+    for number in 0..3 {
+        record(&hub, &ledger(1), number);
+    }
+    let entries = hub.entries(&ledger(1), 0..3).unwrap();
+    let change = || Change::Returned {
+        ledger: ledger(1),
+        about: by_standby(),
+        first: Seq(0),
+        entries: entries.clone(),
+        acked: RangeSet::from(0..3),
+    };
+    archive.submit_blocking(change()).unwrap();
+    archive.submit_blocking(change()).unwrap();
+    let known = archive.ledger(&ledger(1)).unwrap();
+    assert_eq!((known.head(), known.returned, known.ended), (hub.ledger(&ledger(1)).unwrap().head(), true, true));
+    assert_eq!(known.acked(), RangeSet::from(0..3));
+    assert_eq!(archive.missing(), [(ledger(1), 3)]);
+    assert!(archive.open_ledgers().is_empty(), "recovery would take it for a run that died here");
+
+    let file = layout::incoming(archive.dir(), &ledger(1), SegmentNumber(1));
+    std::fs::copy(hub.segment_path(&ledger(1), SegmentNumber(1)).unwrap(), &file).unwrap();
+    archive.submit_blocking(Change::Bytes { ledger: ledger(1), seq: Seq(1), file }).unwrap();
+    archive.submit_blocking(Change::Unwanted { ledger: ledger(1), seqs: RangeSet::from(0..2) }).unwrap();
+    let left = archive.missing_in(&ledger(1), Seq(0), 10).unwrap();
+    assert_eq!(left.iter().map(|placed| placed.seq).collect::<Vec<_>>(), [Seq(2)]);
+    assert!(archive.holds(&ledger(1), Seq(1)), "what is held is not given up");
+
+    // Nobody has the last one after all: that is said, and then it is missing no more.
+    open_ledger(&archive, &ledger(2));
+    let cause = GapCause::LostBeforeReplication;
+    let (of, seqs) = (ledger(1), RangeSet::from(2..3));
+    let free = Change::Free { ledger: ledger(2), at: UnixMicros(9), of, seqs, cause };
+    assert!(matches!(archive.submit_blocking(free).unwrap(), Done::Appended { .. }));
+    assert!(archive.missing().is_empty());
+    drop(archive);
+    let report = verify(ours.path(), |_| {}).unwrap();
+    assert!(report.ok && report.orphans == 0, "{report:?}");
+    assert_eq!((report.segments, report.at_hub, report.without_bytes), (1, 2, 0));
+}
+
+#[test]
+fn a_hub_adds_nothing_to_what_runs_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path()).unwrap();
+    open_ledger(&archive, &ledger(1));
+    record(&archive, &ledger(1), 0);
+    let (_, segment) = segment(&ledger(1), 1);
+    let entries = vec![Entry::write(UnixMicros(5), Kind::Segment(segment))];
+    let change = Change::Returned { ledger: ledger(1), about: by_standby(), first: Seq(1), entries, acked: RangeSet::new() };
+    assert!(matches!(archive.submit_blocking(change), Err(ArchiveError::WrittenHere(_))));
+    assert_eq!(archive.ledger(&ledger(1)).unwrap().next(), Seq(1));
+}

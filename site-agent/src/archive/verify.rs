@@ -28,6 +28,8 @@ pub struct Report {
     pub entries: u64,
     /// Segments known by entry whose bytes are not here (still to come, or gone).
     pub without_bytes: u64,
+    /// Likewise of what the hub wrote for this site: it has them.
+    pub at_hub: u64,
     /// Segments that are known to be damaged here, and wanted again.
     pub damaged: u64,
     /// Everything that is wrong, named.
@@ -139,6 +141,7 @@ impl Pass<'_> {
         let Some(segment) = entry.segment() else { return Ok(()) };
         let path = layout::segment(self.dir, &record.site()?, ledger, SegmentNumber(segment.number));
         match state {
+            State::Absent if record.returned => self.report.at_hub += 1,
             State::Absent => self.report.without_bytes += 1,
             State::Damaged => {
                 self.report.damaged += 1;

@@ -181,6 +181,10 @@ impl Pass<'_> {
             }
             Change::Append { ledger, at, kind, file } => self.append(ledger, Entry::write(at, kind), file),
             Change::Entries { site, ledger, first, entries } => self.take_in(&site, ledger, first, &entries),
+            Change::Returned { ledger, about, first, entries, acked } => {
+                self.take_returned(ledger, &about, (first, &entries), &acked)
+            }
+            Change::Unwanted { ledger, seqs } => self.unwanted(ledger, &seqs),
             Change::Bytes { ledger, seq, file } => self.take_bytes(ledger, seq, &file),
             Change::Free { ledger, at, of, seqs, cause } => self.free(Freed { ledger, at, of, seqs, cause }),
             Change::Damaged { ledger, seq } => self.damaged(ledger, seq),
@@ -227,7 +231,7 @@ impl Pass<'_> {
         Ok((Done::Appended { seq, head }, Some(Event::Appended { ledger, seq, head, segment })))
     }
 
-    fn take_in(
+    pub(super) fn take_in(
         &mut self,
         site: &SiteId,
         ledger: LedgerId,

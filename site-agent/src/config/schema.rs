@@ -92,6 +92,8 @@ pub(super) struct ArchiveSection {
     pub(super) ballast_mb: Option<Whole>,
     pub(super) scrub_days: Option<Number>,
     pub(super) scrub_mb_s_max: Option<Number>,
+    pub(super) restore: Option<Text>,
+    pub(super) restore_mbit_max: Option<Number>,
 }
 
 #[derive(Deserialize, Default)]

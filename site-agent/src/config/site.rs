@@ -128,6 +128,23 @@ pub struct Archive {
     pub ballast_bytes: u64,
     /// How often everything is re-read.
     pub scrub: Scrub,
+    /// What comes back from the hub.
+    pub restore: Restore,
+    /// Bits a second at which it may come back; as fast as it goes, without.
+    pub restore_rate_max: Option<f64>,
+}
+
+policy! {
+    /// `archive.restore`: what the hub has and the site lacks comes back.
+    Restore {
+        /// What a standby recorded for the site, and what the hub salvaged.
+        #[default]
+        "standby" => Standby,
+        /// Also what earlier runs at the site recorded: for a box that was replaced.
+        "all" => All,
+        /// Nothing.
+        "none" => None,
+    }
 }
 
 /// Where timelines and pictures are served.

@@ -137,6 +137,8 @@ fn archive(section: ArchiveSection, check: &mut Check) -> Archive {
     }
     let keep = (section.keep_days_max, section.keep_gb_max);
     let scrub = (section.scrub_days, section.scrub_mb_s_max);
+    let restore_rate_max =
+        check.number("archive.restore_mbit_max", section.restore_mbit_max, defaults::RATE_MBIT_RANGE);
     Archive {
         dir,
         segment: Duration::from_secs(segment_s),
@@ -146,6 +148,8 @@ fn archive(section: ArchiveSection, check: &mut Check) -> Archive {
         unacked: check.choice("archive.unacked", section.unacked),
         ballast_bytes: keep::ballast("archive.ballast_mb", section.ballast_mb, check),
         scrub: keep::scrub("archive", scrub, check),
+        restore: check.choice("archive.restore", section.restore),
+        restore_rate_max: restore_rate_max.map(|mbit| mbit * 1e6),
     }
 }
 

@@ -60,6 +60,8 @@ pub enum What {
         ledger: LedgerId,
         /// Its entry.
         seq: Seq,
+        /// Is this where it was recorded, or would have been? Then they come from the hub.
+        restoring: bool,
     },
     /// It is not recorded, or not any more.
     Gap {
@@ -105,6 +107,10 @@ pub struct Recording {
     pub damaged: bool,
     /// Has the vault acked it?
     pub acked: bool,
+    /// Has the hub got its bytes, and are they to come here (at a site)?
+    pub missing: bool,
+    /// Won't its bytes come here any more?
+    pub gone: bool,
 }
 
 /// What is here of a segment that is not an entry yet.

@@ -15,6 +15,8 @@ pub enum State {
     Tail,
     /// Recorded, on its way here.
     Arriving,
+    /// Recorded, on its way back from the hub.
+    Restoring,
     /// Not recorded, or not any more.
     Gap,
     /// Too early to tell.
@@ -30,6 +32,7 @@ impl State {
             Self::Recorded => "recorded",
             Self::Tail => "tail",
             Self::Arriving => "arriving",
+            Self::Restoring => "restoring",
             Self::Gap => "gap",
             Self::Pending => "pending",
             Self::Future => "future",
@@ -43,7 +46,8 @@ impl What {
         match self {
             Self::Recorded { place: Place::Held, .. } => State::Recorded,
             Self::Recorded { place: Place::Tail, .. } => State::Tail,
-            Self::Elsewhere { .. } => State::Arriving,
+            Self::Elsewhere { restoring: false, .. } => State::Arriving,
+            Self::Elsewhere { restoring: true, .. } => State::Restoring,
             Self::Gap { .. } => State::Gap,
             Self::Pending { .. } => State::Pending,
             Self::Future => State::Future,

@@ -137,11 +137,17 @@ fn candidates(known: &Known) -> Vec<Candidate> {
         } else if recording.damaged {
             let detail = "it was found damaged here, and is wanted from the other side".to_owned();
             (Class::Lost, What::Gap { cause: GapCause::Corrupt, detail })
+        } else if known.viewpoint == Viewpoint::Recorder && recording.missing {
+            (Class::Elsewhere, What::Elsewhere { ledger, seq: recording.seq, restoring: true })
+        } else if known.viewpoint == Viewpoint::Recorder && recording.acked && recording.gone {
+            // Not wanted back: others held this time then, or it was too old.
+            let detail = "it is not kept here; the hub had it when it was last asked".to_owned();
+            (Class::Lost, What::Gap { cause: GapCause::Expired, detail })
         } else if known.viewpoint == Viewpoint::Recorder {
             let detail = format!("entry {} is known, but its bytes are missing", recording.seq);
             (Class::Lost, What::Gap { cause: GapCause::Unspecified, detail })
         } else {
-            (Class::Elsewhere, What::Elsewhere { ledger, seq: recording.seq })
+            (Class::Elsewhere, What::Elsewhere { ledger, seq: recording.seq, restoring: false })
         };
         let (start, end) = (recording.start, visible_end(recording.start, recording.end));
         Candidate { start, end, class, ledger: Some(recording.ledger.clone()), what }

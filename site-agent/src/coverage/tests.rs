@@ -23,6 +23,8 @@ fn recording(origin: u8, seq: u64, start: i64, end: i64) -> Recording {
         held: true,
         damaged: false,
         acked: false,
+        missing: false,
+        gone: false,
     }
 }
 
@@ -37,6 +39,7 @@ fn told(spans: &[Span]) -> Vec<(i64, i64, String)> {
             Some(seq) => format!("{}#{seq}", ledger.origin.0[0]),
             None => format!("{}#tail", ledger.origin.0[0]),
         },
+        What::Elsewhere { seq, restoring: true, .. } => format!("restoring#{seq}"),
         What::Elsewhere { seq, .. } => format!("arriving#{seq}"),
         What::Gap { cause, .. } => format!("{cause:?}"),
         What::Pending { .. } => "pending".to_owned(),
@@ -118,6 +121,20 @@ fn overlapping_origins_change_hands_only_where_a_recording_ends() {
         ..Known::default()
     };
     assert_told(&known, (0, 34), &[(0, 10, "1#0"), (10, 20, "1#1"), (20, 25, "2#1"), (25, 34, "1#2")]);
+}
+
+#[test]
+fn what_the_hub_gives_back_is_restoring_until_it_is_here_or_not_wanted() {
+    let returned = Recording { held: false, acked: true, missing: true, ..recording(2, 0, 10, 20) };
+    let mut known = Known {
+        recordings: vec![recording(1, 0, 0, 10), returned, recording(3, 0, 18, 30)],
+        runs: vec![run(1, 0, 10, true), run(2, 10, 20, true), run(3, 18, 30, false)],
+        now: at(40),
+        ..Known::default()
+    };
+    assert_told(&known, (0, 30), &[(0, 10, "1#0"), (10, 18, "restoring#0"), (18, 30, "3#0")]);
+    (known.recordings[1].missing, known.recordings[1].gone) = (false, true);
+    assert_told(&known, (0, 30), &[(0, 10, "1#0"), (10, 18, "Expired"), (18, 30, "3#0")]);
 }
 
 #[test]
@@ -254,7 +271,7 @@ proptest! {
     #[test]
     fn what_is_shown_is_there(known in known()) {
         for span in cover(&known, at(0), at(250)) {
-            if let What::Recorded { ledger, seq: Some(seq), .. } | What::Elsewhere { ledger, seq } = &span.what {
+            if let What::Recorded { ledger, seq: Some(seq), .. } | What::Elsewhere { ledger, seq, .. } = &span.what {
                 let there = known.recordings.iter().any(|one| {
                     let is_it = one.ledger == *ledger && one.seq == *seq;
                     is_it && one.start <= span.start && span.start < seen_until(one.start, one.end)

@@ -19,6 +19,7 @@ use wire::{RangeSet, SiteId, UnixMicros};
 use crate::archive::{Archive, LedgerRecord, Result};
 use crate::retention::plan::{Camera, Rules, Unacked};
 use crate::serve::Refusal;
+use crate::uplink::Restoring;
 use plan::{Facts, Plan, Waiting};
 
 /// Pieces that an answer lists; of the rest it says how many there are.
@@ -43,7 +44,7 @@ pub fn waiting(
 ) -> Result<Vec<Waiting>> {
     let (mut waiting, now) = (Vec::new(), wire::clock::wall());
     for (ledger, record) in archive.ledgers() {
-        if record.site != site.as_str() || record.is_written_here() {
+        if record.site != site.as_str() || record.is_written_here() || record.returned {
             continue;
         }
         let seqs = wanted(side, &record);
@@ -90,7 +91,8 @@ pub fn room(archive: &Archive, rules: &Rules, waiting: &[Waiting]) -> Option<u64
 }
 
 /// A plan as it is told.
-pub fn told(plan: &Plan, site: &SiteId, connected: bool) -> Value {
+pub fn told(plan: &Plan, site: &SiteId, link: &Link) -> Value {
+    let connected = link.connected;
     let bits = |rate: f64| (rate * 8.0).round() as u64;
     let (from, to) = (plan.pieces.iter().map(|p| p.from).min(), plan.pieces.iter().map(|p| p.to).max());
     json!({
@@ -105,6 +107,7 @@ pub fn told(plan: &Plan, site: &SiteId, connected: bool) -> Value {
             "pieces": plan.pieces.iter().take(PIECES_MAX).collect::<Vec<_>>(),
             "pieces_more": plan.pieces.len().saturating_sub(PIECES_MAX),
         },
+        "to_site": link.to_site,
         "rate_bps": plan.rate.map(bits),
         "duration_s": plan.duration.map(|duration| duration.as_secs_f64()),
         "lost": plan.lost.iter().take(PIECES_MAX).collect::<Vec<_>>(),
@@ -122,6 +125,8 @@ pub struct Link {
     pub carried: Option<f64>,
     /// See [`Facts::backlog_max`].
     pub backlog_max: Option<f64>,
+    /// What the site lacks of what the hub has, as the site says; none if it has not said.
+    pub to_site: Option<Restoring>,
 }
 
 /// How a site's link is, as far as is known here.
@@ -145,7 +150,7 @@ impl View {
         let Some(link) = (self.link)(site) else { return Ok(None) };
         let waiting = waiting(&self.archive, self.side, site, before, self.rules.as_ref())?;
         let room = self.rules.as_ref().and_then(|rules| room(&self.archive, rules, &waiting));
-        let Link { carried, backlog_max, .. } = link;
+        let Link { carried, backlog_max, .. } = link.clone();
         let facts = Facts { now: wire::clock::wall(), waiting, carried, backlog_max, room };
         Ok(Some((plan::plan(facts), link)))
     }
@@ -174,7 +179,7 @@ async fn reconcile(
     let planned = tokio::task::spawn_blocking(move || view.plan(&of, before));
     let failed = |detail: String| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", detail);
     match planned.await.map_err(|error| failed(error.to_string()))? {
-        Ok(Some((plan, link))) => Ok(Json(told(&plan, &site, link.connected))),
+        Ok(Some((plan, link))) => Ok(Json(told(&plan, &site, &link))),
         Ok(None) => Err(unknown(format!("no site `{site}` is known here"))),
         Err(error) => Err(failed(error.to_string())),
     }

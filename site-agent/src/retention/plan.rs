@@ -136,10 +136,13 @@ pub struct Segment {
     pub age: Age,
 }
 
-/// The order in which segments grow old: those of ended runs before those of the one that runs, which is newer
-/// whatever its clock said; then by the end of what was recorded, which never goes back within a ledger.
+/// The order in which segments grow old: what the hub gave back first, for it never displaces what was recorded here;
+/// those of ended runs before those of the one that runs, which is newer whatever its clock said; then by the end of
+/// what was recorded, which never goes back within a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age {
+    /// Was it recorded here?
+    pub own: bool,
     /// Is its run still going on?
     pub current: bool,
     /// The latest end of anything in its ledger up to it.

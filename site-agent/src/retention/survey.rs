@@ -86,6 +86,7 @@ fn see(look: &Look<'_>, site: &SiteId, ledger: &LedgerId, record: &LedgerRecord)
 
 fn window(look: &Look<'_>, site: &SiteId, ledger: &LedgerId, seqs: &RangeSet, acked: bool) -> Result<Window> {
     let camera = Camera::of(site, ledger);
+    let returned = look.archive.ledger(ledger).is_some_and(|record| record.returned);
     let wanted = |start, end| !look.rules.keeps(look.now, &camera, start, end);
     let found = look.archive.held_segments(ledger, seqs, WINDOW, wanted)?;
     let current = (look.current)(ledger.origin);
@@ -102,7 +103,7 @@ fn window(look: &Look<'_>, site: &SiteId, ledger: &LedgerId, seqs: &RangeSet, ac
             end: held.end,
             bytes: held.bytes,
             acked,
-            age: Age { current, end: latest },
+            age: Age { own: !returned, current, end: latest },
         }
     };
     Ok(Window { segments: found.into_iter().map(segment).collect(), more })

@@ -42,7 +42,7 @@ pub(super) fn settle(
             _ => true,
         };
         if lost {
-            give_up(archive, writer, &placed)?;
+            give_up(archive, writer, &placed, GapCause::Corrupt)?;
         }
     }
     Ok(next)
@@ -66,15 +66,16 @@ fn is_lost(archive: &Archive, placed: &Placed) -> Result<bool> {
     }))
 }
 
-/// Says that a damaged segment is gone: first an entry, and its file goes to `discarded/` then.
-pub(crate) fn give_up(archive: &Archive, writer: Writer, placed: &Placed) -> Result<()> {
+/// Says that a segment that is damaged, or was to come from the hub, is gone: first an entry, and its file goes to
+/// `discarded/` then, if there is one.
+pub(crate) fn give_up(archive: &Archive, writer: Writer, placed: &Placed, cause: GapCause) -> Result<()> {
     let site = site_of(archive, &placed.ledger)?;
     let at = wire::clock::wall();
     let ledger = writer.ledger(archive, &site, &placed.ledger.stream, at)?;
-    tracing::error!(ledger = %placed.ledger, seq = %placed.seq, "damaged, and nobody has it: given up as corrupt");
+    tracing::error!(ledger = %placed.ledger, seq = %placed.seq, cause = cause.as_str_name(), "nobody has it: given up");
     let seqs = RangeSet::from(placed.seq.0..placed.seq.0 + 1);
     let of = placed.ledger.clone();
-    archive.submit_blocking(Change::Free { ledger, at, of, seqs, cause: GapCause::Corrupt }).map(drop)
+    archive.submit_blocking(Change::Free { ledger, at, of, seqs, cause }).map(drop)
 }
 
 fn site_of(archive: &Archive, ledger: &LedgerId) -> Result<SiteId> {

@@ -75,7 +75,7 @@ fn span(span: &Span) -> Value {
             value["segment"] = json!(segment);
             value["acked"] = json!(acked);
         }
-        What::Elsewhere { ledger, seq } => {
+        What::Elsewhere { ledger, seq, .. } => {
             value["origin"] = json!(ledger.origin);
             value["seq"] = json!(seq);
         }

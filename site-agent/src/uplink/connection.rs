@@ -18,7 +18,7 @@ use wire::{LedgerId, Seq, proto};
 
 use super::dial::Dialled;
 use super::shared::{Shared, priority};
-use super::{Dialler, Uplink, backlog, control, live, repair};
+use super::{Dialler, Uplink, backlog, control, live, repair, restore};
 use crate::beats::{self, Carrier, Leave, Way};
 
 /// From the handshake until the hub has told all it has: a minute, also over a thin line.
@@ -80,6 +80,7 @@ pub(super) async fn serve(
     tasks.spawn(backlog::plan(shared.clone(), waiting, planned));
     tasks.spawn(backlog::send(shared.clone(), parts));
     tasks.spawn(repair::run(shared.clone()));
+    tasks.spawn(restore::run(shared.clone()));
     let mut better = None;
     let ended = tokio::select! {
         ended = tasks.join_next() => match ended {
@@ -164,7 +165,8 @@ async fn elsewhere(uplink: &Uplink, dialled: &Dialled, dialler: &Dialler<'_>) ->
 
 /// What the archive has of its own.
 fn facts(uplink: &Uplink) -> Vec<LedgerFacts> {
-    let own = |record: &crate::archive::LedgerRecord| record.site == uplink.config.site.id.as_str();
+    let site = uplink.config.site.id.as_str();
+    let own = |record: &crate::archive::LedgerRecord| record.site == site && !record.returned;
     uplink
         .archive
         .ledgers()

@@ -4,23 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use prost::Message;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::session::site::Output;
 use wire::transport::peer_node;
 use wire::{LedgerId, Seq, SiteId, frame, proto};
 
+use super::batch;
 use super::shared::Shared;
 use crate::archive::Change;
 
-/// Batches shorter than this are sent as they are: compressing them gains nothing.
-const COMPRESS_FROM_BYTES: usize = 4096;
 /// How old the line's figures in the status may be.
 const LOOK: Duration = Duration::from_millis(500);
-/// Entries are small and repetitive; more effort than this gains little.
-const COMPRESS_LEVEL: i32 = 3;
 
 /// Takes in the hub's messages.
 pub(super) async fn read(
@@ -135,7 +130,7 @@ async fn carry_out(
     match output {
         Output::Control(message) => frame::write(stream, &message).await.context("write control stream")?,
         Output::Entries { ledger, seqs } => {
-            for message in entries(shared, &ledger, seqs)? {
+            for message in batch::pack(&shared.uplink.archive, &ledger, seqs)? {
                 say(stream, proto::site_message::Kind::Entries(message)).await?;
             }
         }
@@ -168,56 +163,6 @@ async fn carry_out(
         Output::Refused(refuse) => return Err(refused(&refuse)),
     }
     Ok(())
-}
-
-/// Entries as they were first encoded, in messages far below the frame limit.
-fn entries(
-    shared: &Shared,
-    ledger: &LedgerId,
-    seqs: std::ops::Range<u64>,
-) -> anyhow::Result<Vec<proto::Entries>> {
-    let stored = shared.uplink.archive.entries(ledger, seqs.clone())?;
-    let mut messages = Vec::new();
-    let mut first = seqs.start;
-    let mut batch = proto::EntryBatch::default();
-    let mut bytes = 0;
-    for entry in stored {
-        if bytes + entry.bytes().len() > frame::CONTROL_BYTES_MAX / 2 && !batch.entries.is_empty() {
-            let count = batch.entries.len() as u64;
-            messages.push(entries_message(ledger, first, std::mem::take(&mut batch))?);
-            first += count;
-            bytes = 0;
-        }
-        bytes += entry.bytes().len();
-        batch.entries.push(entry.bytes().clone());
-    }
-    if !batch.entries.is_empty() {
-        messages.push(entries_message(ledger, first, batch)?);
-    }
-    Ok(messages)
-}
-
-fn entries_message(
-    ledger: &LedgerId,
-    first: u64,
-    batch: proto::EntryBatch,
-) -> anyhow::Result<proto::Entries> {
-    let count = u32::try_from(batch.entries.len()).context("count entries")?;
-    let plain = batch.encode_to_vec();
-    let batch_bytes = u32::try_from(plain.len()).context("measure entries")?;
-    let (encoding, batch) = if plain.len() < COMPRESS_FROM_BYTES {
-        (proto::Encoding::Plain, plain)
-    } else {
-        (proto::Encoding::Zstd, zstd::bulk::compress(&plain, COMPRESS_LEVEL).context("compress entries")?)
-    };
-    Ok(proto::Entries {
-        ledger: Some(ledger.to_proto()),
-        first_seq: first,
-        count,
-        encoding: encoding.into(),
-        batch: Bytes::from(batch),
-        batch_bytes,
-    })
 }
 
 async fn say(stream: &mut quinn::SendStream, kind: proto::site_message::Kind) -> anyhow::Result<()> {

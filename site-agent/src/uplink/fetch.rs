@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use wire::proto::{Chunk, Fetch, Fetched, FetchedCode};
 use wire::{SegmentNumber, frame};
 
+use super::limits::Bucket;
 use super::shared::priority;
 use crate::archive::{Placed, layout};
 
@@ -29,16 +30,37 @@ pub(super) enum Answer {
     NotNow(String),
 }
 
+/// How fast bytes are taken: what is not taken is not sent for long.
+pub(super) struct Pace {
+    bucket: Bucket,
+    /// Bytes a second; none is as fast as they come.
+    rate: Option<f64>,
+}
+
+impl Pace {
+    /// So many bits a second.
+    pub(super) fn new(bits: Option<f64>) -> Self {
+        Self { bucket: Bucket::new(wire::clock::now()), rate: bits.map(|bits| bits / 8.0) }
+    }
+
+    async fn wait(&mut self, bytes: usize) {
+        while let Err(wait) = self.bucket.take(wire::clock::now(), self.rate, bytes) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
 /// Asks for a segment's bytes. An error says nothing of them.
 pub(super) async fn fetch(
     connection: &quinn::Connection,
     archive: &Path,
     wanted: &Placed,
+    pace: &mut Pace,
 ) -> anyhow::Result<Answer> {
     let opened = tokio::time::timeout(SILENCE, connection.open_bi()).await;
     let (mut send, receive) = opened.context("the hub takes no more streams")?.context("open stream")?;
     send.set_priority(priority::FETCH).context("set priority")?;
-    let request = Fetch { ledger: Some(wanted.ledger.to_proto()), seq: wanted.seq.0 };
+    let request = Fetch { ledger: Some(wanted.ledger.to_proto()), seq: wanted.seq.0, recall: None };
     frame::write(&mut send, &request).await.context("ask")?;
     send.finish().context("ask")?;
     let mut reader = frame::Reader::new(receive, ANSWER_BYTES_MAX);
@@ -52,7 +74,7 @@ pub(super) async fn fetch(
     let length = wanted.segment.bytes;
     ensure!(answer.bytes == length, "the hub has {} bytes, the entry says {length}", answer.bytes);
     let path = layout::incoming(archive, &wanted.ledger, SegmentNumber(wanted.segment.number));
-    match take(&mut reader, &path, wanted).await {
+    match take(&mut reader, &path, wanted, pace).await {
         Ok(()) => Ok(Answer::Here(path)),
         Err(error) => {
             let _ = tokio::fs::remove_file(&path).await; // what is left goes at the next start
@@ -65,6 +87,7 @@ async fn take(
     reader: &mut frame::Reader<quinn::RecvStream>,
     path: &Path,
     wanted: &Placed,
+    pace: &mut Pace,
 ) -> anyhow::Result<()> {
     let mut file = File::create(path).await.with_context(|| format!("make {}", path.display()))?;
     let (mut hasher, mut left) = (blake3::Hasher::new(), wanted.segment.bytes);
@@ -74,6 +97,7 @@ async fn take(
         let data = chunk.context("read what comes")?.context("the hub ended the stream")?.data;
         let length = data.len() as u64;
         ensure!(length > 0 && length <= left, "{length} bytes came, {left} were to come");
+        pace.wait(data.len()).await;
         left -= length;
         hasher.update(&data);
         file.write_all(&data).await.with_context(|| format!("write {}", path.display()))?;

@@ -5,6 +5,7 @@
 //! it misses is backlog a segment later.
 
 mod backlog;
+pub mod batch;
 mod connection;
 mod control;
 pub(crate) mod dial;
@@ -17,6 +18,7 @@ mod live;
 mod queue;
 pub(crate) mod redial;
 mod repair;
+mod restore;
 mod revision;
 mod shared;
 mod state;
@@ -42,6 +44,7 @@ use redial::Redial;
 
 pub(crate) use control::check_welcome;
 pub use line::Line;
+pub use restore::Restoring;
 pub use revision::numbered;
 pub use state::{LinkState, UplinkStatus};
 

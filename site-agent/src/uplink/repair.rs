@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
+use wire::proto::GapCause;
 
-use super::fetch::{self, Answer};
+use super::fetch::{self, Answer, Pace};
 use super::shared::Shared;
 use crate::archive::room::Use;
 use crate::archive::{Change, Event, Placed};
@@ -50,7 +51,7 @@ async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     let archive = &shared.uplink.archive;
     let Placed { ledger, seq, segment } = placed;
     anyhow::ensure!(archive.room().admits(segment.bytes, Use::Media), "there is no room on the disk");
-    match fetch::fetch(&shared.connection, archive.dir(), placed).await? {
+    match fetch::fetch(&shared.connection, archive.dir(), placed, &mut Pace::new(None)).await? {
         Answer::Here(file) => {
             let change = Change::Bytes { ledger: ledger.clone(), seq: *seq, file };
             archive.submit(change).await.context("take in")?;
@@ -58,7 +59,7 @@ async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
         }
         Answer::NotHeld => {
             let (archive, writer, placed) = (archive.clone(), shared.uplink.writer, placed.clone());
-            let given_up = spawn_blocking(move || give_up(&archive, writer, &placed));
+            let given_up = spawn_blocking(move || give_up(&archive, writer, &placed, GapCause::Corrupt));
             given_up.await.context("give up")?.context("give up")?;
         }
         Answer::NotNow(why) => anyhow::bail!("the hub does not give it: {why}"),

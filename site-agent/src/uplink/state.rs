@@ -9,6 +9,7 @@ use wire::UnixMicros;
 
 use super::lag::{Lag, LagSummary};
 use super::line::Line;
+use super::restore::Restoring;
 
 /// The link as it was last seen.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -42,6 +43,8 @@ pub struct LinkState {
     /// The line as it was last measured, also once the connection is gone.
     #[serde(skip)]
     pub last_line: Option<Line>,
+    /// What is to come back from the hub, and did.
+    pub restore: Restoring,
     /// Ledgers whose past the hub has otherwise: for a person to look at.
     pub quarantined: Vec<String>,
 }

@@ -17,6 +17,7 @@ mod long;
 mod nodes;
 mod partitions;
 mod reconcile;
+mod restore;
 mod rot;
 mod second_path;
 mod standby;

@@ -13,6 +13,7 @@
 pub mod hub;
 mod ledger;
 mod offering;
+pub mod recall;
 pub mod settled;
 pub mod site;
 

@@ -166,6 +166,11 @@ impl SiteSession {
             .sum()
     }
 
+    /// Is something that was recorded here still to be sent, other than live?
+    pub fn has_backlog(&self) -> bool {
+        self.jobs > 0 || self.ledgers.values().any(|ledger| ledger.wanted().is_some())
+    }
+
     /// A message came from the hub. `head_at(ledger, next)` tells our head before entry `next`, if we
     /// know it.
     pub fn handle_message(

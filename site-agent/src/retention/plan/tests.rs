@@ -23,7 +23,7 @@ fn segment(camera_index: u8, run: u8, seq: u64, ago_s: u64, bytes: u64, acked: b
         end,
         bytes,
         acked,
-        age: Age { current: run == 9, end },
+        age: Age { own: true, current: run == 9, end },
     }
 }
 
