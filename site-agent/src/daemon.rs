@@ -152,7 +152,11 @@ impl Surface {
         let back = &link.restore;
         put("holdfast_restoring_segments", "Segments to come back from the hub.", &alone(back.segments));
         put("holdfast_restoring_bytes", "Their bytes, about.", &alone(back.bytes));
-        put("holdfast_restored_segments", "Segments that came back in this run.", &alone(back.restored_segments));
+        put(
+            "holdfast_restored_segments",
+            "Segments that came back in this run.",
+            &alone(back.restored_segments),
+        );
         put("holdfast_restored_bytes", "Their bytes.", &alone(back.restored_bytes));
         if let Some(line) = &link.line {
             put("holdfast_line_rate_bps", "What the line to the hub carries.", &alone(line.rate_bps));

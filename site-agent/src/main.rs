@@ -99,7 +99,10 @@ fn take_over(file: &Path, dir: &Path, json: bool) -> anyhow::Result<bool> {
     let archive = open(&config).context("stop the agent first, if it runs")?;
     let from = Archive::open(dir).with_context(|| format!("open the old archive {}", dir.display()))?;
     if let Some(other) = from.other_than(site) {
-        anyhow::bail!("{} holds recordings of site {other}, and site.id is `{site}`; nothing was touched", dir.display());
+        anyhow::bail!(
+            "{} holds recordings of site {other}, and site.id is `{site}`; nothing was touched",
+            dir.display()
+        );
     }
     // What either run left open is taken in where it is.
     virtual_server::recover(&from, site)?;

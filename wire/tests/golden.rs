@@ -398,16 +398,28 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
     ];
     let fetch = fetch.map(|(name, frame)| (format!("frame.fetch.{name}"), frame.unwrap().to_vec()));
     let request = proto::Fetch { recall: Some(recalls()[0].clone()), ..Default::default() };
-    let recall = [("request", encode(&request)), ("known", encode(&recalls()[1])), ("restoring", encode(&recalls()[2]))];
+    let recall = [
+        ("request", encode(&request)),
+        ("known", encode(&recalls()[1])),
+        ("restoring", encode(&recalls()[2])),
+    ];
     let recall = recall.map(|(name, frame)| (format!("frame.recall.{name}"), frame.unwrap().to_vec()));
     let names = ["differs", "ledger", "entries", "up_to_date"];
-    let recalled = names.into_iter().zip(recalled()).map(|(name, message)| {
-        (format!("frame.recalled.{name}"), encode(&message).unwrap().to_vec())
-    });
+    let recalled = names
+        .into_iter()
+        .zip(recalled())
+        .map(|(name, message)| (format!("frame.recalled.{name}"), encode(&message).unwrap().to_vec()));
     let entries =
         entries().into_iter().map(|(name, entry)| (format!("entry.{name}"), entry.bytes().to_vec()));
     let heads = heads().into_iter().enumerate().map(|(n, head)| (format!("head.{n}"), head.0.to_vec()));
-    site.chain(hub).chain([part]).chain(fetch).chain(recall).chain(recalled).chain(entries).chain(heads).collect()
+    site.chain(hub)
+        .chain([part])
+        .chain(fetch)
+        .chain(recall)
+        .chain(recalled)
+        .chain(entries)
+        .chain(heads)
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

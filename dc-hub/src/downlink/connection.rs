@@ -167,7 +167,10 @@ async fn two_way(peer: Arc<Peer>, speaker: Speaker, told: proto::Standing) -> an
         loop {
             let stream = peer.connection.accept_bi().await.context("accept stream for fetching")?;
             if let Some(asked) = fetch::answer(&peer, stream).await {
-                drop(recalling.replace(AbortOnDropHandle::new(tokio::spawn(recall::answer(peer.clone(), asked)))));
+                drop(
+                    recalling
+                        .replace(AbortOnDropHandle::new(tokio::spawn(recall::answer(peer.clone(), asked)))),
+                );
             }
         }
     };

@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use wire::proto::{Recall, RecallScope, Recalled, RecalledKind, RecalledLedger};
 use wire::session::recall::{Step, Teller, digest};
 use wire::session::settled::Digest;
-use wire::{LedgerId, SiteId, frame};
+use wire::{LedgerId, OriginId, SiteId, frame};
 
 use super::fetch::Asked;
 use super::peer::Peer;
@@ -30,7 +30,7 @@ pub(super) async fn answer(peer: Arc<Peer>, asked: Asked) {
 
 async fn try_answer(peer: &Peer, Asked { recall, mut send, mut reader }: Asked) -> anyhow::Result<()> {
     let scope = recall.scope();
-    let view = View { archive: peer.downlink.vault.archive(), site: &peer.site, scope };
+    let view = View { archive: peer.downlink.vault.archive(), site: &peer.site, run: peer.origin, scope };
     // Followed before anything is told: what is added from here on is told by itself.
     let mut events = view.archive.events();
     let mut teller = Teller::default();
@@ -57,7 +57,9 @@ async fn try_answer(peer: &Peer, Asked { recall, mut send, mut reader }: Asked) 
         while let Some(step) = teller.next_step() {
             tell(&view, &mut send, step).await?;
         }
-        frame::write(&mut send, &Recalled { up_to_date: true, ..Default::default() }).await.context("answer")?;
+        frame::write(&mut send, &Recalled { up_to_date: true, ..Default::default() })
+            .await
+            .context("answer")?;
         // Not a word for each event: most are of other sites.
         loop {
             tokio::select! {
@@ -119,24 +121,26 @@ fn kind(record: &LedgerRecord) -> RecalledKind {
 struct View<'a> {
     archive: &'a Archive,
     site: &'a SiteId,
+    /// The one that asks. All others of the site have ended, whatever was heard of them last.
+    run: OriginId,
     scope: RecallScope,
 }
 
 impl View<'_> {
     fn ledgers(&self) -> Vec<(LedgerId, LedgerRecord)> {
-        self.archive.ledgers().into_iter().filter(|(_, record)| self.shows(record)).collect()
+        self.archive.ledgers().into_iter().filter(|(ledger, record)| self.shows(ledger, record)).collect()
     }
 
     fn ledger(&self, ledger: &LedgerId) -> Option<LedgerRecord> {
-        self.archive.ledger(ledger).filter(|record| self.shows(record))
+        self.archive.ledger(ledger).filter(|record| self.shows(ledger, record))
     }
 
-    fn shows(&self, record: &LedgerRecord) -> bool {
+    fn shows(&self, ledger: &LedgerId, record: &LedgerRecord) -> bool {
         record.site == self.site.as_str()
             && match self.scope {
                 RecallScope::Unspecified => false,
                 RecallScope::Standby => record.is_written_here(),
-                RecallScope::All => record.is_written_here() || record.ended,
+                RecallScope::All => record.is_written_here() || ledger.origin != self.run,
             }
     }
 }

@@ -197,14 +197,15 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_told_and_waited_for() {
-        let plan = |segments: u64, waits: &str| {
-            json!({"equal": true, "to_site": {"segments": segments, "bytes": segments * 1_000_000, "waits_for": waits}})
-        };
+        let plan = |segments: u64, waits: &str| json!({"equal": true, "to_site": {"segments": segments, "bytes": segments * 1_000_000, "waits_for": waits}});
         assert_eq!(back(&plan(0, "")), "");
         assert_eq!(back(&plan(3, "")), "3 segments, about 3.0 MB back to the site\n");
         assert!(back(&plan(3, "room on the disk")).ends_with("; it waits for room on the disk\n"));
         assert!(is_equal(&plan(0, "")) && is_equal(&plan(3, "room on the disk")) && !is_equal(&plan(3, "")));
-        assert!(is_equal(&json!({"equal": true, "to_site": null})), "a site of an earlier version says nothing");
+        assert!(
+            is_equal(&json!({"equal": true, "to_site": null})),
+            "a site of an earlier version says nothing"
+        );
     }
 
     #[test]

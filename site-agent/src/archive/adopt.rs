@@ -119,7 +119,8 @@ fn take_bytes(
 fn take_file(archive: &Archive, from: &Archive, placed: &Placed) -> Result<std::result::Result<(), String>> {
     let Placed { ledger, seq, segment } = placed;
     let number = wire::SegmentNumber(segment.number);
-    let (theirs, file) = (from.segment_path(ledger, number)?, layout::incoming(archive.dir(), ledger, number));
+    let (theirs, file) =
+        (from.segment_path(ledger, number)?, layout::incoming(archive.dir(), ledger, number));
     if let Err(error) = link_or_copy(&theirs, &file) {
         let _ = fs::remove_file(&file); // what is left goes at the next start
         return Ok(Err(format!("{}: {error}", theirs.display())));

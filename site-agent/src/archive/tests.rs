@@ -306,7 +306,10 @@ fn what_comes_back_counts_as_acked_and_is_missing_until_it_is_here_or_not_wanted
     archive.submit_blocking(change()).unwrap();
     archive.submit_blocking(change()).unwrap();
     let known = archive.ledger(&ledger(1)).unwrap();
-    assert_eq!((known.head(), known.returned, known.ended), (hub.ledger(&ledger(1)).unwrap().head(), true, true));
+    assert_eq!(
+        (known.head(), known.returned, known.ended),
+        (hub.ledger(&ledger(1)).unwrap().head(), true, true)
+    );
     assert_eq!(known.acked(), RangeSet::from(0..3));
     assert_eq!(archive.missing(), [(ledger(1), 3)]);
     assert!(archive.open_ledgers().is_empty(), "recovery would take it for a run that died here");
@@ -340,7 +343,13 @@ fn a_hub_adds_nothing_to_what_runs_here() {
     record(&archive, &ledger(1), 0);
     let (_, segment) = segment(&ledger(1), 1);
     let entries = vec![Entry::write(UnixMicros(5), Kind::Segment(segment))];
-    let change = Change::Returned { ledger: ledger(1), about: by_standby(), first: Seq(1), entries, acked: RangeSet::new() };
+    let change = Change::Returned {
+        ledger: ledger(1),
+        about: by_standby(),
+        first: Seq(1),
+        entries,
+        acked: RangeSet::new(),
+    };
     assert!(matches!(archive.submit_blocking(change), Err(ArchiveError::WrittenHere(_))));
     assert_eq!(archive.ledger(&ledger(1)).unwrap().next(), Seq(1));
 }

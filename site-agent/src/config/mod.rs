@@ -42,8 +42,8 @@ pub use quirks::Quirks;
 pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
 pub use site::{
-    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Restore, Site, SiteConfig, Standby,
-    Stream, Tier, Uplink, UplinkPath,
+    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Restore, Site, SiteConfig,
+    Standby, Stream, Tier, Uplink, UplinkPath,
 };
 
 /// Reads and checks a site's configuration, with this process's environment.

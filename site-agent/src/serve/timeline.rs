@@ -86,7 +86,18 @@ fn take(known: &mut Known, located: Located) {
     let Located { ledger, seq, start, end, entry, held, damaged, acked, missing, gone } = located;
     if let Some(segment) = entry.segment() {
         let segment = SegmentNumber(segment.number);
-        known.recordings.push(Recording { ledger, seq, segment, start, end, held, damaged, acked, missing, gone });
+        known.recordings.push(Recording {
+            ledger,
+            seq,
+            segment,
+            start,
+            end,
+            held,
+            damaged,
+            acked,
+            missing,
+            gone,
+        });
         return;
     }
     match entry.kind() {

@@ -42,11 +42,7 @@ pub fn pack(
     Ok(messages)
 }
 
-fn message(
-    ledger: &LedgerId,
-    first: u64,
-    batch: proto::EntryBatch,
-) -> anyhow::Result<proto::Entries> {
+fn message(ledger: &LedgerId, first: u64, batch: proto::EntryBatch) -> anyhow::Result<proto::Entries> {
     let count = u32::try_from(batch.entries.len()).context("count entries")?;
     let plain = batch.encode_to_vec();
     let batch_bytes = u32::try_from(plain.len()).context("measure entries")?;

@@ -4,6 +4,7 @@
 //! that the machine spoilt is void. It never changes what it measures: daemons run as installed, but for
 //! configuration.
 
+mod archive;
 mod cpu;
 mod failover;
 mod fleet;
@@ -38,6 +39,8 @@ enum Command {
     Fleet(fleet::Args),
     /// Two archives, nearly equal: what it costs to find out what is wanted
     Reconcile(reconcile::Args),
+    /// An archive of a million segments: its start, a step of retention, memory; needs root
+    Archive(archive::Args),
     #[command(hide = true)]
     FleetBare(fleet::bare::Args),
     /// A trace of holdfast-line as a picture
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Failover(args) => failover::run(&args),
         Command::Fleet(args) => fleet::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
+        Command::Archive(args) => archive::run(&args),
         Command::FleetBare(args) => fleet::bare::run(&args),
         Command::Plot(args) => report::plot::run(&args),
         Command::Report(args) => report::run(&args),

@@ -2,7 +2,7 @@
 //! through it, and nothing that was durable at the hub may be sent again but a fragment for each cut.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use ops::rig::wait_until;
@@ -27,6 +27,10 @@ const BURST_PACKETS: f64 = 4.0;
 const REORDERED: f64 = 0.01;
 /// …by so much.
 const OVERTAKEN_BY: Duration = Duration::from_millis(8);
+/// Live is not looked at before the cameras are recorded…
+const STARTED: Duration = Duration::from_secs(20);
+/// …nor while a cut lasts and so long after it.
+const HEALED: Duration = Duration::from_secs(5);
 /// The part of what the line could carry that is there as a backlog.
 const FILLED: f64 = 0.75;
 
@@ -68,6 +72,8 @@ struct Seen {
     held: u64,
     /// In the site's segments, likewise.
     recorded: u64,
+    /// How old the newest live picture at the hub was, looked at each second in which the line was whole.
+    lag: Vec<Duration>,
 }
 
 /// Soaks; true if everything that was promised holds.
@@ -79,10 +85,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     eprintln!("making a backlog of {} MB", bytes / 1_000_000);
     let backlog = backlog::make(scratch.path(), &site, bytes)?;
     let line = Line::along(&args.path())?;
+    let laid = wire::clock::now();
     let cameras = installation.start_cameras(&line)?;
     let place = installation.scratch()?;
     let daemons = installation.start_daemons(&line, &backlog.archive, place.path())?;
-    watch(&daemons, args.length())?;
+    let lag = watch(&daemons, args, laid)?;
     let connections = daemons.uplink_figure("connects")?;
     catch_up(&daemons)?;
     drop(cameras);
@@ -94,6 +101,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         arrived,
         held: right_bytes(&place.path().join("vault"))?,
         recorded: right_bytes(&backlog.archive)?,
+        lag,
     };
     Ok(seen.conclude(args))
 }
@@ -117,25 +125,36 @@ impl Args {
         }
     }
 
+    /// Is the line whole now, and has it been for as long as a dial and what waited may take?
+    fn is_whole(&self, at: Duration) -> bool {
+        let apart = self.length() / (self.cuts + 1);
+        let length = Duration::from_secs_f64(self.cut_s) + HEALED;
+        at > STARTED && !(1..=self.cuts).any(|cut| (apart * cut..apart * cut + length).contains(&at))
+    }
+
     /// Both ends give a connection up after 12 s of silence.
     fn connections(&self) -> u64 {
         if self.cut_s < 11.0 { 1 } else { 1 + u64::from(self.cuts) }
     }
 }
 
-/// Lets it happen, with a word a minute.
-fn watch(daemons: &Daemons, length: Duration) -> anyhow::Result<()> {
+/// Lets it happen, with a word a minute; tells how far live was behind.
+fn watch(daemons: &Daemons, args: &Args, laid: Instant) -> anyhow::Result<Vec<Duration>> {
     let began = wire::clock::now();
-    let mut said = Duration::ZERO;
-    while began.elapsed() < length {
+    let (mut said, mut lag) = (Duration::ZERO, Vec::new());
+    while began.elapsed() < args.length() {
         std::thread::sleep(LOOK);
+        if args.is_whole(laid.elapsed()) {
+            lag.extend(daemons.newest_at_hub()?.map(|newest| wire::clock::wall().since(newest)));
+        }
         if began.elapsed() >= said + LINES {
             said += LINES;
             let arrived = daemons.durable_bytes()? / 1_000_000;
             eprintln!("{:>3} min: {arrived} MB at the hub", said.as_secs() / 60);
         }
     }
-    Ok(())
+    lag.sort_unstable();
+    Ok(lag)
 }
 
 /// Waits until the hub has acked every entry.
@@ -163,9 +182,19 @@ impl Seen {
         if self.held != self.recorded {
             problems.push(format!("the hub holds {} bytes of {}", self.held, self.recorded));
         }
+        let permille =
+            |of: usize| self.lag.get((self.lag.len() * of / 1000).min(self.lag.len().saturating_sub(1)));
+        let ms = |of: usize| permille(of).map_or(0, Duration::as_millis);
+        eprintln!(
+            "live was {} ms behind (median), {} (99 of 100), {} at most, outside of cuts",
+            ms(500),
+            ms(990),
+            ms(1000)
+        );
         problems.iter().for_each(|problem| eprintln!("{problem}"));
         if args.json {
             let line = json!({
+                "live_lag_ms": {"p50": ms(500), "p99": ms(990), "max": ms(1000), "looks": self.lag.len()},
                 "minutes": args.minutes, "cuts": args.cuts, "cut_s": args.cut_s,
                 "connections": self.connections, "sent_bytes": self.sent, "arrived_bytes": self.arrived,
                 "held_bytes": self.held, "recorded_bytes": self.recorded,

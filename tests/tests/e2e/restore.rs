@@ -61,7 +61,11 @@ fn what_a_standby_recorded_comes_back_to_the_site() {
         scene.await_link(0, true)?;
         await_restored(scene, (began, back))?;
         ensure!(scene.uplink(0)?["restore"]["restored_segments"] == 0, "{:#}", scene.uplink(0)?);
-        ensure!(scene.uplink(0)?["quarantined"].as_array().is_some_and(Vec::is_empty), "{:#}", scene.uplink(0)?);
+        ensure!(
+            scene.uplink(0)?["quarantined"].as_array().is_some_and(Vec::is_empty),
+            "{:#}",
+            scene.uplink(0)?
+        );
         scene.rig.stop()?;
         has_what_was_sent(scene, killed)
     });
@@ -118,8 +122,12 @@ fn the_old_disk_in_a_new_box_is_adopted_with_its_backlog() {
         ensure!(!running.0 && running.1.contains("in use by another process"), "{}", running.1);
         scene.rig.stop_agent(0)?;
         let (ok, said) = adopt(scene, &old)?;
-        let told: Value = serde_json::from_str(said.lines().last().unwrap_or_default()).context("what it says")?;
-        ensure!(ok && number(&told["unacked"])? >= 3 && told["bad"].as_array().is_some_and(Vec::is_empty), "{said}");
+        let told: Value =
+            serde_json::from_str(said.lines().last().unwrap_or_default()).context("what it says")?;
+        ensure!(
+            ok && number(&told["unacked"])? >= 3 && told["bad"].as_array().is_some_and(Vec::is_empty),
+            "{said}"
+        );
         let (ok, again) = adopt(scene, &old)?;
         let again: Value = serde_json::from_str(again.lines().last().unwrap_or_default())?;
         ensure!(ok && again["segments"] == 0 && again["entries"] == 0, "twice: {again:#}");

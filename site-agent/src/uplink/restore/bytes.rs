@@ -8,8 +8,8 @@ use tokio::task::spawn_blocking;
 use wire::proto::GapCause;
 use wire::{LedgerId, RangeSet, Seq, UnixMicros};
 
-use super::plan::{Facts, Verdict, verdict};
 use super::Restoring;
+use super::plan::{Facts, Verdict, verdict};
 use crate::archive::{Archive, Change, Placed};
 use crate::retention::plan::Camera;
 use crate::scrub::give_up;
@@ -88,7 +88,11 @@ async fn decide(shared: &Shared, placed: &Placed) -> anyhow::Result<Verdict> {
             start,
             end,
             bytes: placed.segment.bytes,
-            held: around.iter().filter(|one| one.held && one.entry.segment().is_some()).map(|one| (one.start, one.end)).collect(),
+            held: around
+                .iter()
+                .filter(|one| one.held && one.entry.segment().is_some())
+                .map(|one| (one.start, one.end))
+                .collect(),
             keep: rules.of(&camera),
             camera_bytes: camera_bytes(&archive, &placed.ledger),
             free: archive.room().free_bytes().context("ask for free space")?,
@@ -126,8 +130,9 @@ async fn bring(shared: &Shared, placed: Placed, pace: &mut Pace) -> anyhow::Resu
             let record = archive.ledger(ledger).filter(|record| !record.returned);
             if record.is_some() {
                 let (archive, writer) = (archive.clone(), shared.uplink.writer);
-                let given_up =
-                    spawn_blocking(move || give_up(&archive, writer, &placed, GapCause::LostBeforeReplication));
+                let given_up = spawn_blocking(move || {
+                    give_up(&archive, writer, &placed, GapCause::LostBeforeReplication)
+                });
                 given_up.await.context("give up")?.context("give up")?;
             }
         }

@@ -84,11 +84,9 @@ async fn take(
     let about = match (about.get(&ledger), known) {
         (Some(about), _) => about.clone(),
         // It was told of in an earlier connection.
-        (None, Some(record)) => Returned {
-            site: site.clone(),
-            opened: record.opened(),
-            by: proto::RecalledKind::Unspecified,
-        },
+        (None, Some(record)) => {
+            Returned { site: site.clone(), opened: record.opened(), by: proto::RecalledKind::Unspecified }
+        }
         (None, None) => bail!("entries came of ledger {ledger}, and nobody said what it is"),
     };
     let entries = unpack(&told).with_context(|| format!("entries of {ledger}"))?;

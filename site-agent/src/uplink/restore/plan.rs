@@ -77,9 +77,12 @@ pub(super) fn verdict(facts: &Facts) -> Verdict {
 fn is_covered(start: UnixMicros, end: UnixMicros, held: &[(UnixMicros, UnixMicros)]) -> bool {
     let mut held = held.to_vec();
     held.sort_unstable();
-    let reached = held.into_iter().fold(start, |reached, (from, to)| {
-        if from <= reached { reached.max(to) } else { reached }
-    });
+    let reached = held.into_iter().fold(
+        start,
+        |reached, (from, to)| {
+            if from <= reached { reached.max(to) } else { reached }
+        },
+    );
     reached >= end && reached > start
 }
 

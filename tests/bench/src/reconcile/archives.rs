@@ -20,19 +20,21 @@ pub(super) const SITE: &str = "shop-1";
 const OUTAGE: u64 = 3;
 const SEGMENT_S: i64 = 10;
 const FRAGMENTS: usize = 10;
+/// What a segment says it has.
+pub(crate) const SEGMENT_BYTES: u64 = 5_000_700;
 /// Changes that wait for the archive's writer.
 const UNDER_WAY: usize = 512;
 const JOURNAL_FILE_BYTES: u64 = 64 << 20;
 
 /// What is in them.
-pub(super) struct Shape {
-    pub(super) segments: u64,
-    pub(super) streams: u64,
-    pub(super) ended_origins: u64,
+pub(crate) struct Shape {
+    pub(crate) segments: u64,
+    pub(crate) streams: u64,
+    pub(crate) ended_origins: u64,
     /// In each running ledger.
-    pub(super) gaps: u64,
+    pub(crate) gaps: u64,
     /// Ended ledgers of which the vault lacks a segment.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
 }
 
 /// One ledger of them.
@@ -47,7 +49,7 @@ struct Plan {
 }
 
 impl Shape {
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(self.streams > 0, "--ledgers is at least 1");
         let each = self.segments / self.ledgers();
         ensure!(each >= 1, "each of the {} ledgers has a segment at least", self.ledgers());
@@ -60,7 +62,7 @@ impl Shape {
         Ok(())
     }
 
-    pub(super) fn ledgers(&self) -> u64 {
+    pub(crate) fn ledgers(&self) -> u64 {
         self.streams * (1 + self.ended_origins)
     }
 
@@ -95,11 +97,11 @@ impl Shape {
     }
 }
 
-pub(super) fn site() -> anyhow::Result<SiteId> {
+pub(crate) fn site() -> anyhow::Result<SiteId> {
     Ok(SiteId::new(SITE)?)
 }
 
-pub(super) fn open_site(dir: &Path) -> anyhow::Result<Archive> {
+pub(crate) fn open_site(dir: &Path) -> anyhow::Result<Archive> {
     Archive::open(&dir.join("site")).context("open the site's archive")
 }
 
@@ -109,12 +111,15 @@ pub(super) fn open_vault(dir: &Path) -> anyhow::Result<Vault> {
 
 /// Writes both, and closes them.
 pub(super) async fn fill(dir: &Path, shape: &Shape) -> anyhow::Result<()> {
-    let plans = shape.plans()?;
-    let archive = open_site(dir)?;
-    submit(&archive, plans.iter().flat_map(at_site)).await.context("the site's")?;
-    drop(archive);
+    fill_site(dir, shape).await.context("the site's")?;
     let vault = open_vault(dir)?;
-    submit(vault.archive(), plans.iter().flat_map(at_hub)).await.context("the vault's")
+    submit(vault.archive(), shape.plans()?.iter().flat_map(at_hub)).await.context("the vault's")
+}
+
+/// Writes the site's, and closes it.
+pub(crate) async fn fill_site(dir: &Path, shape: &Shape) -> anyhow::Result<()> {
+    let archive = open_site(dir)?;
+    submit(&archive, shape.plans()?.iter().flat_map(at_site)).await
 }
 
 async fn submit(
@@ -176,7 +181,7 @@ fn kind(seq: u64) -> Kind {
         number: seq,
         start_us: start.0,
         end_us: end.0,
-        bytes: 5_000_700,
+        bytes: SEGMENT_BYTES,
         hash: Bytes::from(vec![seq.to_le_bytes()[0]; 32]),
         header_bytes: 700,
         header_hash: Bytes::from(vec![7; 32]),

@@ -4,7 +4,7 @@
 //! over a real QUIC connection on loopback. What is not real: the segment files are not there, because nothing reads
 //! them before it is known what is wanted, and all of it runs in one process.
 
-mod archives;
+pub(crate) mod archives;
 mod exchange;
 
 use std::time::{Duration, Instant};
@@ -130,7 +130,7 @@ impl Measured {
 }
 
 /// What this process has in memory.
-fn resident_mb() -> anyhow::Result<u64> {
+pub(crate) fn resident_mb() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("read memory")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kb: u64 = line.trim().trim_end_matches(" kB").parse().context("read VmRSS")?;

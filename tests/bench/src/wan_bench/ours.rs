@@ -14,8 +14,8 @@ use ops::rig::{CameraPlan, Process, programs, wait_until};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wan::netns::Netns;
-use wire::SiteId;
 use wire::discover::HubAddress;
+use wire::{SiteId, UnixMicros};
 
 use super::case::Times;
 use super::line::{self, HUB, Line};
@@ -197,6 +197,17 @@ impl Daemons {
         wait_until("the cameras are live at the hub", START, live).map(drop)
     }
 
+    /// The end of what the hub has of the first camera, if it has any of the last minute.
+    pub(crate) fn newest_at_hub(&self) -> anyhow::Result<Option<UnixMicros>> {
+        let (now, camera) = (wire::clock::wall(), CAMERAS[0]);
+        let from = now - Duration::from_secs(60);
+        let path = format!("/sites/{}/cameras/{camera}/coverage?from={}&to={}", self.site, from.0, now.0);
+        let coverage = self.hub_http.get(&path)?;
+        let here = |span: &&Value| span["state"] == "recorded" || span["state"] == "tail";
+        let spans = coverage["spans"].as_array().context("coverage has spans")?;
+        Ok(spans.iter().rev().find(here).and_then(|span| span["to_us"].as_i64()).map(UnixMicros))
+    }
+
     /// Parts are counted when they are synced in the journal.
     pub(crate) fn durable_bytes(&self) -> anyhow::Result<u64> {
         let status = self.hub_http.status()?;
@@ -217,6 +228,10 @@ struct At {
 
 impl At {
     fn status(&self) -> anyhow::Result<Value> {
-        self.netns.inside(|| self.client.get("/status"))?
+        self.get("/status")
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.netns.inside(|| self.client.get(path))?
     }
 }
