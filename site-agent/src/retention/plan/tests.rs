@@ -84,6 +84,14 @@ fn the_run_that_goes_on_is_newest_whatever_its_clock_said() {
 }
 
 #[test]
+fn what_came_back_from_the_hub_goes_before_anything_recorded_here() {
+    let mut segments = [segment(0, 1, 0, 90_000, 150, true), segment(0, 2, 7, 10, 150, true)];
+    assert_eq!(seqs(&plan(&rules(), &state(&segments, 99), segments.to_vec(), 9)), [0], "the oldest");
+    segments[1].age.own = false;
+    assert_eq!(seqs(&plan(&rules(), &state(&segments, 99), segments.to_vec(), 9)), [7]);
+}
+
+#[test]
 fn each_camera_has_its_own_policy() {
     let old = |camera| segment(camera, 1, u64::from(camera), 2 * 3600, 10, false);
     let segments: Vec<_> = (0..3).map(old).collect();
