@@ -95,7 +95,14 @@ fn take_over(file: &Path, dir: &Path, json: bool) -> anyhow::Result<bool> {
     cli::log();
     let config = cli::usable(file, config::load_site(file))?;
     let site = &config.site.id;
-    anyhow::ensure!(dir.join("index").is_dir(), "there is no archive in {}", dir.display());
+    // Opening makes one where there is none.
+    anyhow::ensure!(dir.join("index/CURRENT").is_file(), "there is no archive in {}", dir.display());
+    let same = |path: &Path| path.canonicalize().ok();
+    anyhow::ensure!(
+        same(dir) != same(&config.archive.dir),
+        "{} is this agent's own archive: name the old one's folder, or do nothing, if this is it",
+        dir.display()
+    );
     let archive = open(&config).context("stop the agent first, if it runs")?;
     let from = Archive::open(dir).with_context(|| format!("open the old archive {}", dir.display()))?;
     if let Some(other) = from.other_than(site) {

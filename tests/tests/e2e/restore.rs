@@ -121,6 +121,13 @@ fn the_old_disk_in_a_new_box_is_adopted_with_its_backlog() {
         let running = adopt(scene, &old)?;
         ensure!(!running.0 && running.1.contains("in use by another process"), "{}", running.1);
         scene.rig.stop_agent(0)?;
+        std::fs::create_dir_all(scene.file("nothing/index"))?;
+        for (dir, why) in
+            [(scene.file("nothing"), "there is no archive"), (archive, "is this agent's own archive")]
+        {
+            let refused = adopt(scene, &dir)?;
+            ensure!(!refused.0 && refused.1.contains(why), "{}", refused.1);
+        }
         let (ok, said) = adopt(scene, &old)?;
         let told: Value =
             serde_json::from_str(said.lines().last().unwrap_or_default()).context("what it says")?;
