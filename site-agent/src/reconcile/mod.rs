@@ -52,7 +52,7 @@ pub fn waiting(
         }
         let camera = Camera::of(site, &ledger);
         let age = rules.and_then(|rules| rules.of(&camera).age_max);
-        let early = |_, end: UnixMicros| end <= before;
+        let early = |_, _, end: UnixMicros| end <= before;
         let found = archive.held_segments(&ledger, &seqs, usize::MAX, early)?;
         waiting.extend(found.into_iter().map(|segment| {
             Waiting {
@@ -133,8 +133,8 @@ pub struct View {
     pub side: Side,
     /// Its archive.
     pub archive: Archive,
-    /// What is kept there, if it is the side that may lose something.
-    pub rules: Option<Rules>,
+    /// What is kept there, as it is now, if it is the side that may lose something.
+    pub rules: Option<Arc<dyn Fn() -> Rules + Send + Sync>>,
     /// How the link to a site is; none if there is no such site.
     pub link: Arc<Links>,
 }
@@ -143,8 +143,9 @@ impl View {
     /// The plan for a site, of what ended before an instant; none if there is no such site.
     pub fn plan(&self, site: &SiteId, before: UnixMicros) -> Result<Option<(Plan, Link)>> {
         let Some(link) = (self.link)(site) else { return Ok(None) };
-        let waiting = waiting(&self.archive, self.side, site, before, self.rules.as_ref())?;
-        let room = self.rules.as_ref().and_then(|rules| room(&self.archive, rules, &waiting));
+        let rules = self.rules.as_ref().map(|rules| rules());
+        let waiting = waiting(&self.archive, self.side, site, before, rules.as_ref())?;
+        let room = rules.and_then(|rules| room(&self.archive, &rules, &waiting));
         let Link { carried, backlog_max, .. } = link;
         let facts = Facts { now: wire::clock::wall(), waiting, carried, backlog_max, room };
         Ok(Some((plan::plan(facts), link)))

@@ -158,6 +158,29 @@ impl Scrub {
     }
 }
 
+/// What retention has to tell.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Retention {
+    stuck: bool,
+    holds: u64,
+    kept_bytes: Option<u64>,
+    detail: String,
+}
+
+impl Retention {
+    /// Too little room, and what fills it.
+    fn problem(&self) -> Option<Problem> {
+        self.stuck.then(|| Problem::new(self.detail.clone(), ""))
+    }
+
+    /// How much holds keep here, if there are any.
+    fn held(&self) -> Option<String> {
+        let bytes = self.kept_bytes.map_or("not measured yet".to_owned(), words::bytes);
+        (self.holds > 0).then(|| format!("{}, {bytes}", words::count(self.holds, "hold")))
+    }
+}
+
 /// What is to be said of a stream that is not being recorded.
 fn not_recorded(name: &str, state: &str, detail: &str) -> Option<Problem> {
     (state != "recording")
