@@ -111,8 +111,11 @@ impl Surface {
     fn view(&self) -> View {
         let (site, uplink) = (self.config.site.id.clone(), self.uplink.clone());
         let link = move |asked: &SiteId| (*asked == site).then(|| link_of(&uplink));
-        let (config, holds) = (self.config.clone(), self.holds.clone());
-        let rules = move || Rules { holds: holds.now(), ..config.retention() };
+        let (config, holds, kept) = (self.config.clone(), self.holds.clone(), self.retention.clone());
+        let rules = move || {
+            let rules = Rules { holds: holds.now(), ..config.retention() };
+            (rules, kept.snapshot().kept_bytes.unwrap_or(0))
+        };
         View {
             side: Side::Site,
             archive: self.archive.clone(),

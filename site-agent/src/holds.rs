@@ -34,6 +34,9 @@ pub struct Kept {
     /// The hub's address as configured: another one is another hub.
     hub: String,
     obeyed: Arc<Holds>,
+    /// Tellings are taken one after the other.
+    turn: Mutex<()>,
+    /// Locked for moments only: beats ask.
     inner: Mutex<Inner>,
 }
 
@@ -96,9 +99,10 @@ impl Kept {
             site: site.clone(),
             hub: hub.to_owned(),
             obeyed,
+            turn: Mutex::default(),
             inner: Mutex::new(inner),
         };
-        kept.obey(&kept.lock());
+        kept.obey();
         kept
     }
 
@@ -106,24 +110,33 @@ impl Kept {
     /// step. It is obeyed even if it can't be written, and tried again by telling it again; it is only not confirmed.
     pub fn take(&self, told: &proto::Holds) -> io::Result<bool> {
         check(told).map_err(io::Error::other)?;
-        let mut inner = self.lock();
-        if inner.file.told && order(told) <= inner.file.order() && inner.synced {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.note(told) {
             return Ok(false);
         }
+        self.obey();
+        let file = self.lock().file.clone();
+        let bytes = serde_json::to_vec_pretty(&file).map_err(io::Error::other)?;
+        let written = private_file::replace(&self.dir, FILE, &bytes);
+        let mut inner = self.lock();
+        match written {
+            Ok(()) => (inner.synced, inner.trouble) = (true, None),
+            Err(error) => {
+                inner.trouble = Some(format!("write {}: {error}", self.dir.join(FILE).display()));
+                return Err(error);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Is there anything to be written?
+    fn note(&self, told: &proto::Holds) -> bool {
+        let mut inner = self.lock();
         if !inner.file.told || order(told) > inner.file.order() {
             let file = inner.file.clone().told(told, &self.hub);
-            inner.file = file;
-            inner.synced = false;
-            inner.all = false;
+            (inner.file, inner.synced, inner.all) = (file, false, false);
         }
-        self.obey(&inner);
-        let bytes = serde_json::to_vec_pretty(&inner.file).map_err(io::Error::other)?;
-        if let Err(error) = private_file::replace(&self.dir, FILE, &bytes) {
-            inner.trouble = Some(format!("write {}: {error}", self.dir.join(FILE).display()));
-            return Err(error);
-        }
-        (inner.synced, inner.trouble) = (true, None);
-        Ok(true)
+        !inner.synced
     }
 
     /// What the hub is told to be kept; none before it has told anything.
@@ -146,13 +159,16 @@ impl Kept {
         })
     }
 
-    fn obey(&self, inner: &Inner) {
-        let rows = inner.file.holds.iter().chain(&inner.file.left);
-        let holds: Vec<_> = rows.map(|row| row.hold(&self.site)).collect();
-        if inner.all {
-            return self.obeyed.suspend(inner.trouble.clone().unwrap_or_default());
+    fn obey(&self) {
+        let (file, all) = {
+            let inner = self.lock();
+            (inner.file.clone(), inner.all.then(|| inner.trouble.clone().unwrap_or_default()))
+        };
+        if let Some(why) = all {
+            return self.obeyed.suspend(why);
         }
-        self.obeyed.set(holds);
+        let rows = file.holds.iter().chain(&file.left);
+        self.obeyed.set(rows.map(|row| row.hold(&self.site)).collect());
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
