@@ -13,9 +13,9 @@ use decide::{CameraId, SiteId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use site_agent::archive::Archive;
-use site_agent::coverage::{GapCause, Viewpoint, What};
+use site_agent::coverage::{Viewpoint, What};
 use site_agent::retention::{Found, found};
-use site_agent::serve::{Present, Refusal, Tails, timeline};
+use site_agent::serve::{Present, Refusal, Tails, cause_name, timeline};
 use tokio::sync::Semaphore;
 use wire::{StreamId, UnixMicros};
 
@@ -245,12 +245,6 @@ fn of_stream(
     }
     told["seconds"] = Value::Object(seconds);
     Ok(told)
-}
-
-/// As the API writes it: `camera_down`.
-fn cause_name(cause: GapCause) -> String {
-    let name = cause.as_str_name();
-    name.strip_prefix("GAP_CAUSE_").unwrap_or(name).to_ascii_lowercase()
 }
 
 /// What `apply` would say of the state as it is now.

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_a_hold_would_not_keep_is_told() {
         let seconds = json!({ "recorded": 50.0, "expired": 600.0, "camera_down": 5.0, "future": 7200.0 });
-        assert_eq!(rest(seconds.as_object()), "5 s camera down, 10 min expired, 2 h still to come");
+        assert_eq!(rest(seconds.as_object()), "5.0 s camera down, 10 min expired, 2 h still to come");
         let found = json!({ "till-1/main": {
             "at_hub": { "segments": 3, "bytes": 3_000_000 }, "at_site": { "segments": 1, "bytes": 1_000_000 },
             "gone": { "segments": 0, "bytes": 0 }, "seconds": seconds,

@@ -281,3 +281,16 @@ fn acks_are_remembered_and_replaced() {
     assert_eq!(ack(2..5, false), RangeSet::from(0..5));
     assert_eq!(ack(1..2, true), RangeSet::from(1..2), "a vault that lost something says so");
 }
+
+#[test]
+fn an_index_that_is_gone_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 0, "nothing was ever there");
+    let archive = Archive::open(dir.path()).unwrap();
+    open_ledger(&archive, &ledger(1));
+    record(&archive, &ledger(1), 0);
+    drop(archive);
+    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 0);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 1);
+}

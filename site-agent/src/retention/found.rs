@@ -10,8 +10,8 @@ use wire::{LedgerId, RangeSet, Seq, SiteId, StreamId, UnixMicros};
 
 use crate::archive::{Archive, LedgerRecord, Located, Result};
 
-/// The archive is asked for this much at a time.
-const PIECE: Duration = Duration::from_secs(12 * 3600);
+/// By so much a site's clock may be ahead of ours, and more.
+const AHEAD: Duration = Duration::from_secs(12 * 3600);
 
 /// Segments, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -46,17 +46,14 @@ pub fn found(
     (site, stream): (&SiteId, &StreamId),
     (from, to): (UnixMicros, UnixMicros),
 ) -> Result<Found> {
-    let (mut found, mut asked) = (Found::default(), from);
-    let to = to.min(wire::clock::wall() + PIECE);
-    while asked < to {
-        let until = to.min(asked + PIECE);
-        let located = archive.query(site, stream, asked, until)?;
-        let freed = freed_at_site(archive, &located);
-        for one in located.iter().filter(|one| asked == from || one.start >= asked) {
-            take(archive, one, &freed, &mut found);
-        }
-        asked = until;
-    }
+    // An entry that says what is gone begins no later than that; it may have come with an earlier piece.
+    let (mut found, mut freed) = (Found::default(), Freed::new());
+    // Footage may be asked for that is still to come.
+    let to = to.min(wire::clock::wall() + AHEAD);
+    archive.query_in_pieces((site, stream), (from, to), |piece| {
+        freed.extend(freed_at_site(archive, &piece));
+        piece.iter().for_each(|one| take(archive, one, &freed, &mut found));
+    })?;
     Ok(found)
 }
 

@@ -59,8 +59,8 @@ impl Holds {
     }
 }
 
-/// The archive is asked for this much at a time.
-const PIECE: Duration = Duration::from_secs(12 * 3600);
+/// By so much entries may be ahead of our clock, and more.
+const AHEAD: Duration = Duration::from_secs(12 * 3600);
 /// Measured again after this, and after so many times what it took: at most a twentieth of a disk's time goes there.
 const AGAIN: Duration = Duration::from_secs(30);
 const SHARE: u32 = 20;
@@ -167,19 +167,13 @@ fn held_bytes(
     (camera, stream): (&Camera, &StreamId),
     (from, to): (UnixMicros, UnixMicros),
 ) -> Result<u64> {
-    let (mut bytes, mut asked) = (0, from);
-    // A hold may reach into years of which there is nothing.
-    let to = to.min(wire::clock::wall() + PIECE);
-    while asked < to {
-        let until = to.min(asked + PIECE);
-        for located in archive.query(&camera.site, stream, asked, until)? {
-            let again = located.start < asked && asked > from;
-            if located.held && !again {
-                bytes += located.entry.segment().map_or(0, |segment| segment.bytes);
-            }
-        }
-        asked = until;
-    }
+    let mut bytes = 0;
+    // A hold may reach far ahead.
+    let to = to.min(wire::clock::wall() + AHEAD);
+    archive.query_in_pieces((&camera.site, stream), (from, to), |piece| {
+        let held = piece.iter().filter(|one| one.held).filter_map(|one| one.entry.segment());
+        bytes += held.map(|segment| segment.bytes).sum::<u64>();
+    })?;
     Ok(bytes)
 }
 

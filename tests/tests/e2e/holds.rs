@@ -98,13 +98,14 @@ fn a_disk_full_of_held_footage_says_so_and_loses_none_of_it() {
             let retention = &status["archive"]["retention"];
             let stream = text(&status["streams"]["till-1/main"]["detail"]);
             Ok(retention["stuck"] == true
+                && retention["kept_bytes"].as_u64().is_some_and(|bytes| bytes > 1_000_000)
                 && text(&retention["detail"]).contains("holds keep")
                 && stream.contains("full")
                 && stream.contains("holds keep"))
         };
         wait_until("the site says that holds fill its disk", 2 * PATIENCE, says)?;
         let kept = scene.rig.site(0)?.get("/status")?["archive"]["retention"].clone();
-        ensure!(kept["lost_segments"] == 0 && number(&kept["kept_bytes"])? > 1_000_000, "{kept:#}");
+        ensure!(kept["lost_segments"] == 0, "{kept:#}");
         without_gap(scene, Side::Site, (began, until))?;
         disk.empty()?;
         let emptied = wire::clock::wall();

@@ -70,7 +70,7 @@ fn with_recordings(target: &Client) -> anyhow::Result<Vec<String>> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Status {
-    Hub(hub::Hub),
+    Hub(Box<hub::Hub>),
     Site(Box<site::Site>),
 }
 
