@@ -21,6 +21,7 @@ use crate::beats::Intake;
 use crate::config::HubConfig;
 use crate::downlink::{Downlink, SiteState, Sites};
 use crate::drills::Drills;
+use crate::holds;
 use crate::journal::Tail;
 use crate::quorum::Quorum;
 use crate::vault::Vault;
@@ -38,10 +39,13 @@ pub async fn start(
     let address = listener.local_addr()?;
     tracing::info!(%address, token_file = %config.vault.dir.join("http-token").display(), "serving HTTP");
     let (vault, sites, name) = (downlink.vault.clone(), downlink.sites.clone(), config.hub.name.clone());
+    let tails: Arc<dyn Tails> = Arc::new(HubTails { vault: vault.clone(), live: downlink.live.clone() });
+    let held =
+        holds::http::Parts { quorum: quorum.clone(), archive: vault.archive().clone(), tails: tails.clone() };
     let served = Served {
         archive: vault.archive().clone(),
         live: downlink.live.clone(),
-        tails: Arc::new(HubTails { vault: vault.clone(), live: downlink.live.clone() }),
+        tails: tails.clone(),
         status: {
             let (vault, sites, quorum) = (vault.clone(), sites.clone(), quorum.clone());
             let kept = (kept.clone(), scrubbed.clone());
@@ -49,8 +53,10 @@ pub async fn start(
         },
         metrics: {
             let (intake, drills, scrubbed) = (downlink.intake.clone(), drills.clone(), scrubbed.clone());
+            let log = quorum.log().clone();
             Arc::new(move || {
-                metrics(&vault, &kept, &sites, &intake) + &scrubbed.metrics() + &drills.metrics()
+                let held = holds::metrics(&log.state());
+                metrics(&vault, &kept, &sites, &intake) + &scrubbed.metrics() + &drills.metrics() + &held
             })
         },
         scrub: scrubbed,
@@ -59,6 +65,7 @@ pub async fn start(
     };
     let view = reconcile::routes(Arc::new(view(downlink)));
     let more = crate::quorum::http::routes(quorum).merge(crate::drills::http::routes(drills)).merge(view);
+    let more = more.merge(holds::http::routes(held));
     let router = serve::router_with(served, token, more);
     Ok(tokio::spawn(async move {
         if let Err(error) = serve::serve(listener, router, stop).await {
@@ -192,6 +199,7 @@ fn status(
             "retention": kept.snapshot(),
             "scrub": scrubbed.snapshot(),
         },
+        "holds": holds::status(&quorum.log().state()),
         "sites": sites.snapshot(),
     })
 }
@@ -217,6 +225,9 @@ fn metrics(vault: &Vault, kept: &retention::Status, sites: &Sites, intake: &Inta
     put("holdfast_vault_stopped", "1 after a failed write.", &[(String::new(), stopped)]);
     let kept = kept.snapshot();
     let alone = |value: u64| [(String::new(), value)];
+    if let Some(bytes) = kept.kept_bytes {
+        put("holdfast_holds_bytes", "Bytes that holds keep in the vault.", &alone(bytes));
+    }
     put("holdfast_disk_free_bytes", "Bytes free on the vault's disk.", &alone(kept.free_bytes));
     put("holdfast_freed_segments", "Segments freed since the hub started.", &alone(kept.freed_segments));
     put("holdfast_freed_bytes", "Their bytes.", &alone(kept.freed_bytes));

@@ -11,6 +11,7 @@
 //! | [`peers`] | the other hub nodes' connections | what they ask and say |
 //! | [`quorum`] | drives what decides, with all of these | what a silence means |
 //! | [`drills`] | drills: asked for, followed, measured, told of | what a silence means |
+//! | [`holds`] | what people asked to be kept: obeyed in the vault, asked for and shown | when a site confirms |
 //! | [`node`] | puts all of them together | |
 //! | [`standby`] | what this node does for sites whose recorder may be lost | who decided it |
 
@@ -19,6 +20,7 @@ pub mod beats;
 pub mod config;
 pub mod downlink;
 pub mod drills;
+pub mod holds;
 pub mod journal;
 pub mod node;
 pub mod peers;

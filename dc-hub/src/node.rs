@@ -16,12 +16,14 @@ use site_agent::retention::{self, Retention};
 use site_agent::scrub::{self, Elsewhere, Scrub};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use wire::transport::{Identity, QuicHandle};
 
 use crate::beats::{self, Intake};
 use crate::config::{Control, HubConfig};
 use crate::downlink::{Downlink, Fetches, Sites, Turns};
 use crate::drills::{self, Drills};
+use crate::holds;
 use crate::peers::{HubPeers, Neighbour};
 use crate::quorum::{self, Quorum, Standings};
 use crate::standby::{self, AcceptedConfigs, Facts, StandbyHost};
@@ -52,10 +54,13 @@ pub async fn run(
     let looked_after = vault.clone();
     let failed = move || looked_after.poisoned().is_some();
     let renewal = Renewal::watch(vault.archive().clone(), failed, stop.clone());
-    let kept = Arc::default();
+    let kept = Arc::<retention::Status>::default();
+    // The control log says what is held, and that is to be read first.
+    let holds = Arc::new(retention::Holds::unknown("the control log has not been read yet"));
     let settings = retention::Settings {
         // A full hub acks no more; what it has acked goes only by its own policy.
         rules: Rules { policy: config.vault.keep, ..Rules::default() },
+        holds: holds.clone(),
         ballast_bytes: config.vault.ballast_bytes,
         writer: retention::Writer::Vault(vault.origin()),
     };
@@ -85,6 +90,7 @@ pub async fn run(
     let tcp = Downlink::bind_tcp(config, identity)?;
     let (peers, casts) = HubPeers::new(config.control.node, endpoint.clone(), identity)?;
     let log = open_log(&config.control, &peers).await?;
+    let obeying = AbortOnDropHandle::new(tokio::spawn(holds::obey(log.clone(), holds)));
     let host = HostId::new(&name).context("hub.name")?;
     let standby = match accepted {
         Some(accepted) => Some(StandbyHost::start(standby::Options {
@@ -119,6 +125,7 @@ pub async fn run(
         policy: config.policy.clone(),
         standings,
         marks,
+        clock: kept.clone(),
         settings: Settings::default(),
     };
     let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
@@ -128,6 +135,7 @@ pub async fn run(
     log.hand_over().await;
     let _ = ended.wait_for(|ended| *ended).await; // an error means that it has ended
     peers.stop();
+    drop(obeying);
     log.stop().await;
     let _ = http.await;
     let end = move || drop((scrub, retention));

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ops::commands::{coverage, drill, export, node, plan, reconcile, scrub, status, verify, why, wish};
+use ops::commands::{coverage, drill, export, hold, node, plan, reconcile, scrub, status, verify, why, wish};
 
 /// Keep video evidence when something breaks: the operator's tools
 #[derive(Parser)]
@@ -43,6 +43,12 @@ enum Command {
     Maintenance(wish::Maintenance),
     /// Rehearse a failure at sites, wait, and tell how it went
     Drill(drill::Args),
+    /// Keep footage from being deleted, at the hub and at the site, until a stated time
+    Hold(hold::Hold),
+    /// Show what is held, and whether its site has confirmed that
+    Holds(hold::Holds),
+    /// Lift a hold
+    Release(hold::Release),
     /// Re-read everything a hub or a site holds now, and wait until what is damaged is repaired
     Scrub(scrub::Args),
     /// Tell whether every site has a place for its standby, also if nodes of the hub are lost
@@ -69,6 +75,9 @@ fn main() -> ExitCode {
         Command::Prefer(arguments) => arguments.run(),
         Command::Maintenance(arguments) => arguments.run(),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Hold(arguments) => arguments.run(),
+        Command::Holds(arguments) => arguments.run(),
+        Command::Release(arguments) => arguments.run(),
         Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Revoke(arguments) => arguments.run(),

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,10 +17,12 @@ use wire::{OriginId, RangeSet, SiteId, UnixMicros};
 use crate::archive::{Archive, LedgerRecord};
 use crate::beats::{Beats, DRILL_MAX, Lost};
 use crate::config::SiteConfig;
+use crate::holds::Kept;
 use crate::live::Live;
 use crate::reconcile::plan::Plan;
 use crate::reconcile::{self, Link, Side, View};
 use crate::retention;
+use crate::retention::plan::Rules;
 use crate::scrub;
 use crate::serve::{self, CameraInfo, Cameras, LiveTails, Role, Served, StreamInfo, Token};
 use crate::uplink::{Line, UplinkStatus};
@@ -44,6 +48,10 @@ pub struct Surface {
     pub statuses: Arc<Statuses>,
     /// How retention is.
     pub retention: Arc<retention::Status>,
+    /// What is kept whatever retention would free.
+    pub holds: Arc<retention::Holds>,
+    /// Likewise, as the hub told it.
+    pub held: Arc<Kept>,
     /// How re-reading is.
     pub scrub: Arc<scrub::Status>,
     /// How the link to the hub is.
@@ -82,7 +90,7 @@ impl Surface {
         let site = self.config.site.id.clone();
         let view = Arc::new(self.view());
         let (status, metrics) = (self.clone(), self.clone());
-        let behind = Arc::<Behind>::default();
+        let (behind, held) = (Arc::<Behind>::default(), self.held.clone());
         let _looks = AbortOnDropHandle::new(tokio::spawn(look(view.clone(), site.clone(), behind.clone())));
         let served = Served {
             archive: self.archive.clone(),
@@ -94,7 +102,8 @@ impl Surface {
             cameras: Arc::new(self),
             role: Role::Site(site),
         };
-        let router = serve::router_with(served, token, reconcile::routes(view));
+        let more = reconcile::routes(view).merge(holds_route(held));
+        let router = serve::router_with(served, token, more);
         serve::serve(listener, router, stop).await
     }
 
@@ -102,10 +111,15 @@ impl Surface {
     fn view(&self) -> View {
         let (site, uplink) = (self.config.site.id.clone(), self.uplink.clone());
         let link = move |asked: &SiteId| (*asked == site).then(|| link_of(&uplink));
+        let (config, holds, kept) = (self.config.clone(), self.holds.clone(), self.retention.clone());
+        let rules = move || {
+            let rules = Rules { holds: holds.now(), ..config.retention() };
+            (rules, kept.snapshot().kept_bytes.unwrap_or(0))
+        };
         View {
             side: Side::Site,
             archive: self.archive.clone(),
-            rules: Some(self.config.retention()),
+            rules: Some(Arc::new(rules)),
             link: Arc::new(link),
         }
     }
@@ -125,6 +139,7 @@ impl Surface {
                 "retention": self.retention.snapshot(),
                 "scrub": self.scrub.snapshot(),
             },
+            "holds": self.held.shown(),
             "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
             "uplink": self.uplink.snapshot(),
             "voters": self.beats.as_ref().map(|beats| beats.status()),
@@ -174,6 +189,10 @@ impl Surface {
             "Segments freed that the hub had not acked.",
             &alone(kept.lost_segments),
         );
+        put("holdfast_holds", "Holds in force here.", &alone(kept.holds as u64));
+        if let Some(bytes) = kept.kept_bytes {
+            put("holdfast_holds_bytes", "Bytes that holds keep here.", &alone(bytes));
+        }
         put(
             "holdfast_disk_stuck",
             "1 while too little is free and nothing may be freed.",
@@ -204,6 +223,11 @@ impl Surface {
         put("holdfast_write_errors", "Writes that failed.", &each(|status| status.write_errors));
         text + &self.scrub.metrics()
     }
+}
+
+/// What is kept for the hub.
+fn holds_route(held: Arc<Kept>) -> Router {
+    Router::new().route("/holds", get(move || async move { axum::Json(held.shown()) }))
 }
 
 fn link_of(uplink: &UplinkStatus) -> Link {

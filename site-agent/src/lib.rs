@@ -9,6 +9,7 @@
 //! | [`reconcile`] | what is to cross to the hub, how long that takes, what is lost before | who sends it |
 //! | [`retention`] | what is freed, when and why | cameras, networks |
 //! | [`scrub`] | everything re-read in time, and what becomes of what is damaged | cameras, networks |
+//! | [`holds`] | what the hub asked this site to keep: on disk before it is confirmed | who asked, and why |
 //! | [`live`] | what is being recorded right now | disks |
 //! | [`coverage`] | the timeline: recorded where, or why not (pure) | disks, networks |
 //! | [`failpoint`] | steps at which a test lets a daemon die | why |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod coverage;
 pub mod daemon;
 pub mod failpoint;
+pub mod holds;
 pub mod live;
 pub mod private_file;
 pub mod reconcile;

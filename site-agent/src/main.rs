@@ -11,6 +11,7 @@ use site_agent::archive::Archive;
 use site_agent::archive::adopt::{Adopted, adopt};
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
+use site_agent::holds::Kept;
 use site_agent::renew::Renewal;
 use site_agent::retention::{self, Retention};
 use site_agent::scrub::{self, Elsewhere, Scrub};
@@ -162,8 +163,12 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let mut server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
     let kept = Arc::<retention::Status>::default();
+    let holds = Arc::<retention::Holds>::default();
+    // Before retention begins: what an earlier run was told is not to be freed by this one.
+    let held = hub_holds(&config, archive.dir(), &holds);
     let settings = retention::Settings {
         rules: config.retention(),
+        holds: holds.clone(),
         ballast_bytes: config.archive.ballast_bytes,
         writer: retention::Writer::Run(server.origin()),
     };
@@ -179,10 +184,8 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let beats = config.hub.as_ref().map(|hub| {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
         let file = archive.dir().join("hub-voters");
-        with_configuration(
-            Beats::new(facts, hub.beat, config.uplink.paths.clone(), hub.address.clone(), file),
-            &config,
-        )
+        let beats = Beats::new(facts, hub.beat, config.uplink.paths.clone(), hub.address.clone(), file);
+        with_configuration(beats.with_holds(held.clone()), &config)
     });
     let beats = beats.transpose()?.map(Arc::new);
     let surface = daemon::Surface {
@@ -191,6 +194,8 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         live: live.clone(),
         statuses: server.statuses(),
         retention: kept,
+        holds,
+        held,
         scrub: scrubbed,
         uplink: status.clone(),
         beats: beats.clone(),
@@ -270,6 +275,12 @@ fn identity(config: &SiteConfig) -> anyhow::Result<Identity> {
         tracing::warn!(%error, "the hub may refuse this certificate");
     }
     Ok(identity)
+}
+
+/// What the hub asked to be kept. Without a hub it is what one asked once, until that ends.
+fn hub_holds(config: &SiteConfig, dir: &Path, obeyed: &Arc<retention::Holds>) -> Arc<Kept> {
+    let hub = config.hub.as_ref().map(|hub| hub.address.to_string()).unwrap_or_default();
+    Arc::new(Kept::load(dir, &config.site.id, &hub, obeyed.clone()))
 }
 
 /// What hub nodes are told of the cameras. Recording doesn't wait for it.

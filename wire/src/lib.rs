@@ -12,6 +12,7 @@ pub mod congestion;
 pub mod discover;
 pub mod entry;
 pub mod frame;
+pub mod holds;
 pub mod id;
 pub mod range;
 pub mod session;

@@ -18,7 +18,7 @@ use wire::proto::entry::Kind;
 use wire::proto::{self, hub_message, site_message};
 use wire::session::recall::{digest, known};
 use wire::session::settled::{Bucket, Settled};
-use wire::{LedgerId, OriginId, Seq, UnixMicros};
+use wire::{LedgerId, OriginId, Seq, UnixMicros, holds};
 
 const ABOUT: &str = "\
 # The bytes of protocol 3, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
@@ -214,8 +214,10 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         epoch: Some(epoch()),
         log: 0,
         drilled: false,
+        holds: Bytes::new(),
     };
     let drilled = proto::Beat { drilled: true, ..beat.clone() };
+    let holding = proto::Beat { holds: holds::Digest::of(&held()).to_bytes(), ..beat.clone() };
     vec![
         ("hello", site_message::Kind::Hello(hello)),
         ("offer", site_message::Kind::Offer(offer)),
@@ -235,6 +237,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         ),
         ("beat", site_message::Kind::Beat(beat)),
         ("beat_drilled", site_message::Kind::Beat(drilled)),
+        ("beat_holds", site_message::Kind::Beat(holding)),
         (
             "bye",
             site_message::Kind::Bye(proto::Bye {
@@ -263,7 +266,9 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         away: true,
         recorded: vec!["till-1".to_owned()],
         drill: None,
+        holds: None,
     };
+    let holding = proto::Standing { holds: Some(held()), ..standing.clone() };
     let drill =
         proto::Drill { index: 41, kind: proto::DrillKind::Recorder.into(), shadow: true, length_ms: 30_000 };
     let drilled = proto::Standing { drill: Some(drill), ..standing.clone() };
@@ -316,7 +321,20 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("beat_ack", hub_message::Kind::BeatAck(proto::BeatAck { number: 9 })),
         ("standing", hub_message::Kind::Standing(standing)),
         ("standing_drilled", hub_message::Kind::Standing(drilled)),
+        ("standing_holds", hub_message::Kind::Standing(holding)),
     ]
+}
+
+fn held() -> proto::Holds {
+    let hold = proto::Hold {
+        id: 40,
+        cameras: vec!["till-1".to_owned()],
+        from_us: 1_749_999_000_000_000,
+        to_us: 1_750_000_000_000_000,
+        until_us: 1_760_000_000_000_000,
+        reason: "theft, case 4711".to_owned(),
+    };
+    proto::Holds { generation: 1, salt: 0x0123_4567_89ab_cdef, revision: 40, holds: vec![hold] }
 }
 
 fn part() -> proto::Part {

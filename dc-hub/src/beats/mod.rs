@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use wire::holds::Digest;
 use wire::proto::{hub_message, site_message};
 use wire::{OriginId, SiteId, frame, proto};
 
@@ -58,6 +59,13 @@ pub enum Heard {
         /// Whether it comes back.
         bye: Bye,
     },
+    /// Its agent keeps these holds.
+    Holds {
+        /// Which site's.
+        site: SiteId,
+        /// What it says of them.
+        digest: Digest,
+    },
 }
 
 /// Who tells sites how they stand with the hub.
@@ -66,6 +74,10 @@ pub trait Stands: Send + Sync {
     fn standing(&self, site: &SiteId) -> proto::Standing;
     /// Is `site` trusted no more?
     fn is_revoked(&self, site: &SiteId) -> bool;
+    /// Has `site` to confirm what is held of its footage?
+    fn awaits_holds(&self, _: &SiteId) -> bool {
+        false
+    }
     /// Changes whenever a site's standing may have: each connection then asks, and says what is new.
     fn changes(&self) -> watch::Receiver<u64>;
 }
@@ -230,6 +242,12 @@ impl Intake {
                 // In a drill the recorder is as if dead to whoever decides, here and at the standby.
                 if !beat.drilled {
                     self.heard.put(Heard::Beat { site, arrival, beat: typed });
+                }
+                // What is kept is kept, in a drill too.
+                if let Some(digest) = Digest::from_bytes(&beat.holds)
+                    && self.stands.awaits_holds(speaker.site())
+                {
+                    self.heard.put(Heard::Holds { site: speaker.site().clone(), digest });
                 }
                 self.sites.beat(speaker.site(), speaker.streams(), &beat);
                 Ok(Some(number))

@@ -33,6 +33,7 @@ use control_log::ControlLog;
 use decide::quorum::Settings;
 use decide::standby::Protection;
 use decide::{CameraId, HostId, NodeId, SiteId};
+use site_agent::retention;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +73,8 @@ pub struct Parts {
     pub standings: Arc<Standings>,
     /// Who follows drills.
     pub marks: mpsc::Sender<Mark>,
+    /// Whether this machine's clock is to be believed.
+    pub clock: Arc<retention::Status>,
     /// When silence means something.
     pub settings: Settings,
 }

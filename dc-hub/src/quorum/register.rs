@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use decide::control::{BitsPerSecond, Command, HostKind, HostSpec, Load, SiteSpec, State};
+use decide::control::{BitsPerSecond, Command, Hold, HostKind, HostSpec, Load, SiteSpec, State};
 use decide::{Boot, HostId, NodeId, SiteId};
+use wire::UnixMicros;
+use wire::holds::Digest;
 
 use crate::config::Policy;
 use crate::standby::Facts;
 
 /// What was proposed and doesn't show yet is proposed again after this.
 const AGAIN: Duration = Duration::from_secs(2);
+/// A hold that has ended is shown for so long; then it goes from the log.
+const SHOWN_ON: Duration = Duration::from_secs(24 * 3600);
 /// What a site gets that says nothing else.
 const PRIORITY: u8 = 100;
 
@@ -33,12 +37,14 @@ pub struct Own {
 pub(super) struct Register {
     own: Own,
     sites: BTreeMap<SiteId, Facts>,
+    /// What sites say of the holds they keep.
+    kept: BTreeMap<SiteId, Digest>,
     next: Boot,
 }
 
 impl Register {
     pub(super) fn new(own: Own) -> Self {
-        Self { own, sites: BTreeMap::new(), next: Boot(0) }
+        Self { own, sites: BTreeMap::new(), kept: BTreeMap::new(), next: Boot(0) }
     }
 
     /// A site that is connected here told of its cameras.
@@ -47,17 +53,26 @@ impl Register {
         self.sites.insert(facts.site.clone(), facts);
     }
 
-    /// What to propose now, and when to look again.
-    pub(super) fn look(&mut self, now: Boot, state: &State) -> Vec<Command> {
+    /// A site says which holds it keeps.
+    pub(super) fn keeps(&mut self, site: SiteId, digest: Digest) {
+        self.kept.insert(site, digest);
+    }
+
+    /// What to propose now. `wall` is the time by this machine's clock, if that is not in doubt.
+    pub(super) fn look(&mut self, now: Boot, wall: Option<UnixMicros>, state: &State) -> Vec<Command> {
+        let kept = std::mem::take(&mut self.kept);
+        let mut commands: Vec<Command> =
+            kept.into_iter().filter_map(|(site, digest)| confirmed(state, site, digest)).collect();
         if now < self.next {
-            return Vec::new();
+            return commands;
         }
         self.next = now + AGAIN;
         // Before this node is in the log, nothing it says of itself would stay.
         if !state.nodes().contains_key(&self.own.node) {
-            return Vec::new();
+            return commands;
         }
-        let mut commands: Vec<Command> = self.host(state).into_iter().collect();
+        commands.extend(self.host(state));
+        commands.extend(wall.into_iter().flat_map(|wall| self.over(state, wall)));
         self.sites.values().for_each(|facts| commands.extend(self.site(state, facts)));
         commands
     }
@@ -65,6 +80,17 @@ impl Register {
     /// When [`Register::look`] may find something.
     pub(super) fn poll_timeout(&self) -> Boot {
         self.next
+    }
+
+    /// Holds of the sites whose vault is here that ended a while ago.
+    fn over(&self, state: &State, wall: UnixMicros) -> Vec<Command> {
+        let here = state.sites().iter().filter(|(_, site)| site.vault == Some(self.own.node));
+        let over = |hold: &Hold| hold.is_in_force() && hold.order.until + SHOWN_ON <= wall;
+        here.flat_map(|(name, site)| {
+            let ids = site.holds.iter().filter(|(_, hold)| over(hold)).map(|(id, _)| *id);
+            ids.map(|hold| Command::HoldOver { site: name.clone(), hold }).collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     fn host(&self, state: &State) -> Option<Command> {
@@ -125,6 +151,13 @@ impl Register {
         let uplink = BitsPerSecond(policy.uplink_bps);
         SiteSpec { home, priority: PRIORITY, tier: facts.tier, failback: policy.failback, uplink, prefer }
     }
+}
+
+/// Does the site's word confirm what the log says?
+fn confirmed(state: &State, site: SiteId, digest: Digest) -> Option<Command> {
+    let known = state.site(&site)?;
+    let confirms = known.awaits_holds() && state.holds_digest(known) == digest;
+    confirms.then_some(Command::HoldsKept { site, digest: digest.0 })
 }
 
 /// The host that a site's own machine is.

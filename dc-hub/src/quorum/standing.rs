@@ -96,12 +96,17 @@ impl Stands for Standings {
             covered: known.is_some_and(is_covered),
             away: known.is_some_and(Site::is_away),
             recorded,
+            holds: known.map(|known| state.told_holds(known)),
             drill: known.and_then(|known| known.drill.as_deref()).filter(|drill| !drill.over).map(drill),
         }
     }
 
     fn is_revoked(&self, site: &SiteId) -> bool {
         self.lock().state.site(site).is_some_and(|known| known.revoked)
+    }
+
+    fn awaits_holds(&self, site: &SiteId) -> bool {
+        self.lock().state.site(site).is_some_and(Site::awaits_holds)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -116,12 +121,13 @@ fn is_covered(site: &Site) -> bool {
 /// Would every site be told the same after `later` as after `earlier`, but for the revision?
 fn tells_the_same(earlier: &State, later: &State) -> bool {
     let drill = |site: &Site| site.drill.as_ref().map(|drill| (drill.index, drill.over));
-    let told =
-        |site: &Site| (site.vault, site.epoch, is_covered(site), site.is_away(), site.revoked, drill(site));
+    let whose = |site: &Site| (site.vault, site.epoch, is_covered(site), site.is_away(), site.revoked);
+    let told = |site: &Site| (whose(site), drill(site), site.holds_revision);
     // Copies of a state share what an entry didn't change.
     let same =
         |before: &Arc<Site>, after: &Arc<Site>| Arc::ptr_eq(before, after) || told(before) == told(after);
     earlier.membership() == later.membership()
+        && earlier.generation() == later.generation()
         && earlier.sites().len() == later.sites().len()
         && earlier
             .sites()

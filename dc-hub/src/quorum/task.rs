@@ -12,6 +12,7 @@ use decide::detector::{Unfit, Vitals};
 use decide::evidence::Answers;
 use decide::quorum::{Node, Output};
 use decide::{Boot, HostId, NodeId, PathId, SiteId};
+use site_agent::retention;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,7 @@ pub(super) async fn run(
         policy,
         standings,
         marks,
+        clock,
         settings,
     } = parts;
     let (standby, outputs) = standby.unzip();
@@ -77,6 +79,7 @@ pub(super) async fn run(
         standby,
         standings,
         marks,
+        clock,
         drilled: false,
         told,
         shown,
@@ -155,6 +158,8 @@ struct Task {
     standby: Option<StandbyHost>,
     standings: Arc<Standings>,
     marks: mpsc::Sender<Mark>,
+    /// Whether this machine's clock is to be believed.
+    clock: Arc<retention::Status>,
     /// Was anything rehearsed until just now?
     drilled: bool,
     told: Arc<Told>,
@@ -178,6 +183,7 @@ impl Task {
                 }
             }
             Heard::Bye { site, origin, bye } => self.node.handle_bye(now, site, *origin, *bye),
+            Heard::Holds { site, digest } => self.register.keeps(site.clone(), *digest),
         }
     }
 
@@ -287,7 +293,7 @@ impl Task {
     }
 
     fn carry_out(&mut self) {
-        for command in self.register.look(boot(), &self.state) {
+        for command in self.register.look(boot(), self.clock.trusted_wall(), &self.state) {
             self.proposals.put(command);
         }
         while let Some(output) = self.node.poll_output() {

@@ -16,7 +16,7 @@ Times:
   14:05, yesterday, \"yesterday 14:05\", \"2026-11-22 14:05\"   local time
   2026-11-22T14:05:00Z, 2026-11-22T14:05:00+01:00         with a zone
   -2h, -90s, now                                          before now
-  +10m                                                    --to only: after --from";
+  +10m                                                    --to: after --from; --until: from now";
 const HINT: &str = "write 14:05, \"yesterday 14:05\", \"2026-11-22 14:05\", 2026-11-22T14:05:00Z or -2h";
 
 /// The present, and where we are.
@@ -39,10 +39,10 @@ impl Clock {
         to: Option<&str>,
     ) -> anyhow::Result<(UnixMicros, UnixMicros)> {
         let given = from.map(|text| self.parse(text).context("--from")).transpose()?;
-        let to = match (to.map(str::trim), given) {
+        let to = match (to, given) {
             (None, _) => self.now,
-            (Some(text), Some(from)) if text.starts_with('+') => self.after(from, text).context("--to")?,
-            (Some(text), _) => self.parse(text).context("--to")?,
+            (Some(text), Some(from)) => self.parse_after(from, text).context("--to")?,
+            (Some(text), None) => self.parse(text).context("--to")?,
         };
         let from = given.unwrap_or(to - HOUR);
         ensure!(
@@ -54,7 +54,14 @@ impl Clock {
         Ok((from, to))
     }
 
-    fn parse(&self, text: &str) -> anyhow::Result<UnixMicros> {
+    /// An instant, or so long after `start`: `+10m`.
+    pub(super) fn parse_after(&self, start: UnixMicros, text: &str) -> anyhow::Result<UnixMicros> {
+        let text = text.trim();
+        if text.starts_with('+') { self.after(start, text) } else { self.parse(text) }
+    }
+
+    /// An instant.
+    pub(super) fn parse(&self, text: &str) -> anyhow::Result<UnixMicros> {
         let text = text.trim();
         if text == "now" {
             return Ok(self.now);

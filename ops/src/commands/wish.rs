@@ -211,7 +211,8 @@ impl Common {
         self.post_to(&format!("/sites/{site}/wishes"), wish)
     }
 
-    fn post_to(&self, path: &str, mut wish: Value) -> anyhow::Result<Value> {
+    /// Asks for something to be done, as whoever asks.
+    pub(super) fn post_to(&self, path: &str, mut wish: Value) -> anyhow::Result<Value> {
         wish["by"] = json!(self.who());
         wish["dry_run"] = json!(self.dry_run);
         self.target.open()?.post(path, &wish)

@@ -41,13 +41,14 @@ pub struct HeldSegment {
 }
 
 impl Archive {
-    /// The first segments among `seqs`, which are all held, as many as `most` that `wanted` wants.
+    /// The first segments among `seqs`, which are all held, as many as `most` that `wanted` wants for their place and
+    /// their time.
     pub fn held_segments(
         &self,
         ledger: &LedgerId,
         seqs: &RangeSet,
         most: usize,
-        wanted: impl Fn(UnixMicros, UnixMicros) -> bool,
+        mut wanted: impl FnMut(Seq, UnixMicros, UnixMicros) -> bool,
     ) -> Result<Vec<HeldSegment>> {
         let mut found = Vec::new();
         for range in seqs.iter() {
@@ -55,7 +56,7 @@ impl Archive {
             self.inner.index.walk_while(ledger, range, |seq, _, entry| {
                 if let Some(segment) = entry.segment() {
                     let (start, end) = (UnixMicros(segment.start_us), UnixMicros(segment.end_us));
-                    if wanted(start, end) {
+                    if wanted(seq, start, end) {
                         found.push(HeldSegment { seq, from, start, end, bytes: segment.bytes });
                     }
                     from = Seq(seq.0 + 1);

@@ -158,6 +158,14 @@ pub fn make_synced(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// How many files are there of which nothing will be known, since there is no index.
+pub(super) fn files_without_index(dir: &Path) -> Result<usize> {
+    if dir.join("index/CURRENT").exists() {
+        return Ok(0);
+    }
+    Ok(files(&dir.join("media"))?.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -212,7 +212,16 @@ impl Archive {
         let room = Room::new(dir);
         // Opening an index writes.
         room.admits(0, room::Use::Index);
+        let unknown = layout::files_without_index(dir)?;
         let index = Index::open(dir)?;
+        if unknown > 0 {
+            tracing::error!(
+                archive = %dir.display(),
+                files = unknown,
+                "the index is gone, and begun anew: the files in media/ are in no timeline, and nobody frees them; \
+                 see docs/guide.md, \"What to do when…\""
+            );
+        }
         let (vault, generation) = index.identity()?;
         let ledgers = index.ledgers()?;
         let sites = Mutex::new(ledgers.iter().collect());
@@ -261,6 +270,17 @@ impl Archive {
         let (reply, done) = oneshot::channel();
         self.writer.jobs()?.blocking_send(writer::Job { change, reply }).map_err(|_| ArchiveError::Closed)?;
         done.blocking_recv().map_err(|_| ArchiveError::Closed)?
+    }
+
+    /// Makes many changes durable, with one sync or a few, for threads that are not async. Each has its own result.
+    pub fn submit_all_blocking(&self, changes: Vec<Change>) -> Vec<Result<Done>> {
+        let send = |change| {
+            let (reply, done) = oneshot::channel();
+            let sent = self.writer.jobs()?.blocking_send(writer::Job { change, reply });
+            sent.map(|()| done).map_err(|_| ArchiveError::Closed)
+        };
+        let waiting: Vec<Result<oneshot::Receiver<Result<Done>>>> = changes.into_iter().map(send).collect();
+        waiting.into_iter().map(|done| done?.blocking_recv().map_err(|_| ArchiveError::Closed)?).collect()
     }
 
     /// What becomes durable from now on.

@@ -6,7 +6,7 @@ use wire::entry::Entry;
 use wire::proto::entry::Kind;
 use wire::{LedgerId, Seq, SiteId, StreamId, UnixMicros};
 
-use super::{Inner, Result};
+use super::{Archive, Inner, Result};
 
 /// No entry spans more than this (a segment has at most 3,600 fragments of about a second, gaps are
 /// written in pieces), so a query need not look further back.
@@ -74,6 +74,30 @@ pub(super) fn query(
         }
     }
     Ok(found)
+}
+
+/// A query asks for this much at a time, so that a long range is not in memory at once.
+const PIECE: Duration = Duration::from_secs(12 * 3600);
+
+impl Archive {
+    /// Shows what there is of a stream between two instants, piece by piece; an entry that reaches over a piece's end
+    /// comes with the piece it begins in.
+    pub fn query_in_pieces(
+        &self,
+        (site, stream): (&SiteId, &StreamId),
+        (from, to): (UnixMicros, UnixMicros),
+        mut take: impl FnMut(Vec<Located>),
+    ) -> Result<()> {
+        let mut asked = from;
+        while asked < to {
+            let until = to.min(asked + PIECE);
+            let mut piece = self.query(site, stream, asked, until)?;
+            piece.retain(|one| asked == from || one.start >= asked);
+            take(piece);
+            asked = until;
+        }
+        Ok(())
+    }
 }
 
 fn in_ranges(ranges: &[wire::proto::Range], seq: Seq) -> bool {

@@ -59,6 +59,8 @@ struct State {
     /// How often an attempt to make room ended, and whether the last found anything.
     attempts: u64,
     made: bool,
+    /// What the disk is full of that nobody may free, for people.
+    full_of: Option<String>,
     /// When.
     at: Option<Instant>,
 }
@@ -136,6 +138,16 @@ impl Room {
         let waited = self.changed.wait_timeout_while(state, patience, answered);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.attempts != before && state.made
+    }
+
+    /// What the disk is full of that nobody may free, for people.
+    pub(crate) fn explain(&self, full_of: Option<String>) {
+        self.state().full_of = full_of;
+    }
+
+    /// See [`Room::explain`].
+    pub(crate) fn full_of(&self) -> Option<String> {
+        self.state().full_of.clone()
     }
 
     /// From now on somebody answers those who ask.

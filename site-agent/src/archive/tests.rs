@@ -353,3 +353,16 @@ fn a_hub_adds_nothing_to_what_runs_here() {
     assert!(matches!(archive.submit_blocking(change), Err(ArchiveError::WrittenHere(_))));
     assert_eq!(archive.ledger(&ledger(1)).unwrap().next(), Seq(1));
 }
+
+#[test]
+fn an_index_that_is_gone_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 0, "nothing was ever there");
+    let archive = Archive::open(dir.path()).unwrap();
+    open_ledger(&archive, &ledger(1));
+    record(&archive, &ledger(1), 0);
+    drop(archive);
+    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 0);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 1);
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wire::holds::Digest;
 use wire::proto::RecordingState;
 use wire::{OriginId, StreamId, proto};
 
@@ -21,6 +22,17 @@ pub struct Facts {
     streams: Vec<StreamId>,
     statuses: Arc<Statuses>,
     uplink: Arc<UplinkStatus>,
+}
+
+/// What a beat says of what the hub told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// The highest epoch.
+    pub(super) epoch: Option<proto::Epoch>,
+    /// A drill: it is said to nobody who decides.
+    pub(super) drilled: bool,
+    /// The holds that are kept.
+    pub(super) holds: Option<Digest>,
 }
 
 impl Facts {
@@ -62,7 +74,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn beat(&self, number: u64, epoch: Option<proto::Epoch>, drilled: bool) -> proto::Beat {
+    pub(super) fn beat(&self, number: u64, told: Told) -> proto::Beat {
         let stream = |id| self.statuses.get(id).map(stream_beat).unwrap_or_default();
         let (unacked, lag) = self.uplink.unacked_and_lag();
         proto::Beat {
@@ -74,9 +86,10 @@ impl Facts {
             live_lag_ms_p50: u32::try_from(lag.p50).unwrap_or(u32::MAX),
             live_lag_ms_p99: u32::try_from(lag.p99).unwrap_or(u32::MAX),
             origin: self.origin(),
-            epoch,
+            epoch: told.epoch,
             log: 0,
-            drilled,
+            drilled: told.drilled,
+            holds: told.holds.map(Digest::to_bytes).unwrap_or_default(),
         }
     }
 

@@ -46,8 +46,10 @@ pub(crate) use voter::Voter;
 pub(crate) use ways::{Carrier, Leave, PathPlace, Way};
 
 use crate::config::UplinkPath;
+use crate::holds::Kept;
 use crate::uplink::dial::AddressBook;
 use drill::Drilling;
+use facts::Told;
 use roster::Roster;
 use said::Said;
 
@@ -57,6 +59,8 @@ pub const CAMERA_PATH: &str = "wan";
 pub(crate) const BYTES_MAX: usize = 64 << 10;
 /// How long a goodbye is waited for: every voter that is there acks it after a round trip.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Holds that could not be written are tried again after this.
+const HOLDS_AGAIN: Duration = Duration::from_secs(10);
 /// How long a site that stops goes on recording for a standby to take over.
 const HAND_OVER_MAX: Duration = Duration::from_secs(10);
 
@@ -66,6 +70,10 @@ pub struct Beats {
     every: Duration,
     /// The preferred one first.
     paths: Vec<UplinkPath>,
+    /// What this site keeps for the hub.
+    holds: Option<Arc<Kept>>,
+    /// The newest that the hub told of it.
+    told_holds: watch::Sender<Option<proto::Holds>>,
     /// What hub nodes that may stand by are told of the cameras, framed.
     configuration: Option<Bytes>,
     /// The hub as configured, and where what it told is kept.
@@ -109,6 +117,8 @@ impl Beats {
             facts,
             every,
             paths,
+            holds: None,
+            told_holds: watch::Sender::default(),
             configuration: None,
             hub,
             file,
@@ -119,6 +129,12 @@ impl Beats {
             session: watch::Sender::default(),
             books: Mutex::default(),
         }
+    }
+
+    /// Has holds that the hub tells kept, and confirms them.
+    #[must_use]
+    pub fn with_holds(self, holds: Arc<Kept>) -> Self {
+        Self { holds: Some(holds), ..self }
     }
 
     /// Tells nodes that may stand by of the cameras, too.
@@ -135,7 +151,8 @@ impl Beats {
         loop {
             beats.tick().await;
             let (epoch, drilled) = (self.roster.borrow().epoch, self.lost.borrow().beats);
-            self.said.send_modify(|said| said.beat(&self.facts, epoch, drilled));
+            let holds = self.holds.as_ref().and_then(|holds| holds.confirms());
+            self.said.send_modify(|said| said.beat(&self.facts, Told { epoch, drilled, holds }));
         }
     }
 
@@ -162,6 +179,23 @@ impl Beats {
             tokio::select! {
                 _ = roster.changed() => {} // never an error: we have the sender
                 () = over => {}
+            }
+        }
+    }
+
+    /// Has what the hub tells of holds kept, for as long as it is polled.
+    pub(crate) async fn keep_holds(&self) -> std::convert::Infallible {
+        let mut told = self.told_holds.subscribe();
+        let Some(kept) = self.holds.clone() else { return std::future::pending().await };
+        loop {
+            let newest = told.borrow_and_update().clone();
+            let failed = match newest {
+                Some(newest) => keep(kept.clone(), newest).await,
+                None => false,
+            };
+            tokio::select! {
+                _ = told.changed() => {} // never an error: we have the sender
+                () = tokio::time::sleep(HOLDS_AGAIN), if failed => {}
             }
         }
     }
@@ -231,7 +265,18 @@ impl Beats {
     }
 
     /// Takes in what a hub node says of its site; `trusted` is the session's.
-    pub(crate) fn stands(&self, standing: proto::Standing, trusted: bool) {
+    pub(crate) fn stands(&self, mut standing: proto::Standing, trusted: bool) {
+        if let Some(holds) = standing.holds.take() {
+            self.told_holds.send_if_modified(|known| {
+                // Each node tells; one that lags behind is not to hide what a newer one said.
+                let newer =
+                    known.as_ref().is_none_or(|known| wire::holds::order(known) < wire::holds::order(&holds));
+                if newer {
+                    *known = Some(holds);
+                }
+                newer
+            });
+        }
         let mut kept = None;
         self.roster.send_if_modified(|roster| match roster.take(standing, trusted) {
             Ok(changed) => {
@@ -323,5 +368,26 @@ impl Beats {
 
     fn listen(&self) -> watch::Receiver<Said> {
         self.said.subscribe()
+    }
+}
+
+/// Has holds kept, on a thread that may wait; `true` if they could not be.
+async fn keep(kept: Arc<Kept>, told: proto::Holds) -> bool {
+    let revision = told.revision;
+    match tokio::task::spawn_blocking(move || kept.take(&told)).await {
+        Ok(Ok(new)) => {
+            if new {
+                tracing::info!(revision, "the hub's holds are kept");
+            }
+            false
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, revision, "keep what the hub asked to be kept: it is not confirmed");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "keep what the hub asked to be kept");
+            true
+        }
     }
 }

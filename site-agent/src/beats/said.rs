@@ -5,6 +5,7 @@ use wire::proto::site_message::Kind;
 use wire::{frame, proto};
 
 use super::Facts;
+use super::facts::Told;
 
 /// A message on its way: its number among the run's beats, and its bytes with their length.
 #[derive(Clone, Debug)]
@@ -23,10 +24,10 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Says that the recorder is well; in a drill, to nobody who decides.
-    pub(super) fn beat(&mut self, facts: &Facts, epoch: Option<proto::Epoch>, drilled: bool) {
+    /// Says that the recorder is well.
+    pub(super) fn beat(&mut self, facts: &Facts, told: Told) {
         self.number += 1;
-        let beat = facts.beat(self.number, epoch, drilled);
+        let beat = facts.beat(self.number, told);
         self.beat = saying(self.number, Kind::Beat(beat)).or(self.beat.take());
     }
 

@@ -228,7 +228,7 @@ impl Choice for Unacked {
 }
 
 impl SiteConfig {
-    /// What retention is to follow.
+    /// What retention is to follow, but for holds.
     pub fn retention(&self) -> Rules {
         let camera = |camera: &Camera| {
             Some((plan::Camera { site: self.site.id.clone(), id: camera.id.clone() }, camera.keep?))

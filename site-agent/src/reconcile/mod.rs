@@ -53,7 +53,7 @@ pub fn waiting(
         }
         let camera = Camera::of(site, &ledger);
         let age = rules.and_then(|rules| rules.of(&camera).age_max);
-        let early = |_, end: UnixMicros| end <= before;
+        let early = |_, _, end: UnixMicros| end <= before;
         let found = archive.held_segments(&ledger, &seqs, usize::MAX, early)?;
         waiting.extend(found.into_iter().map(|segment| {
             Waiting {
@@ -81,13 +81,14 @@ fn wanted(side: Side, record: &LedgerRecord) -> RangeSet {
     }
 }
 
-/// Bytes that can be recorded until something is freed that is not acked; none if that does not happen.
-pub fn room(archive: &Archive, rules: &Rules, waiting: &[Waiting]) -> Option<u64> {
+/// Bytes that can be recorded until something is freed that is not acked; none if that does not happen. Holds keep `kept`
+/// bytes, which are never freed.
+pub fn room(archive: &Archive, rules: &Rules, kept: u64, waiting: &[Waiting]) -> Option<u64> {
     let marks = rules.marks.filter(|_| rules.unacked == Unacked::Free && rules.acked_by_hub)?;
     let free = archive.room().free_bytes().ok()?.saturating_sub(marks.low);
     let held: u64 = archive.ledgers().iter().map(|(_, record)| record.bytes).sum();
     let unacked: u64 = waiting.iter().map(|one| one.bytes).sum();
-    Some(free + held.saturating_sub(unacked))
+    Some(free + held.saturating_sub(unacked).saturating_sub(kept))
 }
 
 /// A plan as it is told.
@@ -132,14 +133,17 @@ pub struct Link {
 /// How a site's link is, as far as is known here.
 pub type Links = dyn Fn(&SiteId) -> Option<Link> + Send + Sync;
 
+/// What retention follows now, and the bytes that holds keep.
+pub type KeptNow = dyn Fn() -> (Rules, u64) + Send + Sync;
+
 /// One side's view.
 pub struct View {
     /// Whose.
     pub side: Side,
     /// Its archive.
     pub archive: Archive,
-    /// What is kept there, if it is the side that may lose something.
-    pub rules: Option<Rules>,
+    /// What is kept there, as it is now, if it is the side that may lose something; and the bytes that holds keep.
+    pub rules: Option<Arc<KeptNow>>,
     /// How the link to a site is; none if there is no such site.
     pub link: Arc<Links>,
 }
@@ -148,8 +152,10 @@ impl View {
     /// The plan for a site, of what ended before an instant; none if there is no such site.
     pub fn plan(&self, site: &SiteId, before: UnixMicros) -> Result<Option<(Plan, Link)>> {
         let Some(link) = (self.link)(site) else { return Ok(None) };
-        let waiting = waiting(&self.archive, self.side, site, before, self.rules.as_ref())?;
-        let room = self.rules.as_ref().and_then(|rules| room(&self.archive, rules, &waiting));
+        let rules = self.rules.as_ref().map(|rules| rules());
+        let waiting =
+            waiting(&self.archive, self.side, site, before, rules.as_ref().map(|(rules, _)| rules))?;
+        let room = rules.and_then(|(rules, kept)| room(&self.archive, &rules, kept, &waiting));
         let Link { carried, backlog_max, .. } = link.clone();
         let facts = Facts { now: wire::clock::wall(), waiting, carried, backlog_max, room };
         Ok(Some((plan::plan(facts), link)))

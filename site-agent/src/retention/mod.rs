@@ -8,6 +8,8 @@
 //! It never knows of cameras that record, or of the network; what the hub has acked it reads from the archive.
 
 pub mod clock_guard;
+mod found;
+mod holds;
 pub mod plan;
 mod status;
 mod survey;
@@ -28,10 +30,13 @@ use crate::archive::{Archive, ArchiveError, Change, Done, GONE_SPAN_MAX, Result}
 
 use crate::private_file;
 
+pub use found::{Amount, Found, found};
+pub use holds::Holds;
 pub use status::{Shown, Status};
 
 use clock_guard::{Belief, ClockGuard, Reading};
-use plan::{Rules, Segment, State};
+use holds::{Kept, Measure};
+use plan::{Camera, Hold, Rules, Segment, State};
 use survey::{Look, Survey};
 
 /// Between two looks, if nobody asks for room.
@@ -82,8 +87,10 @@ impl Writer {
 /// What retention is to do.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What goes, and when.
+    /// What goes, and when; the holds among it are those of `holds`, whatever it says.
     pub rules: Rules,
+    /// What people asked to be kept.
+    pub holds: Arc<Holds>,
     /// Bytes kept for when the disk is full after all.
     pub ballast_bytes: u64,
     /// Who says what is gone.
@@ -140,6 +147,7 @@ struct Keeper {
     settings: Settings,
     status: Arc<Status>,
     survey: Survey,
+    measure: Measure,
     clock: ClockGuard,
     noted_boot_us: u64,
     making_room: bool,
@@ -156,6 +164,7 @@ impl Keeper {
             settings,
             status,
             survey: Survey::default(),
+            measure: Measure::default(),
             clock,
             noted_boot_us,
             making_room: false,
@@ -206,40 +215,70 @@ impl Keeper {
     fn step(&mut self, now: &Reading, free_bytes: u64) -> Result<usize> {
         self.archive.delete_freed(STEP)?;
         let belief = self.look_at_clock(now);
+        // To the end of the step: whoever changes them may rely on it that nothing is freed by the old ones then.
+        let shared = self.settings.holds.clone();
+        let held_now = shared.during();
+        let holds = &held_now.holds;
+        self.settings.rules.holds.clone_from(holds);
+        let clock_good = belief == Belief::Sure;
+        let holds_now = plan::holds_now(now.wall, clock_good);
         let own = self.settings.writer.origin();
         let current = |origin: OriginId| origin == own;
-        let look =
-            Look { archive: &self.archive, rules: &self.settings.rules, now: now.wall, current: &current };
-        let (segments, held) = self.survey.take(&look)?;
+        let rules = &self.settings.rules;
+        let look = Look { archive: &self.archive, rules, holds_now, current: &current };
+        let (mut segments, held) = self.survey.take(&look)?;
+        if held_now.unknown.is_some() {
+            segments.clear();
+        }
+        let in_force: Vec<_> = holds.iter().filter(|hold| holds_now < hold.until).cloned().collect();
+        let kept = self.measure.kept(&self.archive, &in_force);
         let state = State {
             now: now.wall,
-            clock_good: belief == Belief::Sure,
+            clock_good,
             free_bytes,
             making_room: self.making_room,
+            kept: kept_of(&held, &in_force, kept.as_ref()),
             held,
         };
-        let plan = plan::plan(&self.settings.rules, &state, segments, STEP);
+        let plan = plan::plan(rules, &state, segments, STEP);
         self.making_room = plan.making_room;
-        self.status.looked(free_bytes, self.archive.room().ballast_bytes(), belief, plan.stuck);
-        let mut freed = 0;
-        for group in groups(&self.settings.rules, plan.free.into_iter().map(|(segment, _)| segment)) {
-            freed += self.free(&group, now.wall)?;
-        }
+        self.status.looked(status::Looked {
+            free_bytes,
+            ballast_bytes: self.archive.room().ballast_bytes(),
+            belief,
+            stuck: plan.stuck,
+            holds: in_force.len(),
+            kept_bytes: kept.map(|kept| kept.values().sum()),
+            unknown: held_now.unknown.clone(),
+        });
+        self.archive.room().explain(self.status.snapshot().full_of());
+        let freed = self.free(
+            groups(&self.settings.rules, plan.free.into_iter().map(|(segment, _)| segment)),
+            now.wall,
+        )?;
         self.archive.delete_freed(STEP)?;
         Ok(freed)
     }
 
-    fn free(&self, group: &Group, at: UnixMicros) -> Result<usize> {
-        let ledger = self.settings.writer.ledger(&self.archive, &group.site, &group.of.stream, at)?;
-        let (of, seqs, cause) = (group.of.clone(), group.seqs.clone(), group.cause);
-        let done = self.archive.submit_blocking(Change::Free { ledger, at, of, seqs, cause })?;
-        if !matches!(done, Done::Appended { .. }) {
-            return Ok(0);
+    /// Says what is gone, of all groups with one sync; returns how many segments that were.
+    fn free(&self, groups: Vec<Group>, at: UnixMicros) -> Result<usize> {
+        let change = |group: &Group| {
+            let ledger = self.settings.writer.ledger(&self.archive, &group.site, &group.of.stream, at)?;
+            let (of, seqs, cause) = (group.of.clone(), group.seqs.clone(), group.cause);
+            Ok(Change::Free { ledger, at, of, seqs, cause })
+        };
+        let changes = groups.iter().map(change).collect::<Result<Vec<_>>>()?;
+        let mut freed = 0;
+        for (group, done) in groups.iter().zip(self.archive.submit_all_blocking(changes)) {
+            if !matches!(done?, Done::Appended { .. }) {
+                continue;
+            }
+            freed += group.count;
+            self.status.freed(group.count, group.bytes, group.cause);
+            let (cause, count) = (group.cause.as_str_name(), group.count);
+            tracing::info!(ledger = %group.of, seqs = ?group.seqs, count, cause, "freed");
         }
-        self.status.freed(group.count, group.bytes, cause);
-        let (cause, count) = (cause.as_str_name(), group.count);
-        tracing::info!(ledger = %group.of, seqs = ?group.seqs, count, cause, "freed");
-        Ok(group.count)
+        Ok(freed)
     }
 
     fn look_at_clock(&mut self, now: &Reading) -> Belief {
@@ -272,6 +311,17 @@ impl Keeper {
             tracing::warn!(archive = %self.archive.dir().display(), %error, "note what the clocks show");
         }
     }
+}
+
+/// Of each camera that a hold is of, what holds keep.
+fn kept_of(
+    held: &BTreeMap<Camera, u64>,
+    in_force: &[Hold],
+    kept: Option<&Kept>,
+) -> BTreeMap<Camera, Option<u64>> {
+    let of = |camera: &&Camera| in_force.iter().any(|hold| hold.is_of(camera));
+    let bytes = |camera: &Camera| kept.map(|kept| kept.get(camera).copied().unwrap_or(0));
+    held.keys().filter(of).map(|camera| (camera.clone(), bytes(camera))).collect()
 }
 
 /// What one entry says: of one ledger, for one cause, about an hour at most.

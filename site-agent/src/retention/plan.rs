@@ -7,7 +7,7 @@
 //! It guarantees: nothing without one of these reasons, and no more than they ask for. What it is shown may be a
 //! window of what there is; then another step follows, and the order is the same as if it had seen all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use wire::proto::GapCause;
@@ -60,8 +60,10 @@ pub enum Unacked {
 /// What a person asked to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Of which camera.
-    pub camera: Camera,
+    /// Whose.
+    pub site: SiteId,
+    /// Of which cameras; of all, if none is named.
+    pub cameras: BTreeSet<String>,
     /// From this instant.
     pub from: UnixMicros,
     /// To before this one.
@@ -75,7 +77,12 @@ pub struct Hold {
 impl Hold {
     /// Does it keep this at `now`?
     pub fn keeps(&self, now: UnixMicros, camera: &Camera, start: UnixMicros, end: UnixMicros) -> bool {
-        now < self.until && self.camera == *camera && start < self.to && end > self.from
+        now < self.until && self.is_of(camera) && start < self.to && end > self.from
+    }
+
+    /// Is it of this camera?
+    pub fn is_of(&self, camera: &Camera) -> bool {
+        self.site == camera.site && (self.cameras.is_empty() || self.cameras.contains(&camera.id))
     }
 }
 
@@ -162,6 +169,21 @@ pub struct State {
     pub making_room: bool,
     /// Bytes held of each camera.
     pub held: BTreeMap<Camera, u64>,
+    /// Bytes of them that holds keep, of cameras of which they keep any: they count to no camera's most. `None` where
+    /// that is not known yet.
+    pub kept: BTreeMap<Camera, Option<u64>>,
+}
+
+impl State {
+    /// The time at which it is asked whether a hold goes on: a clock in doubt ends none.
+    pub fn holds_now(&self) -> UnixMicros {
+        holds_now(self.now, self.clock_good)
+    }
+}
+
+/// See [`State::holds_now`].
+pub fn holds_now(now: UnixMicros, clock_good: bool) -> UnixMicros {
+    if clock_good { now } else { UnixMicros::MIN }
 }
 
 /// Why a segment is freed.
@@ -193,7 +215,7 @@ pub fn cause(rules: &Rules, segment: &Segment) -> GapCause {
 
 /// Plans a step that frees `most` segments at most.
 pub fn plan(rules: &Rules, state: &State, mut segments: Vec<Segment>, most: usize) -> Plan {
-    segments.retain(|one| !rules.keeps(state.now, &one.camera, one.start, one.end));
+    segments.retain(|one| !rules.keeps(state.holds_now(), &one.camera, one.start, one.end));
     segments.sort_by(|a, b| (a.age, &a.ledger, a.seq).cmp(&(b.age, &b.ledger, b.seq)));
     let mut step = Step { rules, state, freed: vec![None; segments.len()], order: Vec::new(), most };
     step.too_old(&segments);
@@ -237,8 +259,10 @@ impl Step<'_> {
     fn too_much(&mut self, segments: &[Segment]) {
         for (camera, held) in &self.state.held {
             let Some(most) = self.rules.of(camera).bytes_max else { continue };
+            // What is held is beside the camera's most: a large hold must not take all that is recorded since.
+            let Some(kept) = self.state.kept.get(camera).copied().unwrap_or(Some(0)) else { continue };
             let freed = self.bytes_freed(segments, |one| one.camera == *camera);
-            let mut over = held.saturating_sub(freed).saturating_sub(most);
+            let mut over = held.saturating_sub(kept).saturating_sub(freed).saturating_sub(most);
             for at in self.in_order(segments, |one| one == camera) {
                 if over == 0 || self.is_full() {
                     break;

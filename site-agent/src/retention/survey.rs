@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use wire::{LedgerId, OriginId, RangeSet, SiteId, UnixMicros};
+use wire::{LedgerId, OriginId, RangeSet, Seq, SiteId, UnixMicros};
 
-use super::plan::{Age, Camera, Rules, Segment};
+use super::plan::{Age, Camera, Hold, Rules, Segment};
 use crate::archive::{Archive, LedgerRecord, Result};
 
 /// Segments shown of each ledger, acked and not.
@@ -15,6 +15,8 @@ const WINDOW: usize = 8;
 #[derive(Default)]
 pub(super) struct Survey {
     ledgers: BTreeMap<LedgerId, Seen>,
+    /// Holds in force when it was made: with others everything is looked at anew.
+    holds: Vec<Hold>,
 }
 
 /// One ledger as it was seen last.
@@ -22,6 +24,8 @@ struct Seen {
     held: Vec<wire::proto::Range>,
     acked: Vec<wire::proto::Range>,
     windows: [Window; 2],
+    /// Seqs that holds keep, as far as was looked: they are not read again, however many they are.
+    kept: RangeSet,
 }
 
 /// The oldest segments of one kind.
@@ -36,7 +40,8 @@ struct Window {
 pub(super) struct Look<'a> {
     pub(super) archive: &'a Archive,
     pub(super) rules: &'a Rules,
-    pub(super) now: UnixMicros,
+    /// Until when holds hold is asked at this time.
+    pub(super) holds_now: UnixMicros,
     /// Runs that go on.
     pub(super) current: &'a dyn Fn(OriginId) -> bool,
 }
@@ -45,6 +50,11 @@ impl Survey {
     /// The oldest segments there are, and the bytes held of each camera. Up to the youngest shown, of each kind,
     /// nothing older is missing.
     pub(super) fn take(&mut self, look: &Look<'_>) -> Result<(Vec<Segment>, BTreeMap<Camera, u64>)> {
+        let in_force = look.rules.holds.iter().filter(|hold| look.holds_now < hold.until);
+        if !in_force.clone().eq(&self.holds) {
+            self.holds = in_force.cloned().collect();
+            self.ledgers.clear();
+        }
         let mut held = BTreeMap::new();
         for (ledger, record) in look.archive.ledgers() {
             let site = record.site()?;
@@ -57,8 +67,9 @@ impl Survey {
                 .ledgers
                 .get(&ledger)
                 .is_some_and(|seen| seen.held == record.held_ranges && seen.acked == record.acked_ranges);
-            if !known || !look.rules.holds.is_empty() {
-                let seen = see(look, &site, &ledger, &record)?;
+            if !known {
+                let kept = self.ledgers.remove(&ledger).map(|seen| seen.kept).unwrap_or_default();
+                let seen = see(look, &site, &ledger, &record, kept)?;
                 self.ledgers.insert(ledger, seen);
             }
         }
@@ -74,21 +85,41 @@ impl Survey {
     }
 }
 
-fn see(look: &Look<'_>, site: &SiteId, ledger: &LedgerId, record: &LedgerRecord) -> Result<Seen> {
+fn see(
+    look: &Look<'_>,
+    site: &SiteId,
+    ledger: &LedgerId,
+    record: &LedgerRecord,
+    mut kept: RangeSet,
+) -> Result<Seen> {
     let (held, acked) = (record.held(), record.acked());
     let unacked = held.minus(&acked);
     let windows = [
-        window(look, site, ledger, &held.minus(&unacked), true)?,
-        window(look, site, ledger, &unacked, false)?,
+        window(look, site, ledger, (&held.minus(&unacked), &mut kept), true)?,
+        window(look, site, ledger, (&unacked, &mut kept), false)?,
     ];
-    Ok(Seen { held: record.held_ranges.clone(), acked: record.acked_ranges.clone(), windows })
+    Ok(Seen { held: record.held_ranges.clone(), acked: record.acked_ranges.clone(), windows, kept })
 }
 
-fn window(look: &Look<'_>, site: &SiteId, ledger: &LedgerId, seqs: &RangeSet, acked: bool) -> Result<Window> {
+fn window(
+    look: &Look<'_>,
+    site: &SiteId,
+    ledger: &LedgerId,
+    (seqs, kept): (&RangeSet, &mut RangeSet),
+    acked: bool,
+) -> Result<Window> {
     let camera = Camera::of(site, ledger);
     let returned = look.archive.ledger(ledger).is_some_and(|record| record.returned);
-    let wanted = |start, end| !look.rules.keeps(look.now, &camera, start, end);
-    let found = look.archive.held_segments(ledger, seqs, WINDOW, wanted)?;
+    let mut found_kept = RangeSet::new();
+    let wanted = |seq: Seq, start, end| {
+        let keeps = look.rules.keeps(look.holds_now, &camera, start, end);
+        if keeps {
+            found_kept.insert_one(seq.0);
+        }
+        !keeps
+    };
+    let found = look.archive.held_segments(ledger, &seqs.minus(kept), WINDOW, wanted)?;
+    *kept = kept.union(&found_kept);
     let current = (look.current)(ledger.origin);
     let more = found.len() == WINDOW;
     let mut latest = UnixMicros::MIN;

@@ -24,7 +24,9 @@ fn now(at_s: i64) -> Reading {
 }
 
 fn keeper(archive: &Archive, rules: Rules) -> Keeper {
-    let settings = Settings { rules, ballast_bytes: 0, writer: Writer::Run(ledger(RUN).origin) };
+    let holds = Arc::new(Holds::default());
+    holds.set(rules.holds.clone());
+    let settings = Settings { rules, holds, ballast_bytes: 0, writer: Writer::Run(ledger(RUN).origin) };
     Keeper::new(archive.clone(), settings, Arc::default(), now(0))
 }
 
@@ -184,6 +186,7 @@ fn after_a_jump_of_the_clock_nothing_is_too_old() {
     // The next run knows what the clocks showed; then a person says that it is right.
     let settings = Settings {
         rules: Rules { policy, ..Rules::default() },
+        holds: Arc::default(),
         ballast_bytes: 0,
         writer: Writer::Run(ledger(RUN).origin),
     };
@@ -198,15 +201,7 @@ fn after_a_jump_of_the_clock_nothing_is_too_old() {
 fn a_hold_keeps_what_would_go() {
     let dir = tempfile::tempdir().unwrap();
     let archive = recorded(dir.path(), RUN, 30);
-    let second = |at: i64| UnixMicros(at * 1_000_000);
-    let hold = Hold {
-        camera: plan::Camera::of(&site(), &ledger(1)),
-        from: second(0),
-        to: second(201),
-        until: second(5000),
-        reason: "theft".into(),
-    };
-    let rules = Rules { holds: vec![hold], acked_by_hub: false, ..for_room(u64::MAX - 1, 1) };
+    let rules = Rules { holds: vec![hold(0, 201)], acked_by_hub: false, ..for_room(u64::MAX - 1, 1) };
     let mut keeper = keeper(&archive, rules);
     while keeper.step(&now(4000), 0).unwrap() > 0 {}
     assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(21..30), "all that is not held");
@@ -276,4 +271,133 @@ fn a_vault_learns_what_will_not_come() {
     vault.submit_blocking(Change::Bytes { ledger: ledger(RUN), seq: Seq(0), file }).unwrap();
     assert_eq!(vault.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::new());
     assert_eq!(cause_at(&vault, 1), None);
+}
+
+fn second(at: i64) -> UnixMicros {
+    UnixMicros(at * 1_000_000)
+}
+
+/// Keeps what was recorded in these seconds, until 5000 s.
+fn hold(from_s: i64, to_s: i64) -> Hold {
+    Hold {
+        site: site(),
+        cameras: [ledger(1).stream.camera().to_owned()].into(),
+        from: second(from_s),
+        to: second(to_s),
+        until: second(5000),
+        reason: "theft".into(),
+    }
+}
+
+fn segment_bytes(archive: &Archive, seq: u64) -> u64 {
+    archive.entry(&ledger(RUN), Seq(seq)).unwrap().unwrap().segment().unwrap().bytes
+}
+
+#[test]
+fn what_is_held_is_beside_what_is_kept_of_a_camera() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = recorded(dir.path(), RUN, 10);
+    let most = (7..10).map(|seq| segment_bytes(&archive, seq)).sum();
+    let held = (0..4).map(|seq| segment_bytes(&archive, seq)).sum();
+    let policy = Policy { bytes_max: Some(most), age_max: None };
+    let mut keeper = keeper(&archive, Rules { policy, holds: vec![hold(0, 31)], ..Rules::default() });
+    // How much is held is measured beside; till then nothing goes.
+    let patience = wire::clock::now() + Duration::from_secs(60);
+    loop {
+        let freed = keeper.step(&now(4000), u64::MAX).unwrap();
+        if keeper.status.snapshot().kept_bytes.is_some() {
+            break;
+        }
+        assert_eq!(freed, 0);
+        assert!(wire::clock::now() < patience, "it is never measured");
+        std::thread::yield_now();
+    }
+    assert_eq!(keeper.status.snapshot().kept_bytes, Some(held));
+    while keeper.step(&now(4000), u64::MAX).unwrap() > 0 {}
+    assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(4..7));
+}
+
+#[test]
+fn nothing_is_freed_before_it_is_known_what_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = recorded(dir.path(), RUN, 4);
+    let policy = Policy { age_max: Some(Duration::from_secs(60)), bytes_max: None };
+    let mut keeper = keeper(&archive, Rules { policy, ..Rules::default() });
+    keeper.settings.holds.suspend("nobody has told".into());
+    assert_eq!(keeper.step(&now(4000), 0).unwrap(), 0);
+    assert!(keeper.status.snapshot().detail.contains("nobody has told"));
+    keeper.settings.holds.set(vec![hold(0, 11)]);
+    assert_eq!(keeper.step(&now(4000), 0).unwrap(), 2);
+    assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(2..4));
+}
+
+/// A clock that jumps past the end of a hold ends nothing; nor does what is acked meanwhile make it look away.
+#[test]
+fn a_jump_of_the_clock_ends_no_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = recorded(dir.path(), RUN, 12);
+    let rules = Rules { holds: vec![hold(0, 91)], ..for_room(1000, u64::MAX - 2000) };
+    let mut keeper = keeper(&archive, rules);
+    let jumped = Reading { wall: second(9000), ..now(60) };
+    ack(&archive, RUN, 0..5);
+    while keeper.step(&jumped, 0).unwrap() > 0 {}
+    ack(&archive, RUN, 0..12);
+    while keeper.step(&jumped, 0).unwrap() > 0 {}
+    assert!(keeper.status.snapshot().clock_in_doubt && keeper.status.trusted_wall().is_none());
+    assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(10..12));
+    while keeper.step(&now(5001), 0).unwrap() > 0 {}
+    assert_eq!(files(dir.path()), 0, "it was, by a clock that goes on as it should");
+}
+
+/// Whoever has set a hold may say so: no step that began before frees what it keeps.
+#[test]
+fn a_hold_is_obeyed_once_it_is_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = recorded(dir.path(), RUN, 200);
+    let policy = Policy { age_max: Some(Duration::from_secs(60)), bytes_max: None };
+    let mut keeper = keeper(&archive, Rules { policy, ..Rules::default() });
+    let holds = keeper.settings.holds.clone();
+    let stepping = std::thread::spawn(move || while keeper.step(&now(4000), 0).unwrap() > 0 {});
+    holds.set(vec![hold(0, 100_000)]);
+    let held = archive.ledger(&ledger(RUN)).unwrap().held();
+    stepping.join().unwrap();
+    assert_eq!(archive.ledger(&ledger(RUN)).unwrap().held(), held);
+}
+
+#[test]
+fn what_there_is_of_a_range_is_told_side_by_side() {
+    let (source, vault) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let archive = recorded(source.path(), RUN, 4);
+    let bytes = |seq| segment_bytes(&archive, seq);
+    let vault = Archive::open(vault.path()).unwrap();
+    open_ledger(&vault, &ledger(RUN));
+    let told = |entries: std::ops::Range<u64>| {
+        let first = Seq(entries.start);
+        let entries = archive.entries(&ledger(RUN), entries).unwrap();
+        let take = Change::Entries { site: site(), ledger: ledger(RUN), first, entries };
+        vault.submit_blocking(take).unwrap();
+    };
+    told(0..4);
+    let file = vault.dir().join("incoming/x.mp4");
+    std::fs::write(&file, segment(&ledger(RUN), 0).0.concat()).unwrap();
+    vault.submit_blocking(Change::Bytes { ledger: ledger(RUN), seq: Seq(0), file }).unwrap();
+    let found = || found(&vault, (&site(), &ledger(RUN).stream), (second(0), second(25))).unwrap();
+    let amount = |seqs: &[u64]| Amount {
+        segments: seqs.len() as u64,
+        bytes: seqs.iter().map(|seq| bytes(*seq)).sum(),
+    };
+    let expected = Found { at_hub: amount(&[0]), at_site: amount(&[0, 1, 2]), gone: amount(&[]) };
+    assert_eq!(found(), expected, "3 is behind the range");
+    // The site frees the first two.
+    let free = |seqs: std::ops::Range<u64>| Change::Free {
+        ledger: ledger(RUN),
+        at: second(100),
+        of: ledger(RUN),
+        seqs: seqs.into(),
+        cause: GapCause::Expired,
+    };
+    archive.submit_blocking(free(0..2)).unwrap();
+    told(4..5);
+    let expected = Found { at_hub: amount(&[0]), at_site: amount(&[2]), gone: amount(&[1]) };
+    assert_eq!(found(), expected);
 }

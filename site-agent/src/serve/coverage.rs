@@ -56,7 +56,7 @@ pub(super) fn describe(timeline: &Timeline, (from, to): (UnixMicros, UnixMicros)
 }
 
 /// A cause as the API writes it: `camera_down`.
-pub(super) fn cause_name(cause: GapCause) -> String {
+pub fn cause_name(cause: GapCause) -> String {
     let name = cause.as_str_name();
     name.strip_prefix("GAP_CAUSE_").unwrap_or(name).to_ascii_lowercase()
 }

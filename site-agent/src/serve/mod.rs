@@ -41,6 +41,7 @@ use crate::scrub;
 
 pub use answer::Refusal;
 pub use cameras::{CameraInfo, Cameras, StreamInfo};
+pub use coverage::cause_name;
 pub use export::{ExportError, ExportSummary, export_range};
 pub use proof::{Report, verify_export};
 pub use tails::{LiveTails, NoTails, TailFragment, TailSpan, Tails};

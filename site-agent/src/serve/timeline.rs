@@ -1,7 +1,6 @@
 //! Asks the archive what the coverage of a stream is computed from.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use wire::proto::GapCause;
 use wire::proto::entry::Kind;
@@ -12,8 +11,6 @@ use super::{Role, Tails};
 use crate::archive::{Archive, LedgerRecord, Located, Result};
 use crate::coverage::{Gone, Known, KnownGap, Recording, Run, SETTLES_AFTER, Span, Tail, Viewpoint, cover};
 
-/// The archive is asked for this much at a time, so that entries are not all in memory together.
-const PIECE: Duration = Duration::from_secs(12 * 3600);
 /// A ledger is searched this far back from its end for the last segment or gap; camera metadata may
 /// stand behind it.
 const LOOK_BACK: u64 = 512;
@@ -59,20 +56,14 @@ pub fn timeline(
     // Tails first: what is committed between the two questions is then in both, and not in neither.
     let open = tails.tails(site, stream);
     let mut committed = BTreeSet::new();
-    let mut asked = from;
-    while asked < to {
-        let until = to.min(asked + PIECE);
-        for located in archive.query(site, stream, asked, until)? {
-            if located.start < asked && asked > from {
-                continue; // it was in the piece before
-            }
+    archive.query_in_pieces((site, stream), (from, to), |piece| {
+        for located in piece {
             if let Some(segment) = located.entry.segment() {
                 committed.insert((located.ledger.clone(), SegmentNumber(segment.number)));
             }
             take(&mut known, located);
         }
-        asked = until;
-    }
+    })?;
     let open = open.into_iter().filter(|tail| !committed.contains(&(tail.ledger.clone(), tail.segment)));
     known.tails = open
         .map(|tail| Tail { ledger: tail.ledger, segment: tail.segment, start: tail.start, end: tail.end })

@@ -98,6 +98,7 @@ impl Uplink {
             () = self.keep_linked(dialling, &cancel) => {}
             never = self.beats.beat() => match never {},
             never = self.beats.drill() => match never {},
+            never = self.beats.keep_holds() => match never {},
             never = book.keep(discovery) => match never {},
         }
     }

@@ -406,13 +406,16 @@ impl Recorder {
         match done {
             Ok(done) => done,
             Err(error) => {
-                tracing::error!(stream = %self.place.ledger.stream, %error, "record");
+                let full = error.is_out_of_space();
+                let full_of = full.then(|| self.place.archive.room().full_of()).flatten();
+                let why = full_of.map_or_else(|| error.to_string(), |full_of| format!("{error}; {full_of}"));
+                tracing::error!(stream = %self.place.ledger.stream, error = why, "record");
                 let mut status = lock(&self.place.status);
                 status.write_errors += 1;
-                status.detail = error.to_string();
+                status.detail.clone_from(&why);
                 drop(status);
-                let cause = if error.is_out_of_space() { GapCause::DiskFull } else { GapCause::DiskFailed };
-                self.disk_trouble = (cause, error.to_string());
+                let cause = if full { GapCause::DiskFull } else { GapCause::DiskFailed };
+                self.disk_trouble = (cause, why);
                 None
             }
         }

@@ -103,6 +103,7 @@ fn retain(archive: &Archive, shape: &Shape) -> anyhow::Result<(Duration, Duratio
     let status = Arc::<Status>::default();
     let settings = Settings {
         rules: Rules { policy, ..Rules::default() },
+        holds: Arc::default(),
         ballast_bytes: 0,
         writer: Writer::Run(new_origin()),
     };

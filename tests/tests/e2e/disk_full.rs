@@ -15,10 +15,10 @@ const LOW: u64 = 16_000_000;
 const HIGH: u64 = 24_000_000;
 
 /// A small disk; away with the test.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(at: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn mount(at: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(at).context("make the folder of the disk")?;
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(at).status();
         ensure!(done.context("start mount")?.success(), "mount a disk at {}", at.display());
@@ -30,7 +30,7 @@ impl Disk {
     }
 
     /// Somebody else's file, as large as leaves so much free.
-    fn fill(&self, free: u64) -> anyhow::Result<()> {
+    pub(crate) fn fill(&self, free: u64) -> anyhow::Result<()> {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.0.join("filler"))?;
         let block = vec![0; 64 << 10];
         while self.free()? > free {
@@ -42,7 +42,7 @@ impl Disk {
         Ok(())
     }
 
-    fn empty(&self) -> anyhow::Result<()> {
+    pub(crate) fn empty(&self) -> anyhow::Result<()> {
         std::fs::remove_file(self.0.join("filler")).context("delete the filler")
     }
 }
@@ -115,14 +115,14 @@ fn await_kept(
 }
 
 /// Why anything is missing.
-fn causes(coverage: &Value) -> anyhow::Result<Vec<String>> {
+pub(crate) fn causes(coverage: &Value) -> anyhow::Result<Vec<String>> {
     let spans = coverage["spans"].as_array().context("a timeline has spans")?;
     let gaps = spans.iter().filter(|span| span["state"] == "gap");
     Ok(gaps.map(|span| span["cause"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
 /// What is left is whole, and what is gone is no damage.
-fn verify(archive: &Path) -> anyhow::Result<()> {
+pub(crate) fn verify(archive: &Path) -> anyhow::Result<()> {
     let mut command = Command::new(programs::beside_this("site-agent")?);
     let output = command.args(["verify", "--json"]).arg(archive).output().context("start verify")?;
     let text = String::from_utf8_lossy(&output.stdout);

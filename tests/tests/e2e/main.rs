@@ -9,6 +9,7 @@ mod cameras;
 mod disk_full;
 mod drills;
 mod export;
+mod holds;
 mod http;
 mod hub_crash;
 mod identity;

@@ -70,6 +70,7 @@ pub trait SiteView {
 
 /// What the shell has to do.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // one at a time, and sent at once
 pub enum Output {
     /// Send this on the control stream.
     Control(proto::HubMessage),

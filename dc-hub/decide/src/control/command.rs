@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use wire::{OriginId, UnixMicros};
 
 use super::drill::DrillOrder;
+use super::hold::{HoldId, HoldOrder};
 use super::membership::{Membership, Role};
-use super::spec::{CameraSpec, Hold, HoldId, HostSpec, SiteSpec};
+use super::spec::{CameraSpec, HostSpec, SiteSpec};
 use crate::beat::{Arrival, Bye};
 use crate::detector::Quiet;
 use crate::epoch::{Epoch, Round};
@@ -75,15 +76,33 @@ pub enum Command {
         /// Where.
         host: Option<HostId>,
     },
-    /// Footage that must not expire.
-    SetHold {
+    /// Footage must not be deleted. The entry's index names the hold.
+    PlaceHold {
+        /// Whose.
+        site: SiteId,
+        /// What, until when, and why.
+        order: HoldOrder,
+    },
+    /// A hold is lifted.
+    ReleaseHold {
+        /// Whose.
+        site: SiteId,
         /// Which.
         hold: HoldId,
-        /// Of what, until when, and why.
-        spec: Hold,
+        /// Who asked.
+        by: Person,
     },
-    /// The hold is over.
-    ReleaseHold {
+    /// The site's agent says that it keeps these holds, and no others, also over a restart.
+    HoldsKept {
+        /// Which site.
+        site: SiteId,
+        /// Of what it keeps.
+        digest: [u8; 16],
+    },
+    /// A hold's end has passed.
+    HoldOver {
+        /// Whose.
+        site: SiteId,
         /// Which.
         hold: HoldId,
     },

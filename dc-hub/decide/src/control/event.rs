@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::Plan;
+use super::command::{Person, Plan};
 use super::drill::Drill;
+use super::hold::HoldId;
 use super::why::Why;
 use crate::beat::Arrival;
 use crate::epoch::{Epoch, Round};
@@ -102,6 +103,20 @@ pub enum Event {
         /// Did everything happen that should?
         good: bool,
     },
+    /// A hold was placed or is no more.
+    Hold {
+        /// Of whose footage.
+        site: SiteId,
+        /// Which.
+        hold: HoldId,
+        /// What became of it.
+        change: HoldChange,
+    },
+    /// A site has confirmed all its holds, and that none is left of those that were lifted.
+    HoldsKept {
+        /// Which.
+        site: SiteId,
+    },
     /// The place that is reserved for a site changed.
     Placed {
         /// Whose.
@@ -137,11 +152,30 @@ impl Event {
             | Self::Planned { site, .. }
             | Self::Drill { site, .. }
             | Self::Drilled { site, .. }
+            | Self::Hold { site, .. }
+            | Self::HoldsKept { site }
             | Self::SiteRevoked(site)
             | Self::CallPerson(Call::Unprotected { site } | Call::ForeignEpoch { site, .. }) => Some(site),
             Self::HostRevoked(_) | Self::Deletion { .. } | Self::CallPerson(_) => None,
         }
     }
+}
+
+/// What became of a hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldChange {
+    /// Somebody placed it.
+    Placed {
+        /// Who.
+        by: Person,
+    },
+    /// Somebody lifted it.
+    Released {
+        /// Who.
+        by: Person,
+    },
+    /// Its end has passed.
+    Over,
 }
 
 /// Why a round ended.

@@ -16,6 +16,7 @@ mod apply;
 pub mod command;
 pub mod drill;
 pub mod event;
+pub mod hold;
 mod hosts;
 pub mod membership;
 pub mod refusal;
@@ -25,12 +26,11 @@ pub mod why;
 
 pub use command::{Command, Finding, Person, Plan, Return, TakeOverGround, Verdict};
 pub use drill::{DRILL_MAX, DRILL_MIN, Drill, DrillKind, DrillOrder, LastDrill};
-pub use event::{Call, Closed, Event};
+pub use event::{Call, Closed, Event, HoldChange};
+pub use hold::{BadHold, HOLD_MAX, HOLD_SPAN_MAX, Hold, HoldId, HoldOrder, HoldStage, Released};
 pub use hosts::Host;
 pub use membership::{Membership, Role, Tally};
 pub use refusal::{Ineligible, Refusal};
-pub use spec::{
-    BitsPerSecond, CameraSpec, FailbackPolicy, Hold, HoldId, HostKind, HostSpec, Load, SiteSpec, Tier,
-};
+pub use spec::{BitsPerSecond, CameraSpec, FailbackPolicy, HostKind, HostSpec, Load, SiteSpec, Tier};
 pub use state::{GivingBack, Node, OpenRound, Site, Stamp, State};
 pub use why::{Ground, Silence, Why};

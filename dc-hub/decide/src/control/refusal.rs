@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::{BadHold, HoldId};
 use super::membership::Tally;
 use crate::epoch::{Epoch, Round, Term};
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
@@ -156,6 +157,39 @@ pub enum Refusal {
     /// It has left the network for real.
     #[error("{0} left the network and hears nothing: it comes back by itself when the drill's time is over")]
     CantHear(SiteId),
+    /// The hold makes no sense.
+    #[error("the hold is refused: {0}")]
+    BadHold(BadHold),
+    /// It would be the same once more.
+    #[error("hold {hold} of site {site} is the same already")]
+    HeldAlready {
+        /// Whose.
+        site: SiteId,
+        /// Which.
+        hold: HoldId,
+    },
+    /// A site has so many at most.
+    #[error("site {0} has 32 holds already: release one first, see `holdfast holds {0}`")]
+    TooManyHolds(SiteId),
+    /// There is none of this number, or no more.
+    #[error("site {site} has no hold {hold} in force: see `holdfast holds {site}`")]
+    NoHold {
+        /// Whose.
+        site: SiteId,
+        /// Which.
+        hold: HoldId,
+    },
+    /// Its end has not come yet.
+    #[error("hold {hold} of site {site} has not come to its end: release it to end it early")]
+    HoldGoesOn {
+        /// Whose.
+        site: SiteId,
+        /// Which.
+        hold: HoldId,
+    },
+    /// They changed since, or it keeps those of another history.
+    #[error("site {0} keeps other holds than the log says now")]
+    OtherHolds(SiteId),
     /// The epoch is known.
     #[error("epoch {0} is of this history, or of an earlier one")]
     KnownEpoch(Epoch),

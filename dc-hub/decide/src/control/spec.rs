@@ -5,7 +5,6 @@ use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wire::UnixMicros;
 
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
 
@@ -144,28 +143,4 @@ impl Default for FailbackPolicy {
     fn default() -> Self {
         Self::Automatic { active_min: Duration::from_secs(300), stable_min: Duration::from_secs(600) }
     }
-}
-
-/// Names a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct HoldId(pub u64);
-
-/// Footage that must not expire.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// Whose footage.
-    pub site: SiteId,
-    /// Which camera; all of the site's if none.
-    pub camera: Option<CameraId>,
-    /// From…
-    pub from: UnixMicros,
-    /// …to.
-    pub to: UnixMicros,
-    /// When the hold itself ends.
-    pub ends: UnixMicros,
-    /// Why.
-    pub reason: String,
-    /// On the site's copy it is pending until the site confirms.
-    pub confirmed: bool,
 }

@@ -8,9 +8,10 @@ use wire::UnixMicros;
 
 use super::command::{Person, Plan};
 use super::drill::{Drill, DrillKind, LastDrill};
+use super::hold::{Hold, HoldId};
 use super::hosts::{Host, Hosts};
 use super::membership::{Membership, Role};
-use super::spec::{CameraSpec, Hold, HoldId, Load, SiteSpec, full_load};
+use super::spec::{CameraSpec, Load, SiteSpec, full_load};
 use super::why::{Ground, Why};
 use crate::detector::Quiet;
 use crate::epoch::{Epoch, Generation, Round, Term};
@@ -28,7 +29,6 @@ pub struct State {
     // Copies of a state are made for every entry, and share what it didn't change.
     pub(super) hosts: Arc<Hosts>,
     pub(super) sites: BTreeMap<SiteId, Arc<Site>>,
-    pub(super) holds: BTreeMap<HoldId, Hold>,
     pub(super) frozen: BTreeSet<SiteId>,
     pub(super) deletion_suspended: bool,
     #[serde(skip)]
@@ -42,7 +42,7 @@ pub struct Stamp {
     pub index: u64,
     /// The term of the leader that proposed it.
     pub term: Term,
-    /// That leader's wall clock. Nothing is guarded by it: it can lie.
+    /// That leader's wall clock. It can lie: nothing rests on it alone.
     pub time: UnixMicros,
 }
 
@@ -102,6 +102,12 @@ pub struct Site {
     /// When the last drill began that was good, by the leader's wall clock.
     #[serde(default)]
     pub last_good_drill: Option<UnixMicros>,
+    /// What must not be deleted of its footage, and what was let go without the site having confirmed that.
+    #[serde(default)]
+    pub holds: BTreeMap<HoldId, Hold>,
+    /// The entry of the log that changed what the site is told of them.
+    #[serde(default)]
+    pub holds_revision: u64,
 }
 
 /// A failback that has begun.
@@ -206,11 +212,6 @@ impl State {
     /// One site.
     pub fn site(&self, site: &SiteId) -> Option<&Site> {
         self.sites.get(site).map(Arc::as_ref)
-    }
-
-    /// Every hold.
-    pub fn holds(&self) -> &BTreeMap<HoldId, Hold> {
-        &self.holds
     }
 
     /// The sites that may not be armed until a person has looked.

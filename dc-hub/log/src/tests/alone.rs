@@ -1,11 +1,11 @@
 //! A quorum of one.
 
 use decide::control::{
-    BitsPerSecond, Command, FailbackPolicy, Hold, HoldId, HostKind, HostSpec, Load, Membership, Role,
-    SiteSpec, Stamp, State, Tier,
+    BitsPerSecond, Command, FailbackPolicy, HoldOrder, HostKind, HostSpec, Load, Membership, Role, SiteSpec,
+    Stamp, State, Tier,
 };
 use decide::ids::HostId;
-use decide::{NodeId, SiteId, Term};
+use decide::{CameraId, NodeId, SiteId, Term};
 use wire::UnixMicros;
 
 use super::cluster::{Cluster, agree, has_host, host, host_arrives, leadership, member, members};
@@ -113,7 +113,7 @@ fn the_state_survives_json() {
         Command::Membership(Membership::of([NodeId(1)])),
         Command::SetHost { host: home.clone(), spec },
         Command::SetSite { site: site.clone(), spec: a_site(home) },
-        Command::SetHold { hold: HoldId(7), spec: a_hold(site) },
+        Command::PlaceHold { site, order: a_hold() },
     ];
     for (index, command) in (0..).zip(&commands) {
         let stamp = Stamp { index, term: Term(u64::MAX), time: UnixMicros(-1) };
@@ -128,7 +128,8 @@ fn a_site(home: HostId) -> SiteSpec {
     SiteSpec { home, priority: 1, tier: Tier::Warm, failback, uplink: BitsPerSecond(1), prefer: Vec::new() }
 }
 
-fn a_hold(site: SiteId) -> Hold {
-    let (from, to, ends) = (UnixMicros(1), UnixMicros(2), UnixMicros(3));
-    Hold { site, camera: None, from, to, ends, reason: "a theft".into(), confirmed: false }
+fn a_hold() -> HoldOrder {
+    let (from, to, until) = (UnixMicros(1), UnixMicros(2), UnixMicros(3));
+    let (reason, by) = ("a theft".into(), "ada".into());
+    HoldOrder { cameras: [CameraId::new("shop/till-1").unwrap()].into(), from, to, until, reason, by }
 }

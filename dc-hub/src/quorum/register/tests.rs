@@ -1,8 +1,6 @@
-use decide::control::{CameraSpec, FailbackPolicy, Membership, Role, Stamp, Tier};
-use decide::{CameraId, Term};
-use wire::UnixMicros;
-
 use super::*;
+use decide::control::{CameraSpec, FailbackPolicy, HoldId, HoldOrder, Membership, Role, Stamp, Tier};
+use decide::{CameraId, Term};
 
 const NODE: NodeId = NodeId(1);
 
@@ -33,7 +31,7 @@ fn settle(register: &mut Register, state: &mut State) -> usize {
     let mut index = state.at().map_or(0, |at| at.index);
     let mut count = 0;
     for round in 1..100 {
-        let commands = register.look(Boot(round * 10_000_000), state);
+        let commands = register.look(Boot(round * 10_000_000), None, state);
         if commands.is_empty() {
             return count;
         }
@@ -114,5 +112,53 @@ fn a_site_whose_vault_is_elsewhere_is_that_nodes_to_speak_of() {
 fn before_the_log_knows_the_node_nothing_is_said() {
     let mut register = register();
     register.heard(facts("shop-1", 1));
-    assert!(register.look(Boot(1), &State::default()).is_empty());
+    assert!(register.look(Boot(1), None, &State::default()).is_empty());
+}
+
+fn hold(state: &mut State, until: UnixMicros) -> (SiteId, u64) {
+    let site = SiteId::new("shop-1").unwrap();
+    let index = state.at().unwrap().index + 1;
+    let order = HoldOrder {
+        cameras: Default::default(),
+        from: UnixMicros(0),
+        to: UnixMicros(1),
+        until,
+        reason: "theft".into(),
+        by: "ada".into(),
+    };
+    let stamp = Stamp { index, term: Term(1), time: UnixMicros(0) };
+    state.apply(stamp, &Command::PlaceHold { site: site.clone(), order }).unwrap();
+    (site, index)
+}
+
+#[test]
+fn a_sites_word_is_proposed_at_once_and_only_if_it_confirms_something() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 1));
+    settle(&mut register, &mut state);
+    let before = state.holds_digest(state.site(&SiteId::new("shop-1").unwrap()).unwrap());
+    let (site, _) = hold(&mut state, UnixMicros(10));
+    let now = Boot(2_000_000_000);
+    register.look(now, None, &state);
+    register.keeps(site.clone(), before);
+    assert_eq!(register.look(now, None, &state), [], "said before it was told");
+    let digest = state.holds_digest(state.site(&site).unwrap());
+    register.keeps(site.clone(), digest);
+    assert_eq!(register.look(now, None, &state), [Command::HoldsKept { site, digest: digest.0 }]);
+    assert_eq!(register.look(now, None, &state), [], "once for each word");
+}
+
+#[test]
+fn a_hold_that_ended_goes_from_the_log_a_day_later_by_a_clock_that_is_believed() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 1));
+    settle(&mut register, &mut state);
+    let (site, index) = hold(&mut state, UnixMicros(10));
+    let day_later = UnixMicros(10 + 86_400_000_000);
+    let over = Command::HoldOver { site, hold: HoldId(index) };
+    for (at, wall, expected) in
+        [(3, None, vec![]), (4, Some(UnixMicros(day_later.0 - 1)), vec![]), (5, Some(day_later), vec![over])]
+    {
+        assert_eq!(register.look(Boot(at * 1_000_000_000), wall, &state), expected, "{wall:?}");
+    }
 }

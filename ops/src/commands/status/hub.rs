@@ -7,7 +7,7 @@ use wire::UnixMicros;
 
 use super::super::table::{Table, Tone, cell, number};
 use super::super::words;
-use super::{BEAT_AGE_MAX, Problem, Scrub, View, not_recorded};
+use super::{BEAT_AGE_MAX, Problem, Retention, Scrub, View, not_recorded};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Hub {
@@ -15,6 +15,9 @@ pub(super) struct Hub {
     software: String,
     quorum: String,
     vault: Vault,
+    /// Nothing from daemons that know of no holds.
+    #[serde(default)]
+    holds: Holds,
     sites: BTreeMap<String, Site>,
 }
 
@@ -26,6 +29,38 @@ struct Vault {
     stopped: Option<String>,
     /// None from daemons that don't re-read.
     scrub: Option<Scrub>,
+    #[serde(default)]
+    retention: Retention,
+}
+
+/// What people asked to be kept.
+#[derive(Debug, Default, Deserialize)]
+struct Holds {
+    in_force: u64,
+    pending: u64,
+    releasing: u64,
+    not_confirmed_by: Vec<String>,
+}
+
+impl Holds {
+    fn in_words(&self, here: &Retention) -> Option<String> {
+        if self.in_force + self.releasing == 0 {
+            return None;
+        }
+        let mut text = words::count(self.in_force, "hold");
+        if let Some(bytes) = here.kept_bytes {
+            text += &format!(", {} here", words::bytes(bytes));
+        }
+        for (count, what) in [(self.pending, "PENDING"), (self.releasing, "releasing")] {
+            if count > 0 {
+                text += &format!(", {count} {what}");
+            }
+        }
+        if !self.not_confirmed_by.is_empty() {
+            text += &format!(": not confirmed by {}", self.not_confirmed_by.join(", "));
+        }
+        Some(text)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +107,7 @@ impl Hub {
         let stopped = self.vault.stopped.iter().map(|why| Problem::new("the vault has stopped", why));
         let mut problems: Vec<Problem> = stopped.collect();
         problems.extend(self.vault.scrub.as_ref().and_then(Scrub::problem));
+        problems.extend(self.vault.retention.problem());
         for (name, site) in &self.sites {
             if let Some([one, other]) = &site.twins {
                 let where_from = format!("from {} and {}: stop one of them", one.address, other.address);
@@ -106,6 +142,9 @@ impl Hub {
             words::count(self.vault.open_segments, "open segment")
         );
         head.row([cell("vault"), cell(vault)]);
+        if let Some(held) = self.holds.in_words(&self.vault.retention) {
+            head.row([cell("held"), cell(held).tone(Tone::of(self.holds.not_confirmed_by.is_empty()))]);
+        }
         head.stopped(self.vault.stopped.as_deref());
         let mut text = head.render(view.colours) + "\n";
         if self.sites.is_empty() {

@@ -70,7 +70,7 @@ fn with_recordings(target: &Client) -> anyhow::Result<Vec<String>> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Status {
-    Hub(hub::Hub),
+    Hub(Box<hub::Hub>),
     Site(Box<site::Site>),
 }
 
@@ -155,6 +155,29 @@ impl Scrub {
         }
         let late = "not everything is re-read in time: raise scrub_mb_s_max";
         self.late.then(|| Problem::new(late, ""))
+    }
+}
+
+/// What retention has to tell.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Retention {
+    stuck: bool,
+    holds: u64,
+    kept_bytes: Option<u64>,
+    detail: String,
+}
+
+impl Retention {
+    /// Too little room, and what fills it.
+    fn problem(&self) -> Option<Problem> {
+        self.stuck.then(|| Problem::new(self.detail.clone(), ""))
+    }
+
+    /// How much holds keep here, if there are any.
+    fn held(&self) -> Option<String> {
+        let bytes = self.kept_bytes.map_or("not measured yet".to_owned(), words::bytes);
+        (self.holds > 0).then(|| format!("{}, {bytes}", words::count(self.holds, "hold")))
     }
 }
 

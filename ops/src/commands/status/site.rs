@@ -7,7 +7,7 @@ use wire::UnixMicros;
 
 use super::super::table::{Table, Tone, cell, number};
 use super::super::words;
-use super::{Problem, Scrub, View, not_recorded};
+use super::{Problem, Retention, Scrub, View, not_recorded};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Site {
@@ -18,6 +18,9 @@ pub(super) struct Site {
     /// The hub it is to connect to; `None` if it records for itself only.
     hub: Option<String>,
     uplink: Uplink,
+    /// Nothing from daemons that know of no holds.
+    #[serde(default)]
+    holds: Holds,
     streams: BTreeMap<String, Stream>,
 }
 
@@ -28,6 +31,14 @@ struct Archive {
     stopped: Option<String>,
     /// None from daemons that don't re-read.
     scrub: Option<Scrub>,
+    #[serde(default)]
+    retention: Retention,
+}
+
+/// What the site keeps for the hub.
+#[derive(Debug, Default, Deserialize)]
+struct Holds {
+    trouble: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +90,9 @@ impl Site {
         let stopped = self.archive.stopped.iter().map(|why| Problem::new("the archive has stopped", why));
         let mut problems: Vec<Problem> = stopped.collect();
         problems.extend(self.archive.scrub.as_ref().and_then(Scrub::problem));
+        problems.extend(self.archive.retention.problem());
+        let trouble = self.holds.trouble.iter();
+        problems.extend(trouble.map(|why| Problem::new(format!("holds are not safe: {why}"), "")));
         if let (Some(hub), false) = (&self.hub, self.uplink.connected) {
             problems.push(Problem::new(format!("the hub {hub} is not connected"), &self.uplink.detail));
         }
@@ -100,6 +114,9 @@ impl Site {
         let (bytes, ledgers) =
             (words::bytes(self.archive.bytes), words::count(self.archive.ledgers, "ledger"));
         head.row([cell("archive"), cell(format!("{bytes} in {ledgers}"))]);
+        if let Some(held) = self.archive.retention.held() {
+            head.row([cell("held"), cell(held)]);
+        }
         head.stopped(self.archive.stopped.as_deref());
         match &self.hub {
             None => head.row([cell("hub"), cell("none is configured: this site records for itself only")]),

@@ -105,6 +105,27 @@ shop-2/door/main    recording?   1.0 s ago
 }
 
 #[test]
+fn holds_are_shown_and_what_is_pending_with_whom_it_waits_for() {
+    let mut value = hub();
+    value["holds"] = json!({ "in_force": 3, "pending": 1, "releasing": 0, "not_confirmed_by": ["shop-2"] });
+    value["vault"]["retention"] =
+        json!({ "kept_bytes": 1_200_000, "holds": 3, "stuck": false, "detail": "" });
+    let (text, problems) = told(&value);
+    let expected = "\nheld    3 holds, 1.2 MB here, 1 PENDING: not confirmed by shop-2\n";
+    assert!(text.contains(expected), "{text}");
+    assert_eq!(problems.len(), 2, "what is pending is no fault by itself");
+    let mut value = site();
+    let full =
+        "the disk is getting full, and nothing may be freed: holds keep 3 MB of it, see `holdfast holds`";
+    value["archive"]["retention"] =
+        json!({ "kept_bytes": 3_000_000, "holds": 1, "stuck": true, "detail": full });
+    value["holds"] = json!({ "trouble": "write holds.json: no space left" });
+    let (text, problems) = told(&value);
+    assert!(text.contains("\nheld     1 hold, 3.0 MB\n"), "{text}");
+    assert_eq!(problems, [full, "holds are not safe: write holds.json: no space left"]);
+}
+
+#[test]
 fn a_site_that_never_came_and_one_that_fell_silent_are_problems() {
     let mut value = hub();
     value["sites"]["shop-2"]["connected"] = true.into();

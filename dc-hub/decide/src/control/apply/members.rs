@@ -1,4 +1,4 @@
-//! Who is who: nodes, voters, hosts, sites, holds.
+//! Who is who: nodes, voters, hosts, sites.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::{Applied, Call, Closed, Event, Refusal, State, close};
 use crate::control::Host;
 use crate::control::command::Plan;
 use crate::control::membership::{Membership, Role};
-use crate::control::spec::{CameraSpec, Hold, HoldId, HostSpec, SiteSpec};
+use crate::control::spec::{CameraSpec, HostSpec, SiteSpec};
 use crate::control::state::{Node, Site};
 use crate::epoch::Epoch;
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
@@ -134,12 +134,6 @@ impl State {
         Ok(vec![Event::Placed { site: name.clone(), host: host.cloned() }])
     }
 
-    pub(super) fn set_hold(&mut self, hold: HoldId, spec: &Hold) -> Applied {
-        self.site_ok(&spec.site)?;
-        self.holds.insert(hold, spec.clone());
-        Ok(Vec::new())
-    }
-
     pub(super) fn declare(&mut self, name: &SiteId, plan: Option<&Plan>) -> Applied {
         let site = self.site_mut(name)?;
         if site.plan.as_ref() == plan {
@@ -173,5 +167,7 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         drill: None,
         drilled: BTreeMap::new(),
         last_good_drill: None,
+        holds: BTreeMap::new(),
+        holds_revision: 0,
     }
 }

@@ -3,6 +3,7 @@
 
 mod authority;
 mod drill;
+mod holds;
 mod members;
 mod restore;
 mod rounds;
@@ -10,6 +11,8 @@ mod rounds;
 mod tests;
 
 use std::sync::Arc;
+
+use wire::holds::Digest;
 
 use super::command::Command;
 use super::event::{Call, Event};
@@ -42,10 +45,10 @@ impl State {
             Command::Config { site, revision, cameras } => self.set_config(site, *revision, cameras),
             Command::SetVault { site, node } => self.set_vault(site, *node),
             Command::Place { site, host } => self.place(site, host.as_ref()),
-            Command::SetHold { hold, spec } => self.set_hold(*hold, spec),
-            Command::ReleaseHold { hold } => {
-                self.holds.remove(hold).map(|_| Vec::new()).ok_or(Refusal::AlreadySo)
-            }
+            Command::PlaceHold { site, order } => self.place_hold(at, site, order),
+            Command::ReleaseHold { site, hold, by } => self.release_hold(at, site, *hold, by),
+            Command::HoldsKept { site, digest } => self.holds_kept(at, site, Digest(*digest)),
+            Command::HoldOver { site, hold } => self.hold_over(at, site, *hold),
 
             Command::Suspect { site, holder, answers } => self.suspect(at, site, holder, answers.as_ref()),
             Command::Silent { site, round, voter, quiet } => self.silent(site, *round, *voter, *quiet),

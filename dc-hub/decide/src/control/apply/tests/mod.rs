@@ -1,6 +1,7 @@
 //! Each guard, with the schedule that it stops; then random logs.
 
 mod drill;
+mod holds;
 mod home;
 mod members;
 mod random;
