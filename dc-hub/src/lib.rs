@@ -15,6 +15,7 @@
 //! | [`standby`] | what this node does for sites whose recorder may be lost | who decided it |
 
 pub mod api;
+pub mod asked;
 pub mod beats;
 pub mod config;
 pub mod downlink;
@@ -22,6 +23,7 @@ pub mod drills;
 pub mod journal;
 pub mod node;
 pub mod peers;
+pub mod policies;
 pub mod quorum;
 pub mod salvage;
 pub mod standby;

@@ -13,6 +13,7 @@ pub mod discover;
 pub mod entry;
 pub mod frame;
 pub mod id;
+pub mod policy;
 pub mod range;
 pub mod session;
 pub mod time;
@@ -31,6 +32,7 @@ pub mod proto {
 }
 
 pub use id::{LedgerId, NameError, OriginId, SegmentNumber, Seq, SiteId, StreamId, VaultId};
+pub use policy::{Policies, Policy, Replicate};
 pub use range::RangeSet;
 pub use time::UnixMicros;
 

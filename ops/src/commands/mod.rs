@@ -10,6 +10,7 @@ mod camera;
 pub mod coverage;
 pub mod drill;
 pub mod export;
+pub mod fetch;
 pub mod node;
 mod part_file;
 pub mod plan;

@@ -18,7 +18,7 @@ mod tests;
 use std::time::Duration;
 
 pub use wire::proto::GapCause;
-use wire::{LedgerId, RangeSet, SegmentNumber, Seq, UnixMicros};
+use wire::{LedgerId, RangeSet, Replicate, SegmentNumber, Seq, UnixMicros};
 
 pub use summary::{State, Stretch, Totals, summary, totals};
 pub use sweep::cover;
@@ -60,6 +60,15 @@ pub enum What {
         ledger: LedgerId,
         /// Its entry.
         seq: Seq,
+    },
+    /// It is recorded, and the bytes stay where it was: that is the stream's policy.
+    AtSite {
+        /// By whom.
+        ledger: LedgerId,
+        /// Its entry.
+        seq: Seq,
+        /// The policy.
+        replicate: Replicate,
     },
     /// It is not recorded, or not any more.
     Gap {
@@ -193,6 +202,8 @@ pub struct Known {
     pub current: Option<(GapCause, String)>,
     /// From where this is looked at.
     pub viewpoint: Viewpoint,
+    /// In a vault: whether the stream's bytes are to come.
+    pub replicate: Replicate,
     /// The present.
     pub now: UnixMicros,
 }

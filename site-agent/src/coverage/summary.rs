@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::UnixMicros;
+use wire::{Replicate, UnixMicros};
 
 use super::{GapCause, Place, Span, What};
 
@@ -15,6 +15,8 @@ pub enum State {
     Tail,
     /// Recorded, on its way here.
     Arriving,
+    /// Recorded, and kept at its site.
+    AtSite,
     /// Not recorded, or not any more.
     Gap,
     /// Too early to tell.
@@ -30,6 +32,7 @@ impl State {
             Self::Recorded => "recorded",
             Self::Tail => "tail",
             Self::Arriving => "arriving",
+            Self::AtSite => "at_site",
             Self::Gap => "gap",
             Self::Pending => "pending",
             Self::Future => "future",
@@ -44,6 +47,7 @@ impl What {
             Self::Recorded { place: Place::Held, .. } => State::Recorded,
             Self::Recorded { place: Place::Tail, .. } => State::Tail,
             Self::Elsewhere { .. } => State::Arriving,
+            Self::AtSite { .. } => State::AtSite,
             Self::Gap { .. } => State::Gap,
             Self::Pending { .. } => State::Pending,
             Self::Future => State::Future,
@@ -55,6 +59,8 @@ impl What {
         match self {
             Self::Gap { cause, detail } => (Some(*cause), detail),
             Self::Pending { detail } => (None, detail),
+            Self::AtSite { replicate: Replicate::Never, .. } => (None, "at the site, not replicated: never"),
+            Self::AtSite { .. } => (None, "at the site, not replicated: on_demand"),
             Self::Recorded { .. } | Self::Elsewhere { .. } | Self::Future => (None, ""),
         }
     }
@@ -91,6 +97,8 @@ pub struct Totals {
     pub recorded: Duration,
     /// Recorded and on its way.
     pub arriving: Duration,
+    /// Recorded, and kept at its site.
+    pub at_site: Duration,
     /// Not recorded, the unexplained included.
     pub gaps: Duration,
     /// Of the gaps, what nothing explains.
@@ -131,6 +139,7 @@ pub fn totals(spans: &[Span]) -> Totals {
         match &span.what {
             What::Recorded { .. } => totals.recorded += duration,
             What::Elsewhere { .. } => totals.arriving += duration,
+            What::AtSite { .. } => totals.at_site += duration,
             What::Gap { cause, .. } => {
                 totals.gaps += duration;
                 if *cause == GapCause::Unspecified {

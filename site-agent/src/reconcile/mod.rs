@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use wire::{RangeSet, SiteId, UnixMicros};
+use wire::{RangeSet, SiteId, StreamId, UnixMicros};
 
 use crate::archive::{Archive, LedgerRecord, Result};
 use crate::retention::plan::{Camera, Rules, Unacked};
@@ -33,17 +33,20 @@ pub enum Side {
     Hub,
 }
 
+/// Do a stream's bytes stay at its site, unless somebody asks for them?
+pub type Withheld = dyn Fn(&SiteId, &StreamId) -> bool + Send + Sync;
+
 /// What is to cross of a site's recordings, as seen from one side, of what ended before an instant.
 pub fn waiting(
     archive: &Archive,
     side: Side,
     site: &SiteId,
     before: UnixMicros,
-    rules: Option<&Rules>,
+    (rules, withheld): (Option<&Rules>, &Withheld),
 ) -> Result<Vec<Waiting>> {
     let (mut waiting, now) = (Vec::new(), wire::clock::wall());
     for (ledger, record) in archive.ledgers() {
-        if record.site != site.as_str() || record.is_written_here() {
+        if record.site != site.as_str() || record.is_written_here() || withheld(site, &ledger.stream) {
             continue;
         }
         let seqs = wanted(side, &record);
@@ -137,13 +140,16 @@ pub struct View {
     pub rules: Option<Rules>,
     /// How the link to a site is; none if there is no such site.
     pub link: Arc<Links>,
+    /// Which streams' bytes are not to cross by themselves.
+    pub withheld: Arc<Withheld>,
 }
 
 impl View {
     /// The plan for a site, of what ended before an instant; none if there is no such site.
     pub fn plan(&self, site: &SiteId, before: UnixMicros) -> Result<Option<(Plan, Link)>> {
         let Some(link) = (self.link)(site) else { return Ok(None) };
-        let waiting = waiting(&self.archive, self.side, site, before, self.rules.as_ref())?;
+        let by = (self.rules.as_ref(), &*self.withheld);
+        let waiting = waiting(&self.archive, self.side, site, before, by)?;
         let room = self.rules.as_ref().and_then(|rules| room(&self.archive, rules, &waiting));
         let Link { carried, backlog_max, .. } = link;
         let facts = Facts { now: wire::clock::wall(), waiting, carried, backlog_max, room };

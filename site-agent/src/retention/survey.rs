@@ -21,6 +21,7 @@ pub(super) struct Survey {
 struct Seen {
     held: Vec<wire::proto::Range>,
     acked: Vec<wire::proto::Range>,
+    withheld: bool,
     windows: [Window; 2],
 }
 
@@ -53,10 +54,12 @@ impl Survey {
                 self.ledgers.remove(&ledger); // it has no segment left
                 continue;
             }
-            let known = self
-                .ledgers
-                .get(&ledger)
-                .is_some_and(|seen| seen.held == record.held_ranges && seen.acked == record.acked_ranges);
+            let withheld = look.rules.withholds(&ledger);
+            let known = self.ledgers.get(&ledger).is_some_and(|seen| {
+                seen.held == record.held_ranges
+                    && seen.acked == record.acked_ranges
+                    && seen.withheld == withheld
+            });
             if !known || !look.rules.holds.is_empty() {
                 let seen = see(look, &site, &ledger, &record)?;
                 self.ledgers.insert(ledger, seen);
@@ -75,13 +78,14 @@ impl Survey {
 }
 
 fn see(look: &Look<'_>, site: &SiteId, ledger: &LedgerId, record: &LedgerRecord) -> Result<Seen> {
-    let (held, acked) = (record.held(), record.acked());
-    let unacked = held.minus(&acked);
+    let (held, withheld) = (record.held(), look.rules.withholds(ledger));
+    let unacked = if withheld { RangeSet::new() } else { held.minus(&record.acked()) };
     let windows = [
         window(look, site, ledger, &held.minus(&unacked), true)?,
         window(look, site, ledger, &unacked, false)?,
     ];
-    Ok(Seen { held: record.held_ranges.clone(), acked: record.acked_ranges.clone(), windows })
+    let (held, acked) = (record.held_ranges.clone(), record.acked_ranges.clone());
+    Ok(Seen { held, acked, withheld, windows })
 }
 
 fn window(look: &Look<'_>, site: &SiteId, ledger: &LedgerId, seqs: &RangeSet, acked: bool) -> Result<Window> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::State;
 use serde_json::{Value, json};
 use wire::proto::GapCause;
-use wire::{SiteId, StreamId, UnixMicros};
+use wire::{Replicate, SiteId, StreamId, UnixMicros};
 
 use super::answer::{Refusal, blocking};
 use super::params::rfc3339;
@@ -45,6 +45,11 @@ pub trait Cameras: Send + Sync {
     /// At a hub: why what a site recorded may be late, for people; for example that it is not connected.
     fn late(&self, _site: &SiteId) -> Option<String> {
         None
+    }
+
+    /// At a hub: whether a stream's bytes are to come by themselves.
+    fn replicate(&self, _site: &SiteId, _stream: &StreamId) -> Replicate {
+        Replicate::Live
     }
 }
 

@@ -16,6 +16,7 @@ mod intruders;
 mod long;
 mod nodes;
 mod partitions;
+mod policies;
 mod reconcile;
 mod rot;
 mod second_path;

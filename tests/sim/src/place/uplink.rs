@@ -130,7 +130,9 @@ impl World {
                     let message = entries(&ledger, seqs, &row.entries);
                     self.stage.send_up(conn, 0, Up::Control(message));
                 }
-                Output::Backlog { ledger, seq } => uplink.jobs.push_back(Job { ledger, seq, parts: None }),
+                Output::Backlog { ledger, seq, .. } => {
+                    uplink.jobs.push_back(Job { ledger, seq, parts: None })
+                }
                 Output::Acked { ledger, seqs, all } => {
                     if let Some(row) = place.archive.rows.get_mut(&ledger) {
                         row.acked = if all { seqs } else { row.acked.union(&seqs) };
