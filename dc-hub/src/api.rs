@@ -92,7 +92,7 @@ fn view(downlink: &Downlink) -> View {
         archive: downlink.vault.archive().clone(),
         rules: None,
         link: Arc::new(link),
-        withheld: Arc::new(move |site, stream| policies.replicate(site, stream).withholds()),
+        policies: Arc::new(move |site| policies.of(site)),
     }
 }
 

@@ -111,7 +111,7 @@ impl Surface {
             archive: self.archive.clone(),
             rules: Some(self.config.retention()),
             link: Arc::new(link),
-            withheld: Arc::new(move |_, stream| replication.now().policies.replicate(stream).withholds()),
+            policies: Arc::new(move |_| replication.now().policies.clone()),
         }
     }
 
@@ -260,6 +260,10 @@ async fn look(view: Arc<View>, site: SiteId, behind: Arc<Behind>) {
 }
 
 impl Cameras for Surface {
+    fn replicate(&self, _: &SiteId, stream: &wire::StreamId) -> Replicate {
+        self.replication.now().policies.replicate(stream)
+    }
+
     fn cameras(&self) -> Vec<CameraInfo> {
         let statuses = self.statuses.snapshot();
         let info = |camera: &crate::config::Camera| CameraInfo {

@@ -30,7 +30,7 @@ pub struct Look {
     pub held: Amount,
     /// What the site has and the hub has not.
     pub left: Amount,
-    /// The entries that are left.
+    /// The entries that are to come.
     pub missing: Vec<(LedgerId, Seq)>,
     /// The site may still tell of something in the range.
     pub pending: bool,
@@ -64,7 +64,10 @@ pub(super) fn look(
         let Some(record) = archive.ledger(&located.ledger) else { continue };
         if !record.is_written_here() && !record.gone().contains(located.seq.0) {
             left.add(segment.bytes);
-            missing.push((located.ledger, located.seq));
+            // Nobody brings it any more, if the site has changed its mind.
+            if replicate != Replicate::Never {
+                missing.push((located.ledger, located.seq));
+            }
         }
     }
     let present = Present {

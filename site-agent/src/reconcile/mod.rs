@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use wire::{RangeSet, SiteId, StreamId, UnixMicros};
+use wire::{Policies, RangeSet, SiteId, UnixMicros};
 
 use crate::archive::{Archive, LedgerRecord, Result};
 use crate::retention::plan::{Camera, Rules, Unacked};
@@ -33,8 +33,8 @@ pub enum Side {
     Hub,
 }
 
-/// Do a stream's bytes stay at its site, unless somebody asks for them?
-pub type Withheld = dyn Fn(&SiteId, &StreamId) -> bool + Send + Sync;
+/// How bytes of a site's streams cross, as far as is known here.
+pub type Crossing = dyn Fn(&SiteId) -> Policies + Send + Sync;
 
 /// What is to cross of a site's recordings, as seen from one side, of what ended before an instant.
 pub fn waiting(
@@ -42,11 +42,14 @@ pub fn waiting(
     side: Side,
     site: &SiteId,
     before: UnixMicros,
-    (rules, withheld): (Option<&Rules>, &Withheld),
+    (rules, policies): (Option<&Rules>, &Policies),
 ) -> Result<Vec<Waiting>> {
     let (mut waiting, now) = (Vec::new(), wire::clock::wall());
     for (ledger, record) in archive.ledgers() {
-        if record.site != site.as_str() || record.is_written_here() || withheld(site, &ledger.stream) {
+        if record.site != site.as_str()
+            || record.is_written_here()
+            || policies.replicate(&ledger.stream).withholds()
+        {
             continue;
         }
         let seqs = wanted(side, &record);
@@ -60,6 +63,7 @@ pub fn waiting(
         waiting.extend(found.into_iter().map(|segment| {
             Waiting {
                 stream: ledger.stream.clone(),
+                priority: policies.of(&ledger.stream).priority,
                 ended: record.ended,
                 start: segment.start,
                 end: segment.end,
@@ -140,15 +144,16 @@ pub struct View {
     pub rules: Option<Rules>,
     /// How the link to a site is; none if there is no such site.
     pub link: Arc<Links>,
-    /// Which streams' bytes are not to cross by themselves.
-    pub withheld: Arc<Withheld>,
+    /// Which streams' bytes are to cross by themselves, and whose go first.
+    pub policies: Arc<Crossing>,
 }
 
 impl View {
     /// The plan for a site, of what ended before an instant; none if there is no such site.
     pub fn plan(&self, site: &SiteId, before: UnixMicros) -> Result<Option<(Plan, Link)>> {
         let Some(link) = (self.link)(site) else { return Ok(None) };
-        let by = (self.rules.as_ref(), &*self.withheld);
+        let policies = (self.policies)(site);
+        let by = (self.rules.as_ref(), &policies);
         let waiting = waiting(&self.archive, self.side, site, before, by)?;
         let room = self.rules.as_ref().and_then(|rules| room(&self.archive, rules, &waiting));
         let Link { carried, backlog_max, .. } = link;

@@ -47,7 +47,7 @@ pub trait Cameras: Send + Sync {
         None
     }
 
-    /// At a hub: whether a stream's bytes are to come by themselves.
+    /// Whether a stream's bytes go to the hub by themselves.
     fn replicate(&self, _site: &SiteId, _stream: &StreamId) -> Replicate {
         Replicate::Live
     }
@@ -131,6 +131,7 @@ fn cameras(shared: &Shared) -> Vec<Value> {
                 "stream": stream.stream(),
                 "state": info.map_or("not configured", |info| info.state.as_str()),
                 "detail": info.map_or("", |info| info.detail.as_str()),
+                "replicate": shared.served.cameras.replicate(&key.0, stream).word(),
             });
             holdings.put_into(&mut value);
             states.push(value);

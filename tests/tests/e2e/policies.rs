@@ -43,7 +43,7 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
         nothing_waits(scene, (began, until))?;
 
         let (from, to) =
-            (began + std::time::Duration::from_secs(6), began + std::time::Duration::from_secs(12));
+            (began + std::time::Duration::from_secs(4), began + std::time::Duration::from_secs(10));
         let fetched = fetch(scene, "asked-1", (from, to), &[])?;
         ensure!(fetched["ok"] == true && fetched["done"] == true, "{fetched:#}");
         let coverage = scene.coverage(Side::Hub, 0, "asked-1", (from, to))?;
@@ -67,7 +67,7 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
                 name.display()
             );
         }
-        let outside = scene.coverage(Side::Hub, 0, "asked-1", (to + SEGMENT, until))?;
+        let outside = scene.coverage(Side::Hub, 0, "asked-1", (to + SEGMENT * 2, until))?;
         ensure!(spans(&outside)?.iter().all(|span| span["state"] == "at_site"), "{outside:#}");
 
         let refused = fetch(scene, "never-1", (from, to), &[])?;
@@ -79,16 +79,16 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
             "{unknown:#}"
         );
 
-        // Runs that ended are known by their digest: what stays at the site is part of it.
+        // Runs that ended are known by their digest, and what stays at the site is part of it: it can be asked for.
         scene.rig.stop_agent(0)?;
         let stopped = wire::clock::wall();
-        let away = fetch(scene, "asked-1", (to + SEGMENT, to + SEGMENT * 2), &[])?;
+        let away = fetch(scene, "asked-1", (to + SEGMENT * 2, to + SEGMENT * 4), &[])?;
         let why = away["error"].as_str().unwrap_or_default();
         ensure!(why.contains("not connected") && why.contains("as soon as the site connects"), "{away:#}");
         scene.rig.start_agent(0)?;
         // As it said.
         wait_until("the hub has asked by itself", PATIENCE, || {
-            let coverage = scene.coverage(Side::Hub, 0, "asked-1", (to + SEGMENT, to + SEGMENT * 2))?;
+            let coverage = scene.coverage(Side::Hub, 0, "asked-1", (to + SEGMENT * 2, to + SEGMENT * 4))?;
             Ok(spans(&coverage)?.iter().all(|span| span["state"] == "recorded"))
         })?;
         scene.await_recorded(Side::Hub, 0, stopped, 4.0)?;

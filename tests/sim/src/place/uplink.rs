@@ -77,7 +77,9 @@ impl World {
         let since = self.stage.instant(place.node);
         let Some(run) = &mut place.run else { return };
         let facts = place.archive.rows.keys().filter_map(|ledger| place.archive.facts(ledger)).collect();
-        let mut session = SiteSession::new(proto::Hello::default(), facts, limits);
+        let hello = proto::Hello { policies: params.policies().to_proto(), ..Default::default() };
+        let mut session = SiteSession::new(hello, facts, limits);
+        session.set_window(true);
         for stream in &run.streams {
             for (number, file) in &stream.files {
                 for part in 0..file.synced {

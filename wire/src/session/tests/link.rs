@@ -12,7 +12,7 @@ use super::vault_model::VaultModel;
 use crate::entry::Entry;
 use crate::proto::{hub_message, site_message};
 use crate::session::hub::{self, Completion, HubSession, VaultView, offered_ledgers};
-use crate::session::site::{self, LivePart, SiteLimits, SiteSession, recovered_from};
+use crate::session::site::{self, LivePart, SiteLimits, SiteSession, recovered_from, told_ledgers};
 use crate::{LedgerId, Policies, RangeSet, Replicate, SegmentNumber, Seq, VaultId, proto};
 
 pub(super) const VAULT: VaultId = VaultId([9; 16]);
@@ -339,6 +339,12 @@ impl Link {
                         let ledger = LedgerId::from_proto(resend.ledger.as_ref()).unwrap();
                         let number = SegmentNumber(resend.segment);
                         *self.again.entry((ledger, number)).or_default() += 1;
+                    }
+                    // Also of ledgers that were not offered: of their tails, or because something of them is wanted.
+                    Some(hub_message::Kind::Have(have)) => {
+                        for (ledger, held) in told_ledgers(have).unwrap().into_iter().zip(&have.ledgers) {
+                            self.entries_next.entry(ledger).or_insert(held.next);
+                        }
                     }
                     Some(hub_message::Kind::Lost(lost)) => {
                         let ledger = LedgerId::from_proto(lost.ledger.as_ref()).unwrap();

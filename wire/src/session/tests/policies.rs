@@ -221,10 +221,13 @@ fn backlog(segments: usize, priorities: [u8; 2]) -> (World, [LedgerId; 2]) {
     world.connect();
     let link = world.link.as_mut().unwrap();
     link.events.clear();
-    while link.poll_site(&mut world.site)
-        | link.deliver_to_hub(&mut world.vault)
-        | link.poll_hub(&world.vault)
-    {}
+    // Up to the hub's answer to the offer, which is not delivered yet.
+    for _ in 0..2 {
+        while link.deliver_to_site(&world.site) {}
+        while link.poll_site(&mut world.site) {}
+        while link.deliver_to_hub(&mut world.vault) {}
+        while link.poll_hub(&world.vault) {}
+    }
     let ledgers = [0, 1].map(|stream| world.site.ledger_of(stream));
     (world, ledgers)
 }

@@ -134,10 +134,14 @@ impl World {
     /// One thing moves on the connection. Returns whether anything did.
     pub(super) fn traffic(&mut self) -> bool {
         let Some(mut link) = self.link.take() else { return false };
-        let moved = match self.random.random_range(0..11) {
+        let moved = match self.random.random_range(0..10) {
             0 => link.follow(&self.site, self.now, self.random.random()),
             1 => link.poll_site(&mut self.site),
-            2 => link.deliver_to_hub(&mut self.vault),
+            2 => {
+                let moved = link.deliver_to_hub(&mut self.vault);
+                self.want(&mut link);
+                moved
+            }
             3 => link.poll_hub(&self.vault),
             4 => link.deliver_to_site(&self.site),
             5 => link.sync(&self.site, &mut self.vault),
@@ -156,7 +160,6 @@ impl World {
                     link.deliver_part(PartStream::Live(ledger))
                 }
             }
-            10 => self.want(&mut link),
             _ => false,
         };
         self.link = Some(link);
@@ -170,9 +173,9 @@ impl World {
     }
 
     /// As the shell does; what was said already is not said again.
-    fn want(&mut self, link: &mut Link) -> bool {
+    fn want(&mut self, link: &mut Link) {
         if !link.hub.is_offer_complete() {
-            return false;
+            return;
         }
         for (ledger, seqs) in &self.asked {
             let left = seqs.minus(&self.vault.held(ledger));
@@ -180,7 +183,6 @@ impl World {
                 link.hub.want(&self.vault, ledger, &left);
             }
         }
-        false
     }
 
     fn complete(&mut self, link: &mut Link) -> bool {
