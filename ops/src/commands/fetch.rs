@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::camera::{CameraArgs, Chosen};
@@ -12,7 +11,7 @@ use super::coverage::Coverage;
 use super::target::TargetArgs;
 use super::when::{self, Clock};
 use super::words;
-use super::{colours, finish, print, print_json};
+use super::{colours, finish, print, print_json, progress};
 use crate::client::{Client, clean};
 
 /// Between two looks.
@@ -104,12 +103,6 @@ fn follow(target: &Client, args: &Args, camera: &Chosen, begun: Value) -> anyhow
         std::thread::sleep(LOOK);
         last = target.get(&format!("/fetches/{}", last["id"]))?;
     }
-}
-
-fn progress() -> ProgressBar {
-    let template = "{msg} {bar:32} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta}";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
 }
 
 fn tell(camera: &Chosen, last: &Value, rest: &Coverage, clock: &Clock) -> String {

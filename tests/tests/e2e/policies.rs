@@ -44,7 +44,7 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
 
         let (from, to) =
             (began + std::time::Duration::from_secs(4), began + std::time::Duration::from_secs(10));
-        let fetched = fetch(scene, "asked-1", (from, to), &[])?;
+        let fetched = fetch(scene, "asked-1", (from, to))?;
         ensure!(fetched["ok"] == true && fetched["done"] == true, "{fetched:#}");
         let coverage = scene.coverage(Side::Hub, 0, "asked-1", (from, to))?;
         ensure!(spans(&coverage)?.iter().all(|span| span["state"] == "recorded"), "{coverage:#}");
@@ -70,10 +70,10 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
         let outside = scene.coverage(Side::Hub, 0, "asked-1", (to + SEGMENT * 2, until))?;
         ensure!(spans(&outside)?.iter().all(|span| span["state"] == "at_site"), "{outside:#}");
 
-        let refused = fetch(scene, "never-1", (from, to), &[])?;
+        let refused = fetch(scene, "never-1", (from, to))?;
         let why = refused["error"].as_str().unwrap_or_default();
         ensure!(refused["ok"] == false && why.contains("replicate = \"never\""), "{refused:#}");
-        let unknown = fetch(scene, "nobody-1", (from, to), &[])?;
+        let unknown = fetch(scene, "nobody-1", (from, to))?;
         ensure!(
             unknown["error"].as_str().is_some_and(|why| why.contains("no camera `nobody-1`")),
             "{unknown:#}"
@@ -82,7 +82,7 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
         // Runs that ended are known by their digest, and what stays at the site is part of it: it can be asked for.
         scene.rig.stop_agent(0)?;
         let stopped = wire::clock::wall();
-        let away = fetch(scene, "asked-1", (to + SEGMENT * 2, to + SEGMENT * 4), &[])?;
+        let away = fetch(scene, "asked-1", (to + SEGMENT * 2, to + SEGMENT * 4))?;
         let why = away["error"].as_str().unwrap_or_default();
         ensure!(why.contains("not connected") && why.contains("as soon as the site connects"), "{away:#}");
         scene.rig.start_agent(0)?;
@@ -181,32 +181,13 @@ fn segments_of(
     within.map(|span| number(&span["segment"])).collect()
 }
 
-/// `holdfast fetch … --json` at the hub: the last line of what it says.
-fn fetch(
-    scene: &Scene,
-    camera: &str,
-    (from, to): (UnixMicros, UnixMicros),
-    more: &[&str],
-) -> anyhow::Result<Value> {
-    let mut command = Command::new(programs::beside_this("holdfast")?);
+/// `holdfast fetch …` at the hub.
+fn fetch(scene: &Scene, camera: &str, (from, to): (UnixMicros, UnixMicros)) -> anyhow::Result<Value> {
     // The timeline tells its ends as the command reads them.
     let range = scene.coverage(Side::Hub, 0, "live-1", (from, to))?;
-    let end = |name: &str| range[name].as_str().map(str::to_owned).context("a timeline has ends");
-    command.args(["fetch", &format!("shop-1/{camera}"), "--json", "--timeout", "60"]).args(more);
-    command.args(["--from", &end("from")?, "--to", &end("to")?]);
-    command.args(["--at", &format!("http://{}", scene.rig.hub_http)]);
-    command.arg("--token-file").arg(scene.rig.vault.join("http-token"));
-    let output = command.output().context("start holdfast fetch")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let told: Value = serde_json::from_str(said.lines().last().unwrap_or_default()).with_context(|| {
-        format!("holdfast fetch said `{said}`, and `{}`", String::from_utf8_lossy(&output.stderr))
-    })?;
-    ensure!(
-        output.status.success() == (told["ok"] == true),
-        "its exit status is {:?}: {told:#}",
-        output.status
-    );
-    Ok(told)
+    let end = |name: &str| range[name].as_str().context("a timeline has ends");
+    let (camera, from, to) = (format!("shop-1/{camera}"), end("from")?, end("to")?);
+    scene.holdfast(Side::Hub, 0, &["fetch", &camera, "--timeout", "60", "--from", from, "--to", to])
 }
 
 fn rewrite(scene: &Scene, from: &str, to: &str) -> anyhow::Result<()> {

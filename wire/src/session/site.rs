@@ -5,13 +5,13 @@
 //! has). Live parts are only ever dropped from the queue, never waited for: what is dropped is backlog
 //! once its segment is committed. Whether and when bytes go is each stream's policy, by what the Hello says.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
 use super::offering::{Offering, state_of};
+use super::order::Jobs;
 use super::settled::Names;
 use crate::chain::Head;
 use crate::entry::part_count;
@@ -137,9 +137,7 @@ pub struct SiteSession {
     ledgers: BTreeMap<LedgerId, Ledger>,
     /// All others.
     settled: Offering,
-    jobs: usize,
-    /// Likewise, of what was asked for.
-    rushed: usize,
+    jobs: Jobs,
     out: VecDeque<Output>,
 }
 
@@ -157,8 +155,7 @@ impl SiteSession {
             vault: None,
             ledgers: BTreeMap::new(),
             settled,
-            jobs: 0,
-            rushed: 0,
+            jobs: Jobs::default(),
             out: VecDeque::new(),
         };
         session.take_in(others);
@@ -355,11 +352,7 @@ impl SiteSession {
     /// A backlog job was carried out, or there was nothing to send.
     pub fn backlog_sent(&mut self, ledger: &LedgerId, seq: Seq) {
         let Some(view) = self.ledgers.get_mut(ledger) else { return };
-        let jobs = if view.rushed.contains(seq.0) { &mut self.rushed } else { &mut self.jobs };
-        *jobs = jobs.saturating_sub(1);
-        for set in [&mut view.under_way, &mut view.rushed] {
-            set.remove(seq.0..seq.0 + 1);
-        }
+        self.jobs.done(view, seq.0);
         if view.again.contains(seq.0) {
             view.again.remove(seq.0..seq.0 + 1);
         } else {
@@ -570,47 +563,13 @@ impl SiteSession {
         }
     }
 
-    /// What the hub asked for goes first; then by priority; then what is oldest, ledgers of ended runs before others:
-    /// what retention would destroy first.
     fn next_backlog(&mut self) -> Option<Output> {
         if self.phase != Phase::Running {
             return None;
         }
-        self.next_asked().or_else(|| self.next_unasked())
-    }
-
-    fn next_asked(&mut self) -> Option<Output> {
-        let open = self.rushed < self.limits.backlog_jobs;
-        let next = self.first(|view| view.asked().filter(|_| open));
-        next.map(|(ledger, seq)| self.job(ledger, seq, true))
-    }
-
-    fn next_unasked(&mut self) -> Option<Output> {
-        let (open, window) = (self.jobs < self.limits.backlog_jobs, self.window);
-        let next = self.first(|view| view.wanted(window).filter(|_| open));
-        next.map(|(ledger, seq)| self.job(ledger, seq, false))
-    }
-
-    /// The first of what each ledger would send.
-    fn first(&self, of: impl Fn(&Ledger) -> Option<u64>) -> Option<(LedgerId, u64)> {
-        self.ledgers
-            .values()
-            .filter_map(|view| of(view).map(|seq| (view, seq)))
-            .min_by_key(|(view, seq)| {
-                (Reverse(view.policy.priority), !view.facts.ended, view.under_way.len(), *seq)
-            })
-            .map(|(view, seq)| (view.facts.ledger.clone(), seq))
-    }
-
-    fn job(&mut self, ledger: LedgerId, seq: u64, asked: bool) -> Output {
-        if let Some(view) = self.ledgers.get_mut(&ledger) {
-            view.under_way.insert_one(seq);
-            if asked {
-                view.rushed.insert_one(seq);
-            }
-        }
-        *if asked { &mut self.rushed } else { &mut self.jobs } += 1;
-        Output::Backlog { ledger, seq: Seq(seq), asked }
+        let (ledger, seq, asked) =
+            self.jobs.next(&mut self.ledgers, (self.limits.backlog_jobs, self.window))?;
+        Some(Output::Backlog { ledger, seq: Seq(seq), asked })
     }
 }
 
