@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
+use site_agent::daemon::told_policies;
 use site_agent::live::Live;
 use site_agent::reconcile::{self, Link, Side, View};
 use site_agent::retention;
@@ -15,7 +16,7 @@ use site_agent::serve::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::proto::GapCause;
-use wire::{LedgerId, SegmentNumber, SiteId, StreamId};
+use wire::{LedgerId, Replicate, SegmentNumber, SiteId, StreamId};
 
 use crate::beats::Intake;
 use crate::config::HubConfig;
@@ -23,6 +24,7 @@ use crate::downlink::{Downlink, SiteState, Sites};
 use crate::drills::Drills;
 use crate::holds;
 use crate::journal::Tail;
+use crate::policies::SitePolicies;
 use crate::quorum::Quorum;
 use crate::vault::Vault;
 
@@ -49,7 +51,13 @@ pub async fn start(
         status: {
             let (vault, sites, quorum) = (vault.clone(), sites.clone(), quorum.clone());
             let kept = (kept.clone(), scrubbed.clone());
-            Arc::new(move || status(&name, &vault, (&kept.0, &kept.1), &sites, &quorum))
+            let policies = downlink.policies.clone();
+            Arc::new(move || {
+                let mut told = status(&name, &vault, (&kept.0, &kept.1), &sites, &quorum);
+                let of = |site: &SiteId| (site.to_string(), told_policies(&policies.of(site)));
+                told["replicate"] = sites.snapshot().keys().map(of).collect();
+                told
+            })
         },
         metrics: {
             let (intake, drills, scrubbed) = (downlink.intake.clone(), drills.clone(), scrubbed.clone());
@@ -60,12 +68,16 @@ pub async fn start(
             })
         },
         scrub: scrubbed,
-        cameras: Arc::new(SiteCameras(downlink.sites.clone())),
+        cameras: Arc::new(SiteCameras { sites: downlink.sites.clone(), policies: downlink.policies.clone() }),
         role: Role::Hub,
     };
+    let fetches = crate::asked::http::routes(downlink.asked.clone(), downlink.sites.clone());
     let view = reconcile::routes(Arc::new(view(downlink)));
-    let more = crate::quorum::http::routes(quorum).merge(crate::drills::http::routes(drills)).merge(view);
-    let more = more.merge(holds::http::routes(held));
+    let more = crate::quorum::http::routes(quorum)
+        .merge(crate::drills::http::routes(drills))
+        .merge(view)
+        .merge(fetches)
+        .merge(holds::http::routes(held));
     let router = serve::router_with(served, token, more);
     Ok(tokio::spawn(async move {
         if let Err(error) = serve::serve(listener, router, stop).await {
@@ -81,16 +93,27 @@ fn view(downlink: &Downlink) -> View {
         let state = sites.snapshot().remove(site)?;
         Some(Link { connected: state.connected, to_site: state.restoring, ..Link::default() })
     };
-    View { side: Side::Hub, archive: downlink.vault.archive().clone(), rules: None, link: Arc::new(link) }
+    let policies = downlink.policies.clone();
+    View {
+        side: Side::Hub,
+        archive: downlink.vault.archive().clone(),
+        rules: None,
+        link: Arc::new(link),
+        policies: Arc::new(move |site| policies.of(site)),
+    }
 }
 
 /// Unfinished segments: those of sites in the tail journal, those of standbys as they record.
-struct HubTails {
+pub(crate) struct HubTails {
     vault: Vault,
     live: Arc<Live>,
 }
 
 impl HubTails {
+    pub(crate) fn new(vault: Vault, live: Arc<Live>) -> Self {
+        Self { vault, live }
+    }
+
     fn standby(&self, ledger: &LedgerId) -> Option<SiteId> {
         self.vault.archive().ledger(ledger).filter(|record| record.standby)?.site().ok()
     }
@@ -129,20 +152,23 @@ fn span(tail: Tail) -> Option<TailSpan> {
 }
 
 /// The cameras of all sites, as their last beats told.
-struct SiteCameras(Arc<Sites>);
+struct SiteCameras {
+    sites: Arc<Sites>,
+    policies: Arc<SitePolicies>,
+}
 
 impl Cameras for SiteCameras {
     fn cameras(&self) -> Vec<CameraInfo> {
-        let sites = self.0.snapshot();
+        let sites = self.sites.snapshot();
         sites.into_iter().flat_map(|(site, state)| cameras_of(&site, &state)).collect()
     }
 
     fn late(&self, site: &SiteId) -> Option<String> {
-        match self.0.snapshot().get(site) {
-            Some(state) if state.connected => None,
-            Some(state) => Some(format!("the site is not connected: {}", state.detail)),
-            None => Some("the site has not connected since the hub started".to_owned()),
-        }
+        self.sites.late(site)
+    }
+
+    fn replicate(&self, site: &SiteId, stream: &StreamId) -> Replicate {
+        self.policies.replicate(site, stream)
     }
 }
 

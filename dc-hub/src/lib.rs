@@ -16,6 +16,7 @@
 //! | [`standby`] | what this node does for sites whose recorder may be lost | who decided it |
 
 pub mod api;
+pub mod asked;
 pub mod beats;
 pub mod config;
 pub mod downlink;
@@ -24,6 +25,7 @@ pub mod holds;
 pub mod journal;
 pub mod node;
 pub mod peers;
+pub mod policies;
 pub mod quorum;
 pub mod salvage;
 pub mod standby;

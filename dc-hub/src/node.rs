@@ -10,6 +10,7 @@ use decide::quorum::Settings;
 use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
 use site_agent::beats::CAMERA_PATH;
+use site_agent::live::Live;
 use site_agent::renew::Renewal;
 use site_agent::retention::plan::Rules;
 use site_agent::retention::{self, Retention};
@@ -19,12 +20,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wire::transport::{Identity, QuicHandle};
 
+use crate::api::HubTails;
+use crate::asked::Asked;
 use crate::beats::{self, Intake};
 use crate::config::{Control, HubConfig};
 use crate::downlink::{Downlink, Fetches, Sites, Turns};
 use crate::drills::{self, Drills};
 use crate::holds;
 use crate::peers::{HubPeers, Neighbour};
+use crate::policies::SitePolicies;
 use crate::quorum::{self, Quorum, Standings};
 use crate::standby::{self, AcceptedConfigs, Facts, StandbyHost};
 use crate::vault::Vault;
@@ -33,6 +37,8 @@ use crate::vault::Vault;
 const HEARD: usize = 4096;
 /// Below the vault: what sites told of their cameras, log-ins included.
 const ACCEPTED: &str = "cameras";
+/// Likewise: which streams come by themselves.
+const POLICIES: &str = "replicate";
 /// Likewise: reports of drills.
 const DRILLS: &str = "drills";
 
@@ -63,6 +69,7 @@ pub async fn run(
         holds: holds.clone(),
         ballast_bytes: config.vault.ballast_bytes,
         writer: retention::Writer::Vault(vault.origin()),
+        replication: None,
     };
     let retention = Retention::start(vault.archive(), settings, Arc::clone(&kept))?;
     let scrubbed = Arc::<scrub::Status>::default();
@@ -71,7 +78,11 @@ pub async fn run(
         elsewhere: Elsewhere::Site(retention::Writer::Vault(vault.origin())),
     };
     let scrub = Scrub::start(vault.archive(), scrub, Arc::clone(&scrubbed))?;
-    let (sites, live) = (Arc::new(Sites::default()), Arc::default());
+    let (sites, live) = (Arc::new(Sites::default()), Arc::<Live>::default());
+    let policies = SitePolicies::open(vault.archive().clone(), config.vault.dir.join(POLICIES));
+    let policies = Arc::new(policies.context("read what sites replicate")?);
+    let tails = Arc::new(HubTails::new(vault.clone(), Arc::clone(&live)));
+    let asked = Arc::new(Asked::new(vault.archive().clone(), tails, policies.clone()));
     let (heard_here, heard) = beats::queue(HEARD);
     let standings = Arc::new(Standings::new(&name));
     let (accepted, facts) = accepted(config)?;
@@ -84,6 +95,8 @@ pub async fn run(
         limits: config.limits.clone(),
         turns: Turns::default(),
         fetches: Fetches::default(),
+        policies,
+        asked,
         quic: quic.clone(),
     };
     let endpoint = Downlink::bind(config, identity, quic)?;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ops::commands::{coverage, drill, export, hold, node, plan, reconcile, scrub, status, verify, why, wish};
+use ops::commands::{
+    coverage, drill, export, fetch, hold, node, plan, reconcile, scrub, status, verify, why, wish,
+};
 
 /// Keep video evidence when something breaks: the operator's tools
 #[derive(Parser)]
@@ -25,6 +27,8 @@ enum Command {
     Coverage(coverage::Args),
     /// Save what a camera recorded as one MP4 that proves itself
     Export(export::Args),
+    /// Bring what only its site has to the hub now: of cameras that replicate on demand, or ahead of a backlog
+    Fetch(fetch::Args),
     /// Check an exported file, without any hub or site
     Verify(verify::Args),
     /// Tell what is still to cross between a site and its hub, and follow it until both are equal
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Fetch(arguments) => fetch::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),

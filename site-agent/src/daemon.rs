@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wire::proto::{GapCause, RecordingState};
-use wire::{OriginId, RangeSet, SiteId, UnixMicros};
+use wire::{LedgerId, OriginId, Policies, RangeSet, Replicate, SiteId, UnixMicros};
 
 use crate::archive::{Archive, LedgerRecord};
 use crate::beats::{Beats, DRILL_MAX, Lost};
@@ -21,6 +21,7 @@ use crate::holds::Kept;
 use crate::live::Live;
 use crate::reconcile::plan::Plan;
 use crate::reconcile::{self, Link, Side, View};
+use crate::replication::Replication;
 use crate::retention;
 use crate::retention::plan::Rules;
 use crate::scrub;
@@ -40,6 +41,8 @@ const HTTP_RETRY: Duration = Duration::from_secs(5);
 pub struct Surface {
     /// The site's configuration.
     pub config: Arc<SiteConfig>,
+    /// What of it crosses to the hub.
+    pub replication: Arc<Replication>,
     /// What is recorded.
     pub archive: Archive,
     /// What is being recorded.
@@ -110,6 +113,7 @@ impl Surface {
     /// What is to cross to the hub, for whoever asks.
     fn view(&self) -> View {
         let (site, uplink) = (self.config.site.id.clone(), self.uplink.clone());
+        let replication = self.replication.clone();
         let link = move |asked: &SiteId| (*asked == site).then(|| link_of(&uplink));
         let (config, holds, kept) = (self.config.clone(), self.holds.clone(), self.retention.clone());
         let rules = move || {
@@ -121,6 +125,7 @@ impl Surface {
             archive: self.archive.clone(),
             rules: Some(Arc::new(rules)),
             link: Arc::new(link),
+            policies: Arc::new(move |_| replication.now().policies.clone()),
         }
     }
 
@@ -142,6 +147,7 @@ impl Surface {
             "holds": self.held.shown(),
             "hub": self.config.hub.as_ref().map(|hub| hub.address.to_string()),
             "uplink": self.uplink.snapshot(),
+            "replicate": told_policies(&self.replication.now().policies),
             "voters": self.beats.as_ref().map(|beats| beats.status()),
             "streams": self.statuses.snapshot(),
         })
@@ -230,6 +236,12 @@ fn holds_route(held: Arc<Kept>) -> Router {
     Router::new().route("/holds", get(move || async move { axum::Json(held.shown()) }))
 }
 
+/// Streams that are not `live`, with their words.
+pub fn told_policies(policies: &Policies) -> serde_json::Value {
+    let others = policies.iter().filter(|(_, policy)| policy.replicate != Replicate::Live);
+    others.map(|(stream, policy)| (stream.to_string(), json!(policy.replicate.word()))).collect()
+}
+
 fn link_of(uplink: &UplinkStatus) -> Link {
     let state = uplink.snapshot();
     let line = state.line.or(state.last_line);
@@ -282,6 +294,10 @@ async fn look(view: Arc<View>, site: SiteId, behind: Arc<Behind>) {
 }
 
 impl Cameras for Surface {
+    fn replicate(&self, _: &SiteId, stream: &wire::StreamId) -> Replicate {
+        self.replication.now().policies.replicate(stream)
+    }
+
     fn cameras(&self) -> Vec<CameraInfo> {
         let statuses = self.statuses.snapshot();
         let info = |camera: &crate::config::Camera| CameraInfo {
@@ -336,11 +352,11 @@ async fn becomes(lost: &mut watch::Receiver<Lost>, wanted: bool) -> bool {
 
 /// Waits until the hub has acked everything, for a bounded time, and not at all without a link. What is left
 /// is asked of the archive: the link may not have heard yet of what the recorders closed last.
-pub async fn drain(archive: &Archive, uplink: &UplinkStatus) {
+pub async fn drain(archive: &Archive, uplink: &UplinkStatus, policies: &Policies) {
     let acked = async {
         loop {
             let changed = uplink.changed();
-            if !uplink.snapshot().connected || unacked(archive) == 0 {
+            if !uplink.snapshot().connected || unacked(archive, policies) == 0 {
                 return;
             }
             changed.await;
@@ -351,9 +367,16 @@ pub async fn drain(archive: &Archive, uplink: &UplinkStatus) {
     }
 }
 
-fn unacked(archive: &Archive) -> u64 {
-    let left = |record: &LedgerRecord| {
-        RangeSet::from(0..record.next).minus(&record.acked()).minus(&record.gone()).len()
+fn unacked(archive: &Archive, policies: &Policies) -> u64 {
+    let left = |(ledger, record): &(LedgerId, LedgerRecord)| {
+        // Entries go in order, and what a recorder writes last has no bytes: with it acked, the hub knows all.
+        let from =
+            if policies.replicate(&ledger.stream).withholds() { record.next.saturating_sub(1) } else { 0 };
+        RangeSet::from(from..record.next).minus(&record.acked()).minus(&record.gone()).len()
     };
-    archive.ledgers().iter().map(|(_, record)| left(record)).sum()
+    // Of ended runs nobody knows what the hub was told of what stays here: the next connection does.
+    let asked = |(ledger, record): &&(LedgerId, LedgerRecord)| {
+        !(record.ended && policies.replicate(&ledger.stream).withholds())
+    };
+    archive.ledgers().iter().filter(asked).map(left).sum()
 }

@@ -12,12 +12,15 @@ use site_agent::archive::adopt::{Adopted, adopt};
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
 use site_agent::holds::Kept;
+use site_agent::reload;
 use site_agent::renew::Renewal;
+use site_agent::replication::Replication;
 use site_agent::retention::{self, Retention};
 use site_agent::scrub::{self, Elsewhere, Scrub};
 use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::{self, VirtualServer};
 use site_agent::{cli, daemon};
+use tokio_util::task::AbortOnDropHandle;
 use wire::proto::ByeReason;
 use wire::transport::{Identity, QuicThreads};
 
@@ -149,6 +152,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     cli::log();
     let config = Arc::new(cli::usable(file, config::load_site(file))?);
     let stop = cli::stop_or_restart_signal()?;
+    let reloads = reload::listen()?;
     let hub = match &config.hub {
         Some(_) => {
             Some((identity(&config)?, QuicThreads::start(QUIC_THREADS).context("start QUIC's threads")?))
@@ -159,6 +163,9 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let looked_after = archive.clone();
     let renewal =
         Renewal::watch(archive.clone(), move || looked_after.poisoned().is_some(), stop.token.clone());
+    let replication = Arc::new(replication(&config, &archive));
+    let reloads =
+        AbortOnDropHandle::new(tokio::spawn(reload::run(reloads, file.to_owned(), replication.clone())));
     let live = Arc::default();
     let mut server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
@@ -171,6 +178,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         holds: holds.clone(),
         ballast_bytes: config.archive.ballast_bytes,
         writer: retention::Writer::Run(server.origin()),
+        replication: Some(replication.clone()),
     };
     let retention = Retention::start(&archive, settings, kept.clone())?;
     let scrubbed = Arc::<scrub::Status>::default();
@@ -190,6 +198,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let beats = beats.transpose()?.map(Arc::new);
     let surface = daemon::Surface {
         config: config.clone(),
+        replication: replication.clone(),
         archive: archive.clone(),
         live: live.clone(),
         statuses: server.statuses(),
@@ -208,6 +217,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         let told = beats.clone();
         let uplink = Uplink {
             config: config.clone(),
+            replication: replication.clone(),
             identity: identity.clone(),
             quic: threads.handle(),
             archive: archive.clone(),
@@ -230,11 +240,12 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     server.stop().await;
     tracing::info!("recorders are stopped");
     if let Some((_, uplink)) = uplink {
-        daemon::drain(&archive, &status).await;
+        daemon::drain(&archive, &status, &replication.now().policies).await;
         hang_up.cancel();
         let _ = uplink.await;
     }
     let _ = http.await;
+    drop(reloads);
     renewal.end()
 }
 
@@ -250,6 +261,14 @@ fn open(config: &SiteConfig) -> anyhow::Result<Archive> {
         );
     }
     Ok(archive)
+}
+
+/// Recording waits for no file: with one that can't be read, only what the configuration names crosses unasked.
+fn replication(config: &SiteConfig, archive: &Archive) -> Replication {
+    Replication::open(config, archive.dir()).unwrap_or_else(|error| {
+        tracing::error!(%error, "recordings of cameras that are not configured stay here unless asked for");
+        Replication::careful(config, archive.streams().into_iter().map(|(_, stream)| stream))
+    })
 }
 
 async fn say_goodbye(beats: &Beats, restart: bool) {

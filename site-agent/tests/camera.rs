@@ -96,6 +96,7 @@ fn task(url: url::Url) -> CameraTask {
             id: StreamId::new("cam", "main").expect("a stream"),
             url,
             rate_bps: 4_000_000,
+            replicate: wire::Replicate::Live,
             credentials: None,
             connect_timeout: Duration::from_secs(10),
             quirks: Quirks::default(),

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use ops::client::Client;
-use ops::rig::{CameraPlan, Rig, Settings, SiteSpec, wait_until};
+use ops::rig::{CameraPlan, Rig, Settings, SiteSpec, programs, wait_until};
 use serde_json::Value;
 use wire::{OriginId, Seq, SiteId, StreamId, UnixMicros};
 
@@ -239,6 +240,29 @@ impl Scene {
             std::fs::read_to_string(self.rig.vault.join("http-token")).context("read the hub's token")?;
         let joint = if path.contains('?') { '&' } else { '?' };
         Ok(format!("http://{}/api/v1{path}{joint}token={}", self.rig.hub_http, token.trim()))
+    }
+
+    /// Runs `holdfast`, asking one side: the last line of what it says with `--json`.
+    pub fn holdfast(&self, side: Side, site: usize, arguments: &[&str]) -> anyhow::Result<Value> {
+        let (at, archive) = match side {
+            Side::Site => (self.rig.site_http(site), &self.rig.sites[site].archive),
+            Side::Hub => (format!("http://{}", self.rig.hub_http), &self.rig.vault),
+        };
+        let mut command = Command::new(programs::beside_this("holdfast")?);
+        command
+            .args(arguments)
+            .args(["--json", "--at", &at])
+            .arg("--token-file")
+            .arg(archive.join("http-token"));
+        let output = command.output().context("start holdfast")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let told: Value =
+            serde_json::from_str(said.lines().last().unwrap_or_default()).with_context(|| {
+                format!("holdfast said `{said}`, and `{}`", String::from_utf8_lossy(&output.stderr))
+            })?;
+        let right = output.status.success() == (told["ok"] == true);
+        ensure!(right, "its exit status is {:?}: {told:#}", output.status);
+        Ok(told)
     }
 
     /// A place for a test's own files.

@@ -61,6 +61,7 @@ fn section_and_key(text: &str) -> Option<(String, &str)> {
     let section = match section {
         "camera" => "camera[0]",
         "uplink.limit" => "uplink.limit[0]",
+        "uplink.window" => "uplink.window[0]",
         "standby.map" => "standby.map[0]",
         "drill" => "drill[0]",
         "control.member" => "control.member[0]",

@@ -14,6 +14,7 @@ pub mod entry;
 pub mod frame;
 pub mod holds;
 pub mod id;
+pub mod policy;
 pub mod range;
 pub mod session;
 pub mod time;
@@ -32,6 +33,7 @@ pub mod proto {
 }
 
 pub use id::{LedgerId, NameError, OriginId, SegmentNumber, Seq, SiteId, StreamId, VaultId};
+pub use policy::{Policies, Policy, Replicate};
 pub use range::RangeSet;
 pub use time::UnixMicros;
 

@@ -194,6 +194,21 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         }],
         purpose: proto::Purpose::Session.into(),
         path: "wan".to_owned(),
+        policies: Vec::new(),
+    };
+    let stream_policy = |stream: &str, replicate: proto::Replicate, priority| proto::StreamPolicy {
+        stream: stream.to_owned(),
+        replicate: replicate.into(),
+        priority,
+    };
+    let with_policies = proto::Hello {
+        policies: vec![
+            stream_policy("door-1/main", proto::Replicate::Scheduled, 100),
+            stream_policy("safe-1/main", proto::Replicate::OnDemand, 200),
+            stream_policy("till-1/main", proto::Replicate::Live, 255),
+            stream_policy("yard-1/main", proto::Replicate::Never, 0),
+        ],
+        ..hello.clone()
     };
     let beat = proto::Beat {
         number: 9,
@@ -220,6 +235,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     let holding = proto::Beat { holds: holds::Digest::of(&held()).to_bytes(), ..beat.clone() };
     vec![
         ("hello", site_message::Kind::Hello(hello)),
+        ("hello_policies", site_message::Kind::Hello(with_policies)),
         ("offer", site_message::Kind::Offer(offer)),
         ("offer_split", site_message::Kind::Offer(split)),
         ("opened", site_message::Kind::Opened(proto::Opened { ledger: Some(state) })),
@@ -316,6 +332,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("tail_ack", hub_message::Kind::TailAck(proto::TailAck { acked: vec![acked] })),
         ("ack", hub_message::Kind::Ack(ack)),
         ("lost", hub_message::Kind::Lost(proto::Lost { ledger: ledger.clone(), seq: 1, segment: 4 })),
+        ("want", hub_message::Kind::Want(proto::Want { ledger: ledger.clone(), seqs: range(1, 3) })),
         ("resend", hub_message::Kind::Resend(proto::Resend { ledger, segment: 4 })),
         ("refuse", hub_message::Kind::Refuse(refuse)),
         ("beat_ack", hub_message::Kind::BeatAck(proto::BeatAck { number: 9 })),

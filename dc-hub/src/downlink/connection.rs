@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use wire::transport::{explain, peer_node, peer_site};
-use wire::{SiteId, frame, proto};
+use wire::{Policies, SiteId, frame, proto};
 
 use super::peer::{Peer, ROOM_KIB};
 use super::{Downlink, control, fetch, parts, recall};
@@ -19,6 +19,8 @@ use crate::peers::HubPeers;
 pub(crate) const SOFTWARE: &str = concat!("holdfast dc-hub ", env!("CARGO_PKG_VERSION"));
 /// A site that has not said hello by then is not one of ours.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of which a hello may say how they are replicated, those that are not configured any more among them.
+const POLICIES_MAX: usize = 4096;
 /// Acks of beats go before whatever else the hub says.
 const BEATS_PRIORITY: i32 = 30;
 /// Stored parts that wait for the session to know; whoever brings more waits.
@@ -80,6 +82,8 @@ async fn session(
     if !standing.owner.is_empty() && standing.owner != downlink.node {
         return send_on(&downlink, site, connection, &mut send, standing).await;
     }
+    ensure!(hello.policies.len() <= POLICIES_MAX, "it has policies for {} streams", hello.policies.len());
+    downlink.policies.told(site, Policies::from_proto(&hello.policies).context("its policies")?);
     let (own, replaced) = downlink.sites.arrive(site, connection, &hello);
     *ticket = Some(own);
     if let Some(replaced) = replaced {

@@ -31,6 +31,7 @@ pub(super) async fn run(
     let turn = peer.downlink.turns.take(&peer.site).await;
     // Followed before anything is told: what is found damaged from here on is told by itself.
     let mut events = peer.downlink.vault.archive().events();
+    let mut asked = peer.downlink.asked.changes();
     let mut control = Control {
         peer,
         turn,
@@ -59,6 +60,8 @@ pub(super) async fn run(
                 Err(RecvError::Lagged(missed)) => bail!("missed {missed} events of the vault; it is to connect anew"),
                 Err(RecvError::Closed) => bail!("the vault is closed"),
             },
+            // The hub's own end keeps the other end.
+            Ok(()) = asked.changed() => control.ask().await?,
             Some(done) = control.completing.next() => {
                 let Completed { ledger, number, seq, completion } = done.context("put segment together")?;
                 control.session.completed(&ledger, number, seq, completion);
@@ -125,8 +128,37 @@ impl Control {
         if offer.settled.is_some() {
             vault.end_others(site, peer.origin, &offered).await.context("end ledgers")?;
         }
+        let first = !self.offered && self.session.is_offer_complete();
         self.offered |= self.session.is_offer_complete();
+        if first {
+            self.ask().await?;
+        }
         self.told_all().await
+    }
+
+    /// Asks the site for what people asked for, once it is known what it has.
+    async fn ask(&mut self) -> anyhow::Result<()> {
+        if !self.offered {
+            return Ok(());
+        }
+        let peer = self.peer.clone();
+        let wanted = tokio::task::spawn_blocking(move || peer.downlink.asked.wanted(&peer.site));
+        for (ledger, seqs) in
+            wanted.await.context("look up what was asked for")?.context("look up what was asked for")?
+        {
+            self.want(&ledger, &seqs);
+        }
+        Ok(())
+    }
+
+    fn want(&mut self, ledger: &LedgerId, seqs: &RangeSet) {
+        self.may_send(ledger);
+        self.session.want(&self.peer.downlink.vault, ledger, seqs);
+    }
+
+    /// The site may send parts of a ledger that is part of its digest.
+    fn may_send(&self, ledger: &LedgerId) {
+        self.peer.ledgers.send_if_modified(|ledgers| ledgers.insert(ledger.clone()));
     }
 
     /// Ledgers of which parts are here and which a site may leave to its digest: it is told of the parts.
@@ -194,6 +226,11 @@ impl Control {
         match vault.take_entries(&self.peer.site, &ledger, first, entries.clone()).await {
             Ok(()) => {
                 self.session.entries_stored(&vault, &ledger, first, &entries);
+                let asked = self.peer.downlink.asked.among(&self.peer.site, &ledger, first, &entries);
+                if self.offered && !asked.is_empty() {
+                    let held = vault.held(&ledger);
+                    self.want(&ledger, &asked.minus(&held));
+                }
                 self.told_all().await
             }
             Err(VaultError::Archive(error @ ArchiveError::Conflict { .. })) => {
@@ -204,16 +241,17 @@ impl Control {
         }
     }
 
-    /// Takes in what became durable, and everything else that waits: one TailAck for all.
     /// The vault found bytes damaged. Those of other sites, and of what it wrote itself, are no business of this one's.
     fn lost(&mut self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {
         let vault = &self.peer.downlink.vault;
         let theirs = vault.archive().ledger(ledger);
         if theirs.is_some_and(|record| record.site == self.peer.site.as_str() && !record.is_written_here()) {
+            self.may_send(ledger);
             self.session.lost(vault, ledger, number, seq);
         }
     }
 
+    /// Takes in what became durable, and everything else that waits: one TailAck for all.
     fn stored(&mut self, first: StoredPart, more: &mut mpsc::Receiver<StoredPart>) {
         let mut parts: BTreeMap<(LedgerId, SegmentNumber), RangeSet> = BTreeMap::new();
         let mut next = Some(first);

@@ -24,9 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wire::transport::{self, Identity, QuicHandle, Settings, TcpHub};
 
+use crate::asked::Asked;
 use crate::beats::Intake;
 use crate::config::{HubConfig, Limits};
 use crate::peers::HubPeers;
+use crate::policies::SitePolicies;
 use crate::vault::Vault;
 
 pub(crate) use connection::{SOFTWARE, protocol_refusal};
@@ -53,6 +55,10 @@ pub struct Downlink {
     pub turns: Turns,
     /// How much of what is asked for is read at once.
     pub fetches: Fetches,
+    /// Which streams' bytes come by themselves.
+    pub policies: Arc<SitePolicies>,
+    /// What people asked for.
+    pub asked: Arc<Asked>,
     /// Where beats are heard: thousands of them come in a second.
     pub quic: QuicHandle,
 }

@@ -114,6 +114,15 @@ impl Sites {
         (Ticket(ticket), inner.connections.insert(site.clone(), connection.clone()))
     }
 
+    /// Why what a site recorded may be late, for people.
+    pub(crate) fn late(&self, site: &SiteId) -> Option<String> {
+        match self.lock().sites.get(site) {
+            Some(state) if state.connected => None,
+            Some(state) => Some(format!("the site is not connected: {}", state.detail)),
+            None => Some("the site has not connected since the hub started".to_owned()),
+        }
+    }
+
     /// A connection has ended.
     pub(super) fn leave(&self, site: &SiteId, ticket: Ticket, why: &str) {
         let mut inner = self.lock();

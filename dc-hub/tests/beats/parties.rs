@@ -5,16 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dc_hub::asked::Asked;
 use dc_hub::beats::{Heard, HeardReceiver, Intake, Stands, queue};
 use dc_hub::config::Limits;
 use dc_hub::downlink::{Downlink, Fetches, Sites, Turns};
+use dc_hub::policies::SitePolicies;
 use dc_hub::standby::{AcceptedConfigs, Facts as CameraFacts};
 use dc_hub::vault::Vault;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use site_agent::archive::Archive;
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::load_site_with;
+use site_agent::replication::Replication;
 use site_agent::retention::Writer;
+use site_agent::serve::NoTails;
 use site_agent::uplink::{self, Uplink, UplinkStatus};
 use site_agent::virtual_server::VirtualServer;
 use tokio::sync::{mpsc, watch};
@@ -90,8 +94,13 @@ impl Hub {
         let (accepted, facts) =
             AcceptedConfigs::open(&authority.path(&format!("{node}-cameras")), Vec::new()).unwrap();
         let accepted = Arc::new(accepted);
+        let dir = authority.path(&format!("{node}-vault"));
+        let vault = Vault::open(&dir, 8 << 20).unwrap();
+        let policies = SitePolicies::open(vault.archive().clone(), dir.join("replicate")).unwrap();
+        let policies = Arc::new(policies);
+        let asked = Asked::new(vault.archive().clone(), Arc::new(NoTails), policies.clone());
         let downlink = Downlink {
-            vault: Vault::open(&authority.path(&format!("{node}-vault")), 8 << 20).unwrap(),
+            vault,
             live: Arc::default(),
             sites: sites.clone(),
             intake: Intake::new(sender, stands, sites.clone(), Some(accepted.clone())),
@@ -99,6 +108,8 @@ impl Hub {
             limits: Limits { sites_max: 10, ledgers_per_site_max: 100, tail_bytes_per_site_max: 1 << 30 },
             turns: Turns::default(),
             fetches: Fetches::default(),
+            policies,
+            asked: Arc::new(asked),
             quic,
         };
         let stop = CancellationToken::new();
@@ -169,6 +180,7 @@ impl Agent {
         let configuration = uplink::numbered(&config, archive.dir(), wire::clock::wall()).unwrap();
         let beats = Arc::new(beats.with_configuration(configuration).unwrap());
         let uplink = Uplink {
+            replication: Arc::new(Replication::fixed(&config)),
             config: config.clone(),
             identity,
             quic: tokio::runtime::Handle::current().into(),

@@ -160,7 +160,8 @@ impl Host {
     pub(crate) fn timeline(&self, camera: &str, from: UnixMicros) -> Vec<Span> {
         let now = wire::clock::wall();
         let stream = wire::StreamId::new(camera, "main").unwrap();
-        let present = Present { current: None, viewpoint: Viewpoint::Vault { late: None }, now };
+        let present =
+            Present { current: None, viewpoint: Viewpoint::Vault { late: None }, now, ..Present::default() };
         let archive = self.vault.archive();
         timeline(archive, &NoTails, (&site(), &stream), (from, now), present).unwrap().spans
     }

@@ -68,6 +68,8 @@ pub(super) struct Coverage {
     spans: Vec<Span>,
     recorded_s: f64,
     arriving_s: f64,
+    #[serde(default)]
+    at_site_s: f64,
     gaps_s: f64,
     unexplained_s: f64,
     pending_s: f64,
@@ -86,6 +88,17 @@ struct Span {
 impl Coverage {
     pub(super) fn read(answer: &Value) -> Result<Self, serde_json::Error> {
         Self::deserialize(answer)
+    }
+
+    /// What of it is not here.
+    pub(super) fn without_recorded(mut self) -> Self {
+        self.spans.retain(|span| span.state != "recorded");
+        self
+    }
+
+    /// Is there no stretch at all?
+    pub(super) fn is_empty(&self) -> bool {
+        self.spans.is_empty()
     }
 
     /// One line for each stretch.
@@ -109,11 +122,12 @@ impl Coverage {
     }
 
     fn totals(&self) -> String {
-        let all = self.recorded_s + self.arriving_s + self.gaps_s + self.pending_s;
+        let all = self.recorded_s + self.arriving_s + self.at_site_s + self.gaps_s + self.pending_s;
         let percent = if all > 0.0 { 100.0 * self.recorded_s / all } else { 0.0 };
         let mut totals = vec![format!("recorded {} ({})", length(self.recorded_s), share(percent))];
         let rest = [
             ("on its way here", self.arriving_s),
+            ("at the site only", self.at_site_s),
             ("gaps", self.gaps_s),
             ("too early to tell", self.pending_s),
         ];
@@ -136,6 +150,7 @@ pub(super) fn what(state: &str, cause: Option<&str>) -> Cell {
             cell(format!("gap: {}", words::cause(cause.unwrap_or("unspecified")))).tone(Tone::Bad)
         }
         ("recorded", _) => cell("recorded").tone(Tone::Good),
+        ("at_site", _) => cell("at the site").tone(Tone::Dim),
         (state, Some(cause)) => cell(format!("{state}: {}", words::cause(cause))).tone(Tone::Bad),
         (state, None) => cell(state).tone(Tone::Dim),
     }

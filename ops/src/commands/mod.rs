@@ -10,6 +10,7 @@ mod camera;
 pub mod coverage;
 pub mod drill;
 pub mod export;
+pub mod fetch;
 pub mod hold;
 pub mod node;
 mod part_file;
@@ -29,6 +30,7 @@ mod words;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 /// Writes to standard output. That nobody reads on, as after `| head`, is no error.
@@ -50,6 +52,13 @@ fn finish(json: bool, done: anyhow::Result<bool>) -> anyhow::Result<bool> {
         print_json(&json!({ "ok": false, "error": format!("{error:#}") }))?;
     }
     done
+}
+
+/// Bytes that come, on standard error.
+fn progress() -> ProgressBar {
+    let template = "{msg} {bar:32} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
 }
 
 /// Should standard output have colours?

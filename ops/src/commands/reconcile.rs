@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use wire::{SiteId, UnixMicros};
 
@@ -10,7 +9,7 @@ use super::table::{Table, cell, number};
 use super::target::TargetArgs;
 use super::when::rfc3339;
 use super::words;
-use super::{colours, finish, print, print_json};
+use super::{colours, finish, print, print_json, progress};
 use crate::client::{Client, clean};
 
 /// Between two looks.
@@ -93,12 +92,6 @@ fn follow(target: &Client, args: &Args) -> anyhow::Result<bool> {
         }
         std::thread::sleep(LOOK);
     }
-}
-
-fn progress() -> ProgressBar {
-    let template = "{msg} {bar:32} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta}";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
 }
 
 fn describe(plan: &Value, colours: bool) -> String {

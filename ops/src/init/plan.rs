@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use site_agent::config::{Secret, defaults};
-use wire::SiteId;
 use wire::discover::HubAddress;
 use wire::transport::HUB_NAME;
+use wire::{Replicate, SiteId};
 
 /// What is to be made. `None` everywhere means the default.
 #[derive(Clone, Debug)]
@@ -138,7 +138,12 @@ pub struct Camera {
 impl Camera {
     /// A camera with one stream, `main`, that asks for no password.
     pub fn new(id: impl Into<String>, url: impl Into<String>) -> Self {
-        let stream = Stream { name: "main".to_owned(), url: url.into(), credentials: None };
+        let stream = Stream {
+            name: "main".to_owned(),
+            url: url.into(),
+            credentials: None,
+            replicate: Replicate::default(),
+        };
         let (audio, metadata) = (defaults::AUDIO, defaults::METADATA);
         Self { id: id.into(), name: None, audio, metadata, streams: vec![stream] }
     }
@@ -153,6 +158,8 @@ pub struct Stream {
     pub url: String,
     /// User and password.
     pub credentials: Option<(String, Secret)>,
+    /// Whether its bytes go to the hub, and when.
+    pub replicate: Replicate,
 }
 
 /// What was made.

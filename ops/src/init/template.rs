@@ -6,6 +6,7 @@ use site_agent::config::Tier;
 use site_agent::config::check::Choice;
 use site_agent::config::congestion::Controller;
 use site_agent::config::defaults;
+use wire::Replicate;
 use wire::discover::HubAddress;
 
 use super::plan::{Camera, HubPlan, SitePlan};
@@ -98,6 +99,9 @@ fn write_camera(text: &mut String, camera: &Camera) -> std::fmt::Result {
     writeln!(text, "audio = {}\nmetadata = {}", camera.audio, camera.metadata)?;
     for stream in &camera.streams {
         writeln!(text, "\n[[camera.stream]]\nname = {}\nurl = {}", quote(&stream.name), quote(&stream.url))?;
+        if stream.replicate != Replicate::default() {
+            writeln!(text, "replicate = {}", quote(stream.replicate.word()))?;
+        }
         if let Some((username, password)) = &stream.credentials {
             writeln!(text, "username = {}\npassword = {}", quote(username), quote(password.reveal()))?;
         }

@@ -213,12 +213,14 @@ fn templates_have_every_key() {
     let site = template::site(&site("shop-1"), &Plan::new("").hub_address);
     let hub = template::hub(&HubPlan::new("hub-1"));
     for (text, keys) in [(&site, known(site_keys, SITE_SECTIONS)), (&hub, known(hub_keys, HUB_SECTIONS))] {
-        for (section, key) in
-            keys.into_iter().filter(|(_, key)| !["stream", "limit", "path", "map", "member"].contains(key))
+        for (section, key) in keys
+            .into_iter()
+            .filter(|(_, key)| !["stream", "limit", "path", "window", "map", "member"].contains(key))
         {
             let header = match section {
                 "uplink.path[0]" => "[[uplink.path]]",
                 "uplink.limit[0]" => "[[uplink.limit]]",
+                "uplink.window[0]" => "[[uplink.window]]",
                 "standby.map[0]" => "[[standby.map]]",
                 "control.member[0]" => "[[control.member]]",
                 "drill[0]" => "[[drill]]",
@@ -279,6 +281,7 @@ fn templates_tell_the_defaults() {
     let full = reload(file, &full, load_site).unwrap();
     let bare = "[site]\nid = \"shop-1\"\n[hub]\naddress = \"hub.holdfast.internal:7443\"\n\
                 [[uplink.path]]\nname = \"wan\"\ninterface = \"eth0\"\n\
+                [[uplink.window]]\nfrom = \"22:00\"\nto = \"06:00\"\n\
                 [[uplink.limit]]\nclass = \"backlog\"\nfrom = \"08:00\"\nto = \"20:00\"\nrate_mbit_max = 4\n[[camera]]\n\
                 id = \"till-1\"\nname = \"Till 1\"\n[[camera.stream]]\nname = \"main\"\n\
                 url = \"rtsp://10.0.0.5:554/stream1\"\nusername = \"viewer\"\npassword = \"secret\"\n";

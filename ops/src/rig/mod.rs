@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use site_agent::config::Secret;
-use wire::SiteId;
 use wire::discover::HubAddress;
+use wire::{Replicate, SiteId};
 
 use crate::client::Client;
 use crate::init::{self, HubPlan, Plan, SitePlan};
@@ -46,12 +46,15 @@ pub struct CameraPlan {
     pub audio: bool,
     /// What the site logs in with: user and password.
     pub credentials: Option<(String, String)>,
+    /// Whether its bytes go to the hub, and when.
+    pub replicate: Replicate,
 }
 
 impl CameraPlan {
     /// A camera without sound that asks for no password.
     pub fn new(id: impl Into<String>, spec: impl Into<String>) -> Self {
-        Self { id: id.into(), spec: spec.into(), audio: false, credentials: None }
+        let replicate = Replicate::default();
+        Self { id: id.into(), spec: spec.into(), audio: false, credentials: None, replicate }
     }
 }
 
@@ -262,6 +265,11 @@ impl Rig {
         self.sites[site].camera_server.take().context("the cameras are not running")?.kill()
     }
 
+    /// Has a site's agent read its configuration again.
+    pub fn reload_agent(&self, site: usize) -> anyhow::Result<()> {
+        self.sites[site].agent.as_ref().context("the agent is not running")?.signal("USR1")
+    }
+
     /// Stops a site's agent in an orderly way and waits for its end.
     pub fn stop_agent(&mut self, site: usize) -> anyhow::Result<()> {
         self.sites[site].agent.take().context("the agent is not running")?.stop()
@@ -340,7 +348,10 @@ fn camera_plan(camera: &CameraPlan, cable: &Cable) -> init::Camera {
     let mut planned = init::Camera::new(&camera.id, url);
     planned.audio = camera.audio;
     let credentials = camera.credentials.clone().map(|(user, password)| (user, Secret::new(password)));
-    planned.streams.iter_mut().for_each(|stream| stream.credentials.clone_from(&credentials));
+    for stream in &mut planned.streams {
+        stream.credentials.clone_from(&credentials);
+        stream.replicate = camera.replicate;
+    }
     planned
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::session::settled::{Digest, Settled, is_settled};
-use wire::{LedgerId, SiteId};
+use wire::{LedgerId, SiteId, StreamId};
 
 use super::records::LedgerRecord;
 use super::{Archive, Inner};
@@ -19,6 +19,8 @@ pub(super) struct Sites(BTreeMap<String, OfSite>);
 struct OfSite {
     settled: Settled,
     running: BTreeSet<LedgerId>,
+    /// Streams whose bytes are not to come: that they lack is nothing to wait for.
+    withheld: BTreeSet<StreamId>,
 }
 
 impl Sites {
@@ -28,7 +30,8 @@ impl Sites {
             return;
         }
         let site = self.0.entry(record.site.clone()).or_default();
-        if is_settled(record.next(), &record.held().union(&record.gone())) {
+        let withheld = site.withheld.contains(&ledger.stream);
+        if withheld || is_settled(record.next(), &record.held().union(&record.gone())) {
             site.settled.insert(ledger, &record.head());
         } else {
             site.settled.remove(ledger);
@@ -63,6 +66,20 @@ impl Archive {
         drop(sites);
         except.iter().for_each(|ledger| settled.remove(ledger));
         settled
+    }
+
+    /// Bytes of these streams of a site are not to come here by themselves, and those of all its others are.
+    pub fn withhold(&self, site: &SiteId, streams: BTreeSet<StreamId>) {
+        // In this order, as where changes are entered.
+        let ledgers = self.inner.read_ledgers();
+        let mut sites = self.inner.sites();
+        let of_site = sites.0.entry(site.as_str().to_owned()).or_default();
+        let before = std::mem::replace(&mut of_site.withheld, streams);
+        let changed: BTreeSet<_> = before.symmetric_difference(&of_site.withheld).cloned().collect();
+        let theirs = |(ledger, record): &(&LedgerId, &LedgerRecord)| {
+            record.site == site.as_str() && changed.contains(&ledger.stream)
+        };
+        ledgers.iter().filter(theirs).for_each(|(ledger, record)| sites.note(ledger, record));
     }
 
     /// Ledgers of a site that have not ended, as far as is known here.

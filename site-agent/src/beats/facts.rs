@@ -71,6 +71,7 @@ impl Facts {
             cameras: self.cameras.clone(),
             purpose: purpose.into(),
             path: path.to_owned(),
+            policies: Vec::new(), // the session says them
         }
     }
 

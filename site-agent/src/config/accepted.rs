@@ -175,6 +175,8 @@ fn stream(camera: &str, told: &proto::StreamConfiguration) -> Result<Stream, Str
     };
     let words = told.quirks.iter().map(|setting| (setting.name.as_str(), setting.word.as_str()));
     Ok(Stream {
+        // Of a standby nothing crosses: it records where the vault is.
+        replicate: wire::Replicate::default(),
         url: address(&told.url).map_err(|what| format!("the url of `{id}` {what}"))?,
         id,
         rate_bps: told.rate_bps,

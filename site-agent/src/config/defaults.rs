@@ -27,6 +27,11 @@ pub const LIMIT_MBIT_MAX: f64 = 100_000.0;
 /// The range of `uplink.limit.percent_max`
 pub const PERCENT_RANGE: RangeInclusive<f64> = 1.0..=100.0;
 
+/// `uplink.window_spread_min`: as much as it takes that no two of some hundred sites begin within seconds.
+pub const WINDOW_SPREAD_MIN: u64 = 10;
+/// The range of `uplink.window_spread_min`
+pub const WINDOW_SPREAD_MIN_RANGE: RangeInclusive<u64> = 0..=240;
+
 /// `archive.dir`
 pub const ARCHIVE_DIR: &str = "/var/lib/holdfast/site";
 /// `archive.segment_s`

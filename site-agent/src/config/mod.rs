@@ -32,6 +32,7 @@ mod site_check;
 #[cfg(test)]
 mod tests;
 mod uplink_check;
+mod windows_check;
 
 use std::path::Path;
 
@@ -43,7 +44,7 @@ pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
 pub use site::{
     Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Restore, Site, SiteConfig,
-    Standby, Stream, Tier, Uplink, UplinkPath,
+    Standby, Stream, Tier, Uplink, UplinkPath, Window,
 };
 
 /// Reads and checks a site's configuration, with this process's environment.

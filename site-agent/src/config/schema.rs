@@ -15,6 +15,7 @@ pub const SITE_SECTIONS: &[&str] = &[
     "uplink",
     "uplink.path[0]",
     "uplink.limit[0]",
+    "uplink.window[0]",
     "archive",
     "http",
     "standby",
@@ -59,6 +60,8 @@ pub(super) struct UplinkSection {
     pub(super) rate_mbit_max: Option<Number>,
     pub(super) path: Option<Vec<PathSection>>,
     pub(super) limit: Option<Vec<LimitSection>>,
+    pub(super) window: Option<Vec<WindowSection>>,
+    pub(super) window_spread_min: Option<Whole>,
 }
 
 #[derive(Deserialize, Default)]
@@ -76,6 +79,13 @@ pub(super) struct LimitSection {
     pub(super) to: Option<Text>,
     pub(super) rate_mbit_max: Option<Number>,
     pub(super) percent_max: Option<Number>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [[uplink.window]]", default)]
+pub(super) struct WindowSection {
+    pub(super) from: Option<Text>,
+    pub(super) to: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]
@@ -128,6 +138,7 @@ pub(super) struct StreamSection {
     pub(super) name: Option<Text>,
     pub(super) url: Option<Text>,
     pub(super) rate_mbit: Option<Number>,
+    pub(super) replicate: Option<Text>,
     pub(super) username: Option<Text>,
     pub(super) password: Option<Secret>,
     pub(super) password_file: Option<Text>,

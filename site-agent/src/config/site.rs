@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use url::Url;
 use wire::discover::{DnsConfig, HubAddress};
 use wire::transport::{Congestion, Egress};
-use wire::{SiteId, StreamId};
+use wire::{Policies, Policy as Crossing, Replicate, SiteId, StreamId};
 
 use super::check::Choice;
 use super::quirks::policy;
@@ -58,6 +58,17 @@ pub struct Uplink {
     pub paths: Vec<UplinkPath>,
     /// What classes of traffic may take; of a class the first that fits the hour counts.
     pub limits: Vec<ClassLimit>,
+    /// When bytes of scheduled streams may go.
+    pub windows: Vec<Window>,
+}
+
+/// Hours of every day, maybe past midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// It opens then: so much later than what is written as this site waits, so that not all sites begin at once.
+    pub from: Time,
+    /// It closes then.
+    pub to: Time,
 }
 
 /// A path from the site to the hub.
@@ -76,6 +87,8 @@ pub enum Class {
     Live,
     /// What the hub has missed.
     Backlog,
+    /// What a person asked for.
+    Fetch,
 }
 
 /// What a class may take, and when.
@@ -206,6 +219,8 @@ pub struct Stream {
     pub url: Url,
     /// What it takes, about, in bits a second.
     pub rate_bps: u64,
+    /// Whether its bytes go to the hub, and when.
+    pub replicate: Replicate,
     /// What to log in with.
     pub credentials: Option<Credentials>,
     /// How long connecting may take.
@@ -227,7 +242,22 @@ impl Choice for Unacked {
     const WORDS: &'static [(&'static str, Self)] = &[("free", Self::Free), ("keep", Self::Keep)];
 }
 
+impl Choice for Replicate {
+    const WORDS: &'static [(&'static str, Self)] = &Self::WORDS;
+}
+
 impl SiteConfig {
+    /// How the streams' bytes come to the hub.
+    pub fn policies(&self) -> Policies {
+        let of = |camera: &Camera| {
+            let priority = camera.priority;
+            let streams = camera.streams.iter();
+            let policy = |stream: &Stream| Crossing { replicate: stream.replicate, priority };
+            streams.map(|stream| (stream.id.clone(), policy(stream))).collect::<Vec<_>>()
+        };
+        self.cameras.iter().flat_map(of).collect()
+    }
+
     /// What retention is to follow, but for holds.
     pub fn retention(&self) -> Rules {
         let camera = |camera: &Camera| {
@@ -240,6 +270,7 @@ impl SiteConfig {
             unacked: self.archive.unacked,
             acked_by_hub: self.hub.is_some(),
             holds: Vec::new(),
+            withheld: self.policies(),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::quirks::Quirks;
 use super::report::Outcome;
 use super::schema::{ArchiveSection, CameraSection, HubSection, SiteFile, SiteSection, StreamSection};
 use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream};
-use super::uplink_check;
+use super::{uplink_check, windows_check};
 use crate::retention::plan::Policy;
 
 const IDENTITY: IdentityDefaults =
@@ -31,7 +31,8 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
     let site = site(file.site.unwrap_or_default(), &mut check);
     let identity = file.identity.unwrap_or_default().check(&IDENTITY, file.hub.is_some(), &mut check);
     let hub = file.hub.map(|section| hub(section, &mut check));
-    let uplink = uplink_check::uplink(file.uplink.unwrap_or_default(), &mut check);
+    let uplink =
+        uplink_check::uplink(file.uplink.unwrap_or_default(), site.as_ref().map(|site| &site.id), &mut check);
     let archive = archive(file.archive.unwrap_or_default(), &mut check);
     let listen = file.http.unwrap_or_default().listen;
     let listen = check.http_listen("http.listen", listen, defaults::SITE_HTTP_LISTEN);
@@ -54,6 +55,9 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
             cameras,
         })
     })();
+    if let Some(config) = &config {
+        windows_check::fits(config, &mut check);
+    }
     check.finish(config)
 }
 
@@ -249,9 +253,10 @@ fn stream(
     let timeout_s = check.whole(&at("connect_timeout_s"), timeout, timeout_s, range);
     let rate = check.number(&at("rate_mbit"), section.rate_mbit, defaults::STREAM_RATE_MBIT_RANGE);
     let rate_bps = (rate.unwrap_or(rate_mbit) * 1e6) as u64;
+    let replicate = check.choice(&at("replicate"), section.replicate);
     let credentials = credentials(section.username, section.password, section.password_file, path, check);
     let connect_timeout = Duration::from_secs(timeout_s);
-    Some(Stream { id: id?, url: url?, rate_bps, credentials, connect_timeout, quirks })
+    Some(Stream { id: id?, url: url?, rate_bps, replicate, credentials, connect_timeout, quirks })
 }
 
 /// What is refused is not repeated: it may hold a password.

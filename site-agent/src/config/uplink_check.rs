@@ -1,11 +1,13 @@
 //! The section `[uplink]`: how the line to the hub is used.
 
 use jiff::civil::Time;
+use wire::SiteId;
 
 use super::check::{Check, Choice};
 use super::leaf::Text;
 use super::schema::{LimitSection, UplinkSection};
 use super::site::{Allowance, Class, ClassLimit, Uplink};
+use super::windows_check;
 use super::{congestion, defaults, paths_check};
 
 /// A class as written; there is no default, but a choice needs one.
@@ -14,13 +16,15 @@ enum ClassWord {
     Live,
     #[default]
     Backlog,
+    Fetch,
 }
 
 impl Choice for ClassWord {
-    const WORDS: &'static [(&'static str, Self)] = &[("live", Self::Live), ("backlog", Self::Backlog)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("live", Self::Live), ("backlog", Self::Backlog), ("fetch", Self::Fetch)];
 }
 
-pub(super) fn uplink(section: UplinkSection, check: &mut Check) -> Uplink {
+pub(super) fn uplink(section: UplinkSection, site: Option<&SiteId>, check: &mut Check) -> Uplink {
     let controller = ("uplink.congestion", section.congestion);
     let congestion = congestion::check(check, controller, ("uplink.rate_mbit_max", section.rate_mbit_max));
     let paths = paths_check::paths(section.path.unwrap_or_default(), check);
@@ -34,7 +38,9 @@ pub(super) fn uplink(section: UplinkSection, check: &mut Check) -> Uplink {
         }
         limits.push(limit);
     }
-    Uplink { congestion, paths, limits }
+    let windows = (section.window.unwrap_or_default(), section.window_spread_min);
+    let windows = windows_check::windows(windows, site, check);
+    Uplink { congestion, paths, limits, windows }
 }
 
 fn limit(section: LimitSection, path: &str, check: &mut Check) -> Option<ClassLimit> {
@@ -43,6 +49,7 @@ fn limit(section: LimitSection, path: &str, check: &mut Check) -> Option<ClassLi
     let class = given.map(|word| match check.choice(&at("class"), Some(Text(word))) {
         ClassWord::Live => Class::Live,
         ClassWord::Backlog => Class::Backlog,
+        ClassWord::Fetch => Class::Fetch,
     });
     let hours = hours(section.from, section.to, path, check);
     // Backlog can be stopped; what is recorded can't, it would only become backlog.
@@ -97,7 +104,7 @@ fn hours(
     }
 }
 
-fn time(text: &str) -> Result<Time, &'static str> {
+pub(super) fn time(text: &str) -> Result<Time, &'static str> {
     let refused = "is no time of the day; write HH:MM, for example \"08:00\"";
     let (hour, minute) = text.split_once(':').ok_or(refused)?;
     let number = |digits: &str| match digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -18,7 +18,7 @@ mod tests;
 use std::time::Duration;
 
 pub use wire::proto::GapCause;
-use wire::{LedgerId, RangeSet, SegmentNumber, Seq, UnixMicros};
+use wire::{LedgerId, RangeSet, Replicate, SegmentNumber, Seq, UnixMicros};
 
 pub use summary::{State, Stretch, Totals, summary, totals};
 pub use sweep::cover;
@@ -62,6 +62,15 @@ pub enum What {
         seq: Seq,
         /// Is this where it was recorded, or would have been? Then they come from the hub.
         restoring: bool,
+    },
+    /// It is recorded, and the bytes stay where it was: that is the stream's policy.
+    AtSite {
+        /// By whom.
+        ledger: LedgerId,
+        /// Its entry.
+        seq: Seq,
+        /// The policy.
+        replicate: Replicate,
     },
     /// It is not recorded, or not any more.
     Gap {
@@ -199,6 +208,8 @@ pub struct Known {
     pub current: Option<(GapCause, String)>,
     /// From where this is looked at.
     pub viewpoint: Viewpoint,
+    /// In a vault: whether the stream's bytes are to come.
+    pub replicate: Replicate,
     /// The present.
     pub now: UnixMicros,
 }

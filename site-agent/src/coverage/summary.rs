@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::UnixMicros;
+use wire::{Replicate, UnixMicros};
 
 use super::{GapCause, Place, Span, What};
 
@@ -17,6 +17,8 @@ pub enum State {
     Arriving,
     /// Recorded, on its way back from the hub.
     Restoring,
+    /// Recorded, and kept at its site.
+    AtSite,
     /// Not recorded, or not any more.
     Gap,
     /// Too early to tell.
@@ -33,6 +35,7 @@ impl State {
             Self::Tail => "tail",
             Self::Arriving => "arriving",
             Self::Restoring => "restoring",
+            Self::AtSite => "at_site",
             Self::Gap => "gap",
             Self::Pending => "pending",
             Self::Future => "future",
@@ -48,6 +51,7 @@ impl What {
             Self::Recorded { place: Place::Tail, .. } => State::Tail,
             Self::Elsewhere { restoring: false, .. } => State::Arriving,
             Self::Elsewhere { restoring: true, .. } => State::Restoring,
+            Self::AtSite { .. } => State::AtSite,
             Self::Gap { .. } => State::Gap,
             Self::Pending { .. } => State::Pending,
             Self::Future => State::Future,
@@ -59,6 +63,8 @@ impl What {
         match self {
             Self::Gap { cause, detail } => (Some(*cause), detail),
             Self::Pending { detail } => (None, detail),
+            Self::AtSite { replicate: Replicate::Never, .. } => (None, "at the site, not replicated: never"),
+            Self::AtSite { .. } => (None, "at the site, not replicated: on_demand"),
             Self::Recorded { .. } | Self::Elsewhere { .. } | Self::Future => (None, ""),
         }
     }
@@ -95,6 +101,8 @@ pub struct Totals {
     pub recorded: Duration,
     /// Recorded and on its way.
     pub arriving: Duration,
+    /// Recorded, and kept at its site.
+    pub at_site: Duration,
     /// Not recorded, the unexplained included.
     pub gaps: Duration,
     /// Of the gaps, what nothing explains.
@@ -135,6 +143,7 @@ pub fn totals(spans: &[Span]) -> Totals {
         match &span.what {
             What::Recorded { .. } => totals.recorded += duration,
             What::Elsewhere { .. } => totals.arriving += duration,
+            What::AtSite { .. } => totals.at_site += duration,
             What::Gap { cause, .. } => {
                 totals.gaps += duration;
                 if *cause == GapCause::Unspecified {

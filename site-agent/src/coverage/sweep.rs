@@ -134,6 +134,9 @@ fn candidates(known: &Known) -> Vec<Candidate> {
                 _ => "it was recorded, and the bytes are gone",
             };
             (Class::Lost, What::Gap { cause, detail: detail.to_owned() })
+        } else if known.replicate.withholds() && known.viewpoint != Viewpoint::Recorder {
+            let replicate = known.replicate;
+            (Class::Elsewhere, What::AtSite { ledger, seq: recording.seq, replicate })
         } else if recording.damaged {
             let detail = "it was found damaged here, and is wanted from the other side".to_owned();
             (Class::Lost, What::Gap { cause: GapCause::Corrupt, detail })

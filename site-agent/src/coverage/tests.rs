@@ -41,6 +41,7 @@ fn told(spans: &[Span]) -> Vec<(i64, i64, String)> {
         },
         What::Elsewhere { seq, restoring: true, .. } => format!("restoring#{seq}"),
         What::Elsewhere { seq, .. } => format!("arriving#{seq}"),
+        What::AtSite { seq, replicate, .. } => format!("at site#{seq} {}", replicate.word()),
         What::Gap { cause, .. } => format!("{cause:?}"),
         What::Pending { .. } => "pending".to_owned(),
         What::Future => "future".to_owned(),
@@ -52,6 +53,41 @@ fn assert_told(known: &Known, range: (i64, i64), expected: &[(i64, i64, &str)]) 
     let expected: Vec<_> =
         expected.iter().map(|(start, end, word)| (*start, *end, (*word).to_owned())).collect();
     assert_eq!(told(&cover(known, at(range.0), at(range.1))), expected);
+}
+
+#[test]
+fn what_stays_at_the_site_is_told_so_and_what_is_gone_there_is_a_gap() {
+    let away = |seq, start, end| Recording { held: false, ..recording(1, seq, start, end) };
+    let mut known = Known {
+        recordings: vec![recording(1, 0, 100, 110), away(1, 110, 120), away(2, 120, 130)],
+        gone: vec![Gone {
+            ledger: ledger(1),
+            seqs: RangeSet::from(2..3),
+            start: at(120),
+            end: at(130),
+            cause: GapCause::Expired,
+        }],
+        runs: vec![run(1, 100, 130, false)],
+        viewpoint: Viewpoint::Vault { late: None },
+        now: at(130),
+        ..Known::default()
+    };
+    for (replicate, word) in Replicate::WORDS {
+        known.replicate = word;
+        let between = match word.withholds() {
+            true => format!("at site#1 {replicate}"),
+            false => "arriving#1".to_owned(),
+        };
+        let expected = [(100, 110, "1#0"), (110, 120, between.as_str()), (120, 130, "Expired")];
+        assert_told(&known, (100, 130), &expected);
+    }
+    known.replicate = Replicate::OnDemand;
+    let spans = cover(&known, at(100), at(130));
+    assert_eq!(totals(&spans).at_site, Duration::from_secs(10));
+    assert_eq!(summary(&spans)[1].detail, "at the site, not replicated: on_demand");
+    // At the site itself bytes that are not there are missing.
+    known.viewpoint = Viewpoint::Recorder;
+    assert_told(&known, (110, 120), &[(110, 120, "Unspecified")]);
 }
 
 #[test]
@@ -199,8 +235,9 @@ fn known() -> impl Strategy<Value = Known> {
     let gaps = proptest::collection::vec((0i64..200, 0i64..60), 0..5);
     let gone = proptest::collection::vec((0u8..3, 0u64..8, 0i64..200, 0i64..60), 0..3);
     let runs = proptest::collection::vec((0u8..3, 0i64..150, 0i64..80, any::<bool>()), 0..4);
-    (recordings(), tails, gaps, gone, runs, 0i64..300, any::<bool>()).prop_map(
-        |(recordings, tails, gaps, gone, runs, now, vault)| Known {
+    (recordings(), tails, gaps, gone, runs, 0i64..300, (any::<bool>(), 0..4_usize)).prop_map(
+        |(recordings, tails, gaps, gone, runs, now, (vault, word))| Known {
+            replicate: Replicate::WORDS[word].1,
             recordings,
             tails: tails
                 .into_iter()
@@ -271,7 +308,10 @@ proptest! {
     #[test]
     fn what_is_shown_is_there(known in known()) {
         for span in cover(&known, at(0), at(250)) {
-            if let What::Recorded { ledger, seq: Some(seq), .. } | What::Elsewhere { ledger, seq, .. } = &span.what {
+            if let What::Recorded { ledger, seq: Some(seq), .. }
+            | What::Elsewhere { ledger, seq, .. }
+            | What::AtSite { ledger, seq, .. } = &span.what
+        {
                 let there = known.recordings.iter().any(|one| {
                     let is_it = one.ledger == *ledger && one.seq == *seq;
                     is_it && one.start <= span.start && span.start < seen_until(one.start, one.end)

@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use wire::{RangeSet, SiteId, UnixMicros};
+use wire::{Policies, RangeSet, SiteId, UnixMicros};
 
 use crate::archive::{Archive, LedgerRecord, Result};
 use crate::retention::plan::{Camera, Rules, Unacked};
@@ -34,17 +34,24 @@ pub enum Side {
     Hub,
 }
 
+/// How bytes of a site's streams cross, as far as is known here.
+pub type Crossing = dyn Fn(&SiteId) -> Policies + Send + Sync;
+
 /// What is to cross of a site's recordings, as seen from one side, of what ended before an instant.
 pub fn waiting(
     archive: &Archive,
     side: Side,
     site: &SiteId,
     before: UnixMicros,
-    rules: Option<&Rules>,
+    (rules, policies): (Option<&Rules>, &Policies),
 ) -> Result<Vec<Waiting>> {
     let (mut waiting, now) = (Vec::new(), wire::clock::wall());
     for (ledger, record) in archive.ledgers() {
-        if record.site != site.as_str() || record.is_written_here() || record.returned {
+        if record.site != site.as_str()
+            || record.is_written_here()
+            || record.returned
+            || policies.replicate(&ledger.stream).withholds()
+        {
             continue;
         }
         let seqs = wanted(side, &record);
@@ -58,6 +65,7 @@ pub fn waiting(
         waiting.extend(found.into_iter().map(|segment| {
             Waiting {
                 stream: ledger.stream.clone(),
+                priority: policies.of(&ledger.stream).priority,
                 ended: record.ended,
                 start: segment.start,
                 end: segment.end,
@@ -146,15 +154,17 @@ pub struct View {
     pub rules: Option<Arc<KeptNow>>,
     /// How the link to a site is; none if there is no such site.
     pub link: Arc<Links>,
+    /// Which streams' bytes are to cross by themselves, and whose go first.
+    pub policies: Arc<Crossing>,
 }
 
 impl View {
     /// The plan for a site, of what ended before an instant; none if there is no such site.
     pub fn plan(&self, site: &SiteId, before: UnixMicros) -> Result<Option<(Plan, Link)>> {
         let Some(link) = (self.link)(site) else { return Ok(None) };
-        let rules = self.rules.as_ref().map(|rules| rules());
-        let waiting =
-            waiting(&self.archive, self.side, site, before, rules.as_ref().map(|(rules, _)| rules))?;
+        let (policies, rules) = ((self.policies)(site), self.rules.as_ref().map(|rules| rules()));
+        let by = (rules.as_ref().map(|(rules, _)| rules), &policies);
+        let waiting = waiting(&self.archive, self.side, site, before, by)?;
         let room = rules.and_then(|(rules, kept)| room(&self.archive, &rules, kept, &waiting));
         let Link { carried, backlog_max, .. } = link.clone();
         let facts = Facts { now: wire::clock::wall(), waiting, carried, backlog_max, room };

@@ -1,9 +1,10 @@
 //! What crosses to the hub, how long that takes, and what retention frees before its turn. Pure: no clock, no disk.
 //!
 //! It is a forecast by what is known now: recording goes on at the rate at which what waits was recorded and goes
-//! first, the line carries what it was last seen to carry, segments go oldest first. Room is made as
+//! first, the line carries what it was last seen to carry, segments go by priority and then oldest first. Room is made as
 //! [`crate::retention::plan`] makes it: what is acked before what is not, oldest first.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use wire::{StreamId, UnixMicros};
 pub struct Waiting {
     /// Of which stream.
     pub stream: StreamId,
+    /// Its camera's priority.
+    pub priority: u8,
     /// Has its run ended?
     pub ended: bool,
     /// Its first instant.
@@ -102,14 +105,16 @@ pub struct Plan {
 const SEAM: Duration = Duration::from_secs(1);
 
 /// Makes the plan.
-pub fn plan(mut facts: Facts) -> Plan {
-    facts.waiting.sort_by_key(|one| (!one.ended, one.start));
+pub fn plan(facts: Facts) -> Plan {
+    let older = older(&facts.waiting);
+    let mut order: Vec<_> = facts.waiting.iter().zip(older).collect();
+    order.sort_by_key(|(one, _)| (Reverse(one.priority), !one.ended, one.start));
     let recorded = recorded(&facts.waiting);
     let rate =
         facts.carried.map(|carried| (carried - recorded).max(0.0).min(facts.backlog_max.unwrap_or(f64::MAX)));
     let mut plan = Plan { rate, ..Plan::default() };
-    let (mut before, mut crossed, mut last) = (0, 0.0, Some(Duration::ZERO));
-    for one in &facts.waiting {
+    let (mut crossed, mut last) = (0.0, Some(Duration::ZERO));
+    for (one, before) in order {
         plan.segments += 1;
         plan.bytes += one.bytes;
         let oldest = plan.lag.max(since(facts.now, one.start));
@@ -119,7 +124,6 @@ pub fn plan(mut facts: Facts) -> Plan {
         let full = facts.room.and_then(|room| seconds((room + before) as f64 / recorded));
         let full = full.map(|after| (facts.now + after, Why::Room));
         let old = one.expires.map(|at| (at, Why::Age));
-        before += one.bytes;
         let end = old.into_iter().chain(full).min();
         // Without a known rate nothing is foretold.
         match (end, crosses) {
@@ -135,6 +139,18 @@ pub fn plan(mut facts: Facts) -> Plan {
     }
     plan.duration = last;
     plan
+}
+
+/// Of each, the bytes of those that retention frees before it: whatever goes first, the oldest is freed first.
+fn older(waiting: &[Waiting]) -> Vec<u64> {
+    let mut by_age: Vec<usize> = (0..waiting.len()).collect();
+    by_age.sort_by_key(|at| (!waiting[*at].ended, waiting[*at].start));
+    let (mut older, mut before) = (vec![0; waiting.len()], 0);
+    for at in by_age {
+        older[at] = before;
+        before += waiting[at].bytes;
+    }
+    older
 }
 
 /// Bytes a second, by what waits.
@@ -201,6 +217,7 @@ mod tests {
             let end = NOW - SEGMENT * back;
             Waiting {
                 stream: stream.parse().unwrap(),
+                priority: 100,
                 ended: false,
                 start: end - SEGMENT,
                 end,
@@ -261,6 +278,23 @@ mod tests {
         assert_eq!(lost.piece.from, NOW - SEGMENT * 100);
         assert_eq!(lost.piece.segments, 40);
         assert_eq!(plan.duration, Some(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn what_has_less_priority_goes_last_and_is_freed_no_earlier_for_it() {
+        let (mut low, high) = (waiting("till-1/main", 20), waiting("till-2/main", 20));
+        low.iter_mut().for_each(|one| one.priority = 7);
+        let all = || low.iter().chain(&high).cloned().collect();
+        // 200 of 300 kB/s are recorded: one segment crosses in ten seconds, so that all of one camera takes 200 s. As
+        // much time passes until the first is freed, and 10 s more until the next of each camera is.
+        let facts = Facts { room: Some(40 * BYTES), ..facts(all(), 300e3) };
+        let plan = plan(facts);
+        assert!(!plan.lost.is_empty());
+        assert!(plan.lost.iter().all(|lost| lost.piece.stream.camera() == "till-1"), "{:?}", plan.lost);
+        let lost: u64 = plan.lost.iter().map(|lost| lost.piece.segments).sum();
+        // The n-th of the low ones is freed at 200 + 10 n s; its turn ends at 210 s and 10 s later for each before it
+        // that was not lost.
+        assert_eq!(lost, 1, "{:?}", plan.lost);
     }
 
     #[test]

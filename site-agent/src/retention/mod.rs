@@ -29,6 +29,7 @@ use crate::archive::room::Use;
 use crate::archive::{Archive, ArchiveError, Change, Done, GONE_SPAN_MAX, Result};
 
 use crate::private_file;
+use crate::replication::Replication;
 
 pub use found::{Amount, Found, found};
 pub use holds::Holds;
@@ -95,6 +96,8 @@ pub struct Settings {
     pub ballast_bytes: u64,
     /// Who says what is gone.
     pub writer: Writer,
+    /// At a site: what crosses to the hub, as it holds at the time. It takes the place of what the rules say.
+    pub replication: Option<Arc<Replication>>,
 }
 
 /// The thread. Dropped, it ends with the step it is in.
@@ -214,6 +217,9 @@ impl Keeper {
     /// One step; returns how many segments it freed.
     fn step(&mut self, now: &Reading, free_bytes: u64) -> Result<usize> {
         self.archive.delete_freed(STEP)?;
+        if let Some(replication) = &self.settings.replication {
+            self.settings.rules.withheld = replication.now().policies.clone();
+        }
         let belief = self.look_at_clock(now);
         // To the end of the step: whoever changes them may rely on it that nothing is freed by the old ones then.
         let shared = self.settings.holds.clone();

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use wire::proto::GapCause;
-use wire::{LedgerId, Seq, SiteId, UnixMicros};
+use wire::{LedgerId, Policies, Seq, SiteId, UnixMicros};
 
 /// A camera, in an archive that may have those of many sites.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +101,8 @@ pub struct Rules {
     pub acked_by_hub: bool,
     /// What is kept in any case.
     pub holds: Vec<Hold>,
+    /// Which streams' bytes are to cross at all: what nobody waits for counts as acked.
+    pub withheld: Policies,
 }
 
 impl Rules {
@@ -112,6 +114,11 @@ impl Rules {
     /// Is nothing lost that anybody waits for?
     fn is_safe(&self, segment: &Segment) -> bool {
         segment.acked || !self.acked_by_hub
+    }
+
+    /// Do bytes of this ledger stay here, unless somebody asks for them?
+    pub fn withholds(&self, ledger: &LedgerId) -> bool {
+        self.withheld.replicate(&ledger.stream).withholds()
     }
 
     /// Does a hold keep this?
@@ -137,7 +144,7 @@ pub struct Segment {
     pub end: UnixMicros,
     /// Its length.
     pub bytes: u64,
-    /// Has the hub acked it?
+    /// Has the hub acked it, or does it not wait for it?
     pub acked: bool,
     /// How old it is among the others.
     pub age: Age,

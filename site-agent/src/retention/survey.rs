@@ -23,6 +23,7 @@ pub(super) struct Survey {
 struct Seen {
     held: Vec<wire::proto::Range>,
     acked: Vec<wire::proto::Range>,
+    withheld: bool,
     windows: [Window; 2],
     /// Seqs that holds keep, as far as was looked: they are not read again, however many they are.
     kept: RangeSet,
@@ -63,10 +64,12 @@ impl Survey {
                 self.ledgers.remove(&ledger); // it has no segment left
                 continue;
             }
-            let known = self
-                .ledgers
-                .get(&ledger)
-                .is_some_and(|seen| seen.held == record.held_ranges && seen.acked == record.acked_ranges);
+            let withheld = look.rules.withholds(&ledger);
+            let known = self.ledgers.get(&ledger).is_some_and(|seen| {
+                seen.held == record.held_ranges
+                    && seen.acked == record.acked_ranges
+                    && seen.withheld == withheld
+            });
             if !known {
                 let kept = self.ledgers.remove(&ledger).map(|seen| seen.kept).unwrap_or_default();
                 let seen = see(look, &site, &ledger, &record, kept)?;
@@ -92,13 +95,14 @@ fn see(
     record: &LedgerRecord,
     mut kept: RangeSet,
 ) -> Result<Seen> {
-    let (held, acked) = (record.held(), record.acked());
-    let unacked = held.minus(&acked);
+    let (held, withheld) = (record.held(), look.rules.withholds(ledger));
+    let unacked = if withheld { RangeSet::new() } else { held.minus(&record.acked()) };
     let windows = [
         window(look, site, ledger, (&held.minus(&unacked), &mut kept), true)?,
         window(look, site, ledger, (&unacked, &mut kept), false)?,
     ];
-    Ok(Seen { held: record.held_ranges.clone(), acked: record.acked_ranges.clone(), windows, kept })
+    let (held, acked) = (record.held_ranges.clone(), record.acked_ranges.clone());
+    Ok(Seen { held, acked, withheld, windows, kept })
 }
 
 fn window(

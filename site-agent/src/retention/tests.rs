@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use wire::proto::entry::Kind;
-use wire::{RangeSet, SegmentNumber, Seq};
+use wire::{RangeSet, Replicate, SegmentNumber, Seq};
 
 use super::plan::{Hold, Marks, Policy, Unacked};
 use super::*;
@@ -26,7 +26,8 @@ fn now(at_s: i64) -> Reading {
 fn keeper(archive: &Archive, rules: Rules) -> Keeper {
     let holds = Arc::new(Holds::default());
     holds.set(rules.holds.clone());
-    let settings = Settings { rules, holds, ballast_bytes: 0, writer: Writer::Run(ledger(RUN).origin) };
+    let writer = Writer::Run(ledger(RUN).origin);
+    let settings = Settings { rules, holds, ballast_bytes: 0, writer, replication: None };
     Keeper::new(archive.clone(), settings, Arc::default(), now(0))
 }
 
@@ -189,6 +190,7 @@ fn after_a_jump_of_the_clock_nothing_is_too_old() {
         holds: Arc::default(),
         ballast_bytes: 0,
         writer: Writer::Run(ledger(RUN).origin),
+        replication: None,
     };
     let mut keeper = Keeper::new(archive.clone(), settings, Arc::default(), jumped.clone());
     assert_eq!(keeper.step(&jumped, 0).unwrap(), 0);
@@ -247,6 +249,28 @@ fn the_oldest_of_all_ledgers_go_however_few_are_seen_at_once() {
     for (at, (number, run)) in expected.into_iter().enumerate() {
         let held = archive.holds(&ledger(run), seq_of(number, run));
         assert_eq!(held, at >= 70, "run {run}, segment {number}, the {at}th in age");
+    }
+}
+
+#[test]
+fn what_nobody_waits_for_expires_and_is_never_lost() {
+    for replicate in [Replicate::OnDemand, Replicate::Never] {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = recorded(dir.path(), RUN, 3);
+        let policy = wire::Policy { replicate, ..wire::Policy::default() };
+        let withheld = [(ledger(RUN).stream, policy)].into_iter().collect();
+        // Also where what the hub waits for is kept: it waits for nothing here, and recording goes on.
+        let rules = Rules { unacked: Unacked::Keep, withheld, ..for_room(1000, 1) };
+        let mut keeper = keeper(&archive, rules);
+        assert_eq!(keeper.step(&now(100), 999).unwrap(), 1);
+        assert_eq!(cause_at(&archive, 1), Some(GapCause::Expired), "{replicate:?}");
+        assert_eq!(keeper.status.snapshot().lost_segments, 0);
+        // Another policy counts from the next step on.
+        keeper.settings.rules.withheld = wire::Policies::default();
+        assert_eq!(keeper.step(&now(101), 999).unwrap(), 0);
+        keeper.settings.rules.unacked = Unacked::Free;
+        assert_eq!(keeper.step(&now(102), 999).unwrap(), 1);
+        assert_eq!(cause_at(&archive, 11), Some(GapCause::LostBeforeReplication), "{replicate:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::State;
 use serde_json::{Value, json};
 use wire::proto::GapCause;
-use wire::{SiteId, StreamId, UnixMicros};
+use wire::{Replicate, SiteId, StreamId, UnixMicros};
 
 use super::answer::{Refusal, blocking};
 use super::params::rfc3339;
@@ -45,6 +45,11 @@ pub trait Cameras: Send + Sync {
     /// At a hub: why what a site recorded may be late, for people; for example that it is not connected.
     fn late(&self, _site: &SiteId) -> Option<String> {
         None
+    }
+
+    /// Whether a stream's bytes go to the hub by themselves.
+    fn replicate(&self, _site: &SiteId, _stream: &StreamId) -> Replicate {
+        Replicate::Live
     }
 }
 
@@ -126,6 +131,7 @@ fn cameras(shared: &Shared) -> Vec<Value> {
                 "stream": stream.stream(),
                 "state": info.map_or("not configured", |info| info.state.as_str()),
                 "detail": info.map_or("", |info| info.detail.as_str()),
+                "replicate": shared.served.cameras.replicate(&key.0, stream).word(),
             });
             holdings.put_into(&mut value);
             states.push(value);

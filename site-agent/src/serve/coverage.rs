@@ -48,6 +48,7 @@ pub(super) fn describe(timeline: &Timeline, (from, to): (UnixMicros, UnixMicros)
         "spans": spans,
         "recorded_s": totals.recorded.as_secs_f64(),
         "arriving_s": totals.arriving.as_secs_f64(),
+        "at_site_s": totals.at_site.as_secs_f64(),
         "gaps_s": totals.gaps.as_secs_f64(),
         "unexplained_s": totals.unexplained.as_secs_f64(),
         "pending_s": totals.pending.as_secs_f64(),
@@ -78,6 +79,12 @@ fn span(span: &Span) -> Value {
         What::Elsewhere { ledger, seq, .. } => {
             value["origin"] = json!(ledger.origin);
             value["seq"] = json!(seq);
+        }
+        What::AtSite { ledger, seq, replicate } => {
+            value["origin"] = json!(ledger.origin);
+            value["seq"] = json!(seq);
+            value["replicate"] = replicate.word().into();
+            put_reason(&mut value, span.what.reason());
         }
         What::Gap { .. } | What::Pending { .. } | What::Future => {
             put_reason(&mut value, span.what.reason());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wire::proto::GapCause;
 use wire::proto::entry::Kind;
-use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, StreamId, UnixMicros};
+use wire::{LedgerId, RangeSet, Replicate, SegmentNumber, Seq, SiteId, StreamId, UnixMicros};
 
 use super::Shared;
 use super::{Role, Tails};
@@ -34,6 +34,8 @@ pub struct Present {
     pub current: Option<(GapCause, String)>,
     /// See [`Known::viewpoint`].
     pub viewpoint: Viewpoint,
+    /// See [`Known::replicate`].
+    pub replicate: Replicate,
     /// The present.
     pub now: UnixMicros,
 }
@@ -50,6 +52,7 @@ pub fn timeline(
         runs: runs(archive, site, stream, (from, to), present.now)?,
         current: present.current,
         viewpoint: present.viewpoint,
+        replicate: present.replicate,
         now: present.now,
         ..Known::default()
     };
@@ -195,7 +198,8 @@ impl Shared {
             .flat_map(|camera| camera.streams)
             .find(|info| info.stream == *stream)
             .and_then(|info| info.not_recording);
-        let present = Present { current, viewpoint, now };
+        let replicate = self.served.cameras.replicate(site, stream);
+        let present = Present { current, viewpoint, replicate, now };
         timeline(&self.served.archive, &*self.served.tails, (site, stream), range, present)
     }
 }

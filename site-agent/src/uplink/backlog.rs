@@ -1,12 +1,13 @@
 //! Backlog: whole segments, less what the hub has, over a few long-lived streams.
 //!
 //! Jobs are cut into parts, in order, and each part goes to the first stream that has nothing to do. So the
-//! oldest segment is whole at the hub first, however many streams there are.
+//! oldest segment is whole at the hub first, however many streams there are. Parts of what the hub asked for overtake
+//! all others that wait.
 //!
 //! Only as many streams are used as the line can fill: what is half sent when the path is cut is sent again,
 //! and on a thin line that is to be two parts and not thirty-two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -21,6 +22,14 @@ use wire::{LedgerId, SegmentNumber, Seq, frame, proto};
 use super::shared::{Shared, priority};
 use crate::config::Class;
 
+/// A segment to be sent.
+pub(super) struct Job {
+    pub(super) ledger: LedgerId,
+    pub(super) seq: Seq,
+    /// The hub asked for it.
+    pub(super) asked: bool,
+}
+
 /// A part to be sent.
 pub(super) struct Item {
     ledger: LedgerId,
@@ -29,6 +38,7 @@ pub(super) struct Item {
     part: u32,
     offset: u64,
     length: u64,
+    class: Class,
     /// The job is done when all of these are gone.
     _job: mpsc::Sender<Infallible>,
 }
@@ -36,25 +46,34 @@ pub(super) struct Item {
 /// Cuts jobs into parts, in order, and tells the session when all parts of one are sent.
 pub(super) async fn plan(
     shared: Arc<Shared>,
-    mut jobs: mpsc::Receiver<(LedgerId, Seq)>,
+    mut jobs: mpsc::Receiver<Job>,
     parts: mpsc::Sender<Item>,
 ) -> anyhow::Result<()> {
     let mut under_way = JoinSet::new();
+    let (mut asked, mut others) = (VecDeque::new(), VecDeque::new());
     loop {
+        let waits = !asked.is_empty() || !others.is_empty();
         tokio::select! {
+            // Jobs first: one that was asked for is not to wait behind a part that could have been its own.
+            biased;
             job = jobs.recv() => {
-                let Some((ledger, seq)) = job else { return Ok(()) };
-                let (job, mut rest) = mpsc::channel(1);
-                for item in items(&shared, &ledger, seq, &job)? {
-                    parts.send(item).await.context("backlog sender is gone")?;
-                }
-                drop(job);
+                let Some(job) = job else { return Ok(()) };
+                let (whole, mut rest) = mpsc::channel(1);
+                let queue = if job.asked { &mut asked } else { &mut others };
+                queue.extend(items(&shared, &job, &whole)?);
+                drop(whole);
                 let shared = shared.clone();
                 under_way.spawn(async move {
                     let _: Option<Infallible> = rest.recv().await;
-                    shared.session().backlog_sent(&ledger, seq);
+                    shared.session().backlog_sent(&job.ledger, job.seq);
                     shared.wake.notify_one();
                 });
+            }
+            place = parts.reserve(), if waits => {
+                let place = place.context("backlog sender is gone")?;
+                if let Some(item) = asked.pop_front().or_else(|| others.pop_front()) {
+                    place.send(item);
+                }
             }
             Some(done) = under_way.join_next() => done.context("backlog job")?,
         }
@@ -63,10 +82,10 @@ pub(super) async fn plan(
 
 fn items(
     shared: &Shared,
-    ledger: &LedgerId,
-    seq: Seq,
+    &Job { ref ledger, seq, asked }: &Job,
     job: &mpsc::Sender<Infallible>,
 ) -> anyhow::Result<Vec<Item>> {
+    let class = if asked { Class::Fetch } else { Class::Backlog };
     if !shared.uplink.archive.holds(ledger, seq) {
         return Ok(Vec::new());
     }
@@ -77,7 +96,7 @@ fn items(
         let part = u32::try_from(part).ok()?;
         let (offset, length) = part_span(segment, part)?;
         let (ledger, segment) = (ledger.clone(), SegmentNumber(segment.number));
-        Some(Item { ledger, seq, segment, part, offset, length, _job: job.clone() })
+        Some(Item { ledger, seq, segment, part, offset, length, class, _job: job.clone() })
     };
     Ok(missing.values().filter_map(item).collect())
 }
@@ -137,7 +156,7 @@ async fn open(shared: &Shared) -> anyhow::Result<quinn::SendStream> {
 
 async fn carry(shared: &Shared, stream: &mut quinn::SendStream, item: &Item) -> anyhow::Result<()> {
     let archive = shared.uplink.archive.clone();
-    let Item { ledger, seq, segment, part, offset, length, .. } = item;
+    let Item { ledger, seq, segment, part, offset, length, class, .. } = item;
     let (read_ledger, segment, offset, length) = (ledger.clone(), *segment, *offset, *length);
     let read = move || archive.read(&read_ledger, segment, offset, length);
     let data = match tokio::task::spawn_blocking(read).await.context("read segment")? {
@@ -158,7 +177,7 @@ async fn carry(shared: &Shared, stream: &mut quinn::SendStream, item: &Item) -> 
         live: false,
     };
     let message = frame::encode(&message).context("encode backlog part")?;
-    shared.gate.write(stream, Class::Backlog, &message).await.context("send backlog part")?;
+    shared.gate.write(stream, *class, &message).await.context("send backlog part")?;
     shared.uplink.status.update(|state| {
         state.backlog_parts += 1;
         state.backlog_bytes += length;

@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use wire::frame;
 use wire::session::site::{LedgerFacts, SiteLimits, SiteSession};
 use wire::transport::{explain, peer_node, probe_silence};
-use wire::{LedgerId, Seq, proto};
+use wire::{Policies, proto};
 
+use super::backlog::Job;
 use super::dial::Dialled;
 use super::shared::{Shared, priority};
 use super::{Dialler, Uplink, backlog, control, live, repair, restore};
 use crate::beats::{self, Carrier, Leave, Way};
+use crate::replication::Replication;
 
 /// From the handshake until the hub has told all it has: a minute, also over a thin line.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -45,9 +47,12 @@ pub(super) enum Ended {
     Goodbye,
     /// There is a better one.
     For(Dialled),
+    /// What it began with holds no more.
+    Anew,
 }
 
-/// Serves a connection until it breaks (an error), `cancel`, or there is one over a preferred path.
+/// Serves a connection until it breaks (an error), `cancel`, there is one over a preferred path, or other streams are
+/// to cross.
 pub(super) async fn serve(
     uplink: &Uplink,
     dialled: &Dialled,
@@ -61,13 +66,12 @@ pub(super) async fn serve(
     // Follow first, then list: what is committed in between is told twice, which is harmless.
     let events = uplink.archive.events();
     let (open, parts) = uplink.live.tap();
-    let session = SiteSession::new(
-        uplink.beats.hello(proto::Purpose::Session, *path),
-        facts(uplink),
-        SiteLimits::default(),
-    );
+    let policies = uplink.replication.now().policies.clone();
+    let mut hello = uplink.beats.hello(proto::Purpose::Session, *path);
+    hello.policies = policies.to_proto();
+    let session = SiteSession::new(hello, facts(uplink), SiteLimits::default());
     let shared = Arc::new(Shared::new(uplink.clone(), (*path, connection.clone()), session));
-    let (jobs, waiting) = mpsc::channel::<(LedgerId, Seq)>(SiteLimits::default().backlog_jobs);
+    let (jobs, waiting) = mpsc::channel::<Job>(2 * SiteLimits::default().backlog_jobs);
     let mut tasks = JoinSet::new();
     let (new_queues, ledgers) = mpsc::channel(64);
     tasks.spawn(control::read(shared.clone(), frame::Reader::new(receive, frame::CONTROL_BYTES_MAX)));
@@ -81,7 +85,7 @@ pub(super) async fn serve(
     tasks.spawn(backlog::send(shared.clone(), parts));
     tasks.spawn(repair::run(shared.clone()));
     tasks.spawn(restore::run(shared.clone()));
-    let mut better = None;
+    let (mut better, mut anew) = (None, false);
     let ended = tokio::select! {
         ended = tasks.join_next() => match ended {
             Some(Ok(result)) => result,
@@ -91,6 +95,10 @@ pub(super) async fn serve(
         error = connection.closed() => Err(anyhow::anyhow!(explain(&error))),
         () = probe_silence(connection, dialler.settings) => Err(anyhow::anyhow!("it is closed")),
         left = elsewhere(uplink, dialled, dialler) => left.map(|over| better = Some(over)),
+        () = until_other(&uplink.replication, &policies) => {
+            anew = true;
+            Ok(())
+        }
     };
     let reason = connection.close_reason();
     shared.lag().forget_waiting();
@@ -98,6 +106,9 @@ pub(super) async fn serve(
     tasks.shutdown().await;
     if let Some(better) = better {
         return Ok(Ended::For(better));
+    }
+    if anew {
+        return Ok(Ended::Anew);
     }
     let error = match (ended, &reason) {
         (Ok(()), _) if cancel.is_cancelled() => return Ok(Ended::Goodbye),
@@ -108,6 +119,14 @@ pub(super) async fn serve(
     };
     let refused = shared.running_since.get().is_none() || reason.as_ref().is_some_and(is_replaced);
     Err(Lost { why: format!("{error:#}"), refused })
+}
+
+/// Until policies are others than those a session began with.
+async fn until_other(replication: &Replication, policies: &Policies) {
+    let mut changes = replication.changes();
+    if changes.wait_for(|rules| rules.policies != *policies).await.is_err() {
+        std::future::pending().await // nobody is left to change them
+    }
 }
 
 /// Another agent with our certificate is there, and would be replaced by us in turn.

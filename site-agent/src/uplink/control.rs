@@ -10,6 +10,7 @@ use wire::session::site::Output;
 use wire::transport::peer_node;
 use wire::{LedgerId, Seq, SiteId, frame, proto};
 
+use super::backlog::Job;
 use super::batch;
 use super::shared::Shared;
 use crate::archive::Change;
@@ -93,11 +94,12 @@ fn refused(refuse: &proto::Refuse) -> anyhow::Error {
 pub(super) async fn write(
     shared: Arc<Shared>,
     mut stream: quinn::SendStream,
-    jobs: mpsc::Sender<(LedgerId, Seq)>,
+    jobs: mpsc::Sender<Job>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    look_at_window(&shared);
     loop {
         loop {
             let output = shared.session().poll_output();
@@ -108,7 +110,10 @@ pub(super) async fn write(
         }
         tokio::select! {
             () = shared.wake.notified() => {}
-            _ = looks.tick() => measure(&shared),
+            _ = looks.tick() => {
+                look_at_window(&shared);
+                measure(&shared);
+            }
             () = cancel.cancelled() => {
                 let bye = proto::Bye { reason: proto::ByeReason::Shutdown.into(), back_in_s: 0, number: 0 };
                 say(&mut stream, proto::site_message::Kind::Bye(bye)).await?;
@@ -124,7 +129,7 @@ pub(super) async fn write(
 async fn carry_out(
     shared: &Shared,
     stream: &mut quinn::SendStream,
-    jobs: &mpsc::Sender<(LedgerId, Seq)>,
+    jobs: &mpsc::Sender<Job>,
     output: Output,
 ) -> anyhow::Result<()> {
     match output {
@@ -135,8 +140,8 @@ async fn carry_out(
             }
         }
         // The session never has more jobs out than the channel has places.
-        Output::Backlog { ledger, seq } => {
-            jobs.send((ledger, seq)).await.context("backlog senders are gone")?
+        Output::Backlog { ledger, seq, asked } => {
+            jobs.send(Job { ledger, seq, asked }).await.context("backlog senders are gone")?
         }
         Output::Acked { ledger, seqs, all } => {
             let known = shared.uplink.archive.acked(&ledger);
@@ -168,6 +173,12 @@ async fn carry_out(
 async fn say(stream: &mut quinn::SendStream, kind: proto::site_message::Kind) -> anyhow::Result<()> {
     let message = proto::SiteMessage { kind: Some(kind) };
     frame::write(stream, &message).await.context("write control stream")
+}
+
+/// Lets scheduled streams' bytes go within the site's windows.
+fn look_at_window(shared: &Shared) {
+    let rules = shared.uplink.replication.now();
+    shared.session().set_window(rules.is_open(rules.local(wire::clock::wall())));
 }
 
 /// Puts into the status what nobody tells by itself.

@@ -5,12 +5,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use wire::congestion::{self, Metrics};
 
 use super::limits::{Bucket, Capacity, allowed};
 use super::line::Line;
-use crate::config::{Class, SiteConfig};
+use crate::config::Class;
+use crate::replication::Replication;
 
 /// A part passes in pieces of this: at 2 Mbit/s a quarter of a second, so that what shares the line is not held
 /// up by a part's whole second.
@@ -21,23 +21,24 @@ pub(super) struct Gate {
     connection: quinn::Connection,
     /// Of our own congestion controller, if it is in use.
     metrics: Option<Arc<Metrics>>,
-    config: Arc<SiteConfig>,
+    replication: Arc<Replication>,
     state: Mutex<State>,
 }
 
 struct State {
     live: Bucket,
     backlog: Bucket,
+    fetch: Bucket,
     capacity: Capacity,
 }
 
 impl Gate {
-    pub(super) fn new(connection: quinn::Connection, config: Arc<SiteConfig>) -> Self {
+    pub(super) fn new(connection: quinn::Connection, replication: Arc<Replication>) -> Self {
         let now = wire::clock::now();
-        let state =
-            State { live: Bucket::new(now), backlog: Bucket::new(now), capacity: Capacity::default() };
+        let [live, backlog, fetch] = [0; 3].map(|_| Bucket::new(now));
+        let state = State { live, backlog, fetch, capacity: Capacity::default() };
         let metrics = congestion::metrics(&connection);
-        Self { connection, metrics, config, state: Mutex::new(state) }
+        Self { connection, metrics, replication, state: Mutex::new(state) }
     }
 
     /// Writes a message as fast as its class may.
@@ -47,7 +48,7 @@ impl Gate {
         class: Class,
         message: &Bytes,
     ) -> Result<(), quinn::WriteError> {
-        if !self.config.uplink.limits.iter().any(|limit| limit.class == class) {
+        if !self.replication.now().limits.iter().any(|limit| limit.class == class) {
             return stream.write_all(message).await;
         }
         for piece in message.chunks(PIECE) {
@@ -65,6 +66,7 @@ impl Gate {
         let bucket = match class {
             Class::Live => &mut state.live,
             Class::Backlog => &mut state.backlog,
+            Class::Fetch => &mut state.fetch,
         };
         let taken = bucket.take(now, rate, bytes);
         if taken.is_err() {
@@ -75,11 +77,9 @@ impl Gate {
 
     /// What a class may send now, in bytes of parts a second.
     fn rate(&self, capacity: &mut Capacity, class: Class) -> Option<f64> {
-        let limits = &self.config.uplink.limits;
+        let rules = self.replication.now();
         let capacity = capacity.measured(wire::clock::now(), self.measured());
-        let now = Timestamp::from_microsecond(wire::clock::wall().0).unwrap_or_default();
-        let local = now.to_zoned(self.config.site.time_zone.clone()).time();
-        allowed(limits, class, local, capacity)
+        allowed(&rules.limits, class, rules.local(wire::clock::wall()), capacity)
     }
 
     /// Bytes of UDP payload a second; zero if that is not known yet.
@@ -121,7 +121,7 @@ mod tests {
 
     use super::super::shared::priority;
     use super::*;
-    use crate::config::load_site_with;
+    use crate::config::{SiteConfig, load_site_with};
 
     /// What the test limits backlog to.
     const MBIT: f64 = 2.0;
@@ -144,11 +144,11 @@ mod tests {
         })
     }
 
-    fn config(dir: &Path) -> Arc<SiteConfig> {
+    fn config(dir: &Path) -> SiteConfig {
         let file = dir.join("site.toml");
         let limit = format!("[[uplink.limit]]\nclass = \"backlog\"\nrate_mbit_max = {MBIT}\n");
         std::fs::write(&file, format!("[site]\nid = \"shop-1\"\n{limit}")).unwrap();
-        Arc::new(load_site_with(&file, std::iter::empty()).unwrap().0)
+        load_site_with(&file, std::iter::empty()).unwrap().0
     }
 
     /// Counts what comes over a stream.
@@ -178,7 +178,7 @@ mod tests {
         let dial = connect(&site, hub.local_addr().unwrap(), Duration::from_secs(5));
         let (near, far) = tokio::join!(accept, dial);
         let far = far.unwrap();
-        let gate = Gate::new(far.clone(), config(dir.path()));
+        let gate = Gate::new(far.clone(), Arc::new(Replication::fixed(&config(dir.path()))));
 
         let mut backlog = open(&far, priority::BACKLOG).await;
         let backlog_in = near.accept_uni().await.unwrap();

@@ -8,6 +8,7 @@ use jiff::civil::Time;
 use wire::transport::Settings;
 
 use crate::config::{Allowance, Class, ClassLimit};
+use crate::replication::within;
 
 /// What a bucket saves up at most: after a pause so much goes at once.
 const BURST: Duration = Duration::from_millis(250);
@@ -24,19 +25,13 @@ pub(super) fn allowed(
     local: Time,
     capacity: Option<f64>,
 ) -> Option<f64> {
-    let limit = limits.iter().find(|limit| limit.class == class && within(limit.hours, local))?;
+    let limit = limits
+        .iter()
+        .find(|limit| limit.class == class && limit.hours.is_none_or(|hours| within(hours, local)))?;
     let settings = Settings::default();
     match limit.most {
         Allowance::Rate(bits) => Some(settings.stream_rate(settings.udp_rate(bits))),
         Allowance::Share(share) => capacity.map(|udp| settings.stream_rate(udp) * share),
-    }
-}
-
-fn within(hours: Option<(Time, Time)>, local: Time) -> bool {
-    match hours {
-        None => true,
-        Some((from, to)) if from <= to => from <= local && local < to,
-        Some((from, to)) => from <= local || local < to,
     }
 }
 

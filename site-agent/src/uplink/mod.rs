@@ -37,6 +37,7 @@ use crate::archive::Archive;
 use crate::beats::{Beats, Dialling, PathPlace};
 use crate::config::SiteConfig;
 use crate::live::Live;
+use crate::replication::Replication;
 use crate::retention::Writer;
 use connection::Ended;
 use dial::{AddressBook, Caller, Dialled, Failure};
@@ -56,6 +57,8 @@ const GOOD: Duration = Duration::from_secs(10);
 pub struct Uplink {
     /// The site's configuration.
     pub config: Arc<SiteConfig>,
+    /// What of its streams crosses, when and how fast.
+    pub replication: Arc<Replication>,
     /// Where the site's certificate and key are.
     pub identity: Identity,
     /// Where QUIC runs.
@@ -142,6 +145,10 @@ impl Uplink {
                 Ok(Ended::For(dialled)) => {
                     self.is_down(&format!("going over to path {}", self.beats.path(dialled.path).name));
                     better = Some(dialled);
+                    continue;
+                }
+                Ok(Ended::Anew) => {
+                    self.is_down("other streams are to cross: connecting anew");
                     continue;
                 }
                 Err(lost) => lost,

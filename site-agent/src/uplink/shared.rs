@@ -54,7 +54,7 @@ impl Shared {
         session: SiteSession,
     ) -> Self {
         Self {
-            gate: Gate::new(connection.clone(), uplink.config.clone()),
+            gate: Gate::new(connection.clone(), uplink.replication.clone()),
             uplink,
             connection,
             path,

@@ -104,6 +104,7 @@ fn retain(archive: &Archive, shape: &Shape) -> anyhow::Result<(Duration, Duratio
     let settings = Settings {
         rules: Rules { policy, ..Rules::default() },
         holds: Arc::default(),
+        replication: None,
         ballast_bytes: 0,
         writer: Writer::Run(new_origin()),
     };

@@ -77,10 +77,11 @@ impl World {
 
     /// How a place and its vault differ, if any do.
     fn difference(&self) -> Option<String> {
+        let policies = self.stage.params.policies();
         self.places.iter().find_map(|place| {
             let vault = &self.vaults[self.vault_of(place.site).index()];
             let name = &self.stage.node(place.node).name;
-            equal::equal(place, vault).err().map(|what| format!("{name}: {what}"))
+            equal::equal(place, vault, &policies).err().map(|what| format!("{name}: {what}"))
         })
     }
 

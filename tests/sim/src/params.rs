@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use wire::{Policies, Policy, Replicate};
+
 use crate::chance::Chance;
+use crate::place::stream_name;
 use crate::time::{ms, secs};
 
 /// How one run is set up.
@@ -62,6 +65,8 @@ pub struct Params {
     pub settings: decide::quorum::Settings,
     /// Settings of the runners.
     pub runner: decide::standby::RunnerSettings,
+    /// How each camera's bytes go to the vault, by its number; all later ones' as they are recorded.
+    pub replicate: Vec<Replicate>,
     /// How long things go wrong.
     pub faulty: Duration,
     /// How long everything then has to become right.
@@ -107,12 +112,20 @@ impl Params {
             backoff_holds: false,
             settings: decide::quorum::Settings::default(),
             runner: decide::standby::RunnerSettings::default(),
+            replicate: replicate(seed),
             faulty: chance.span(secs(120), secs(900)),
             quiet: secs(90),
             still: secs(20),
             patience: secs(600),
             fault_every: *chance.pick(&[secs(5), secs(15), secs(40), secs(120)]),
         }
+    }
+
+    /// The policies of all cameras, as a site says them.
+    pub fn policies(&self) -> Policies {
+        let policy = |replicate| Policy { replicate, ..Policy::default() };
+        let cameras = self.replicate.iter().enumerate();
+        cameras.map(|(camera, replicate)| (stream_name(camera), policy(*replicate))).collect()
     }
 
     /// Links that come and go for an hour, and recorders that die in quiet moments.
@@ -146,4 +159,14 @@ impl Params {
     pub fn length(&self) -> Duration {
         self.faulty + self.quiet
     }
+}
+
+/// In two runs of three everything is live, as most sites have it. Drawn apart: the rest of a run stays as it was.
+fn replicate(seed: u64) -> Vec<Replicate> {
+    use Replicate::{Live, Never, OnDemand, Scheduled};
+    let mut chance = Chance::of(seed, "replicate");
+    if !chance.permille(333) {
+        return Vec::new();
+    }
+    (0..3).map(|_| *chance.pick(&[Live, Scheduled, OnDemand, Never])).collect()
 }

@@ -17,6 +17,7 @@ mod intruders;
 mod long;
 mod nodes;
 mod partitions;
+mod policies;
 mod reconcile;
 mod restore;
 mod rot;

@@ -1,11 +1,8 @@
 //! `holdfast reconcile`: what a cut leaves to be sent is foretold at the site, and followed until both are equal.
 
-use std::process::Command;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use holdfast_tests::account::{CameraAccount, settle};
 use holdfast_tests::scene::{QUICK, Scene, Side, camera, number, play, site};
-use ops::rig::programs;
 use serde_json::Value;
 
 #[test]
@@ -38,24 +35,7 @@ fn what_a_cut_leaves_is_foretold_and_followed_until_both_are_equal() {
     });
 }
 
-/// `holdfast reconcile shop-1 … --json` at the site: the last line of what it says.
+/// `holdfast reconcile shop-1 …` at the site.
 fn reconcile(scene: &Scene, arguments: &[&str]) -> anyhow::Result<Value> {
-    let at_site = &scene.rig.sites[0];
-    let mut command = Command::new(programs::beside_this("holdfast")?);
-    command.args(["reconcile", "shop-1", "--json"]).args(arguments);
-    command
-        .args(["--at", &scene.rig.site_http(0)])
-        .arg("--token-file")
-        .arg(at_site.archive.join("http-token"));
-    let output = command.output().context("start holdfast reconcile")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let told: Value = serde_json::from_str(said.lines().last().unwrap_or_default()).with_context(|| {
-        format!("holdfast reconcile said `{said}`, and `{}`", String::from_utf8_lossy(&output.stderr))
-    })?;
-    ensure!(
-        output.status.success() == (told["ok"] == true),
-        "its exit status is {:?}: {told:#}",
-        output.status
-    );
-    Ok(told)
+    scene.holdfast(Side::Site, 0, &[&["reconcile", "shop-1"], arguments].concat())
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use prost::Message;
 
 use super::settled::{Bucket, Digest, FAN_OUT, Names, OFFERED_WHOLE, Settled};
+use super::site::WANT_RANGES_MAX;
 use crate::chain::Head;
 use crate::entry::Entry;
 use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
@@ -112,6 +113,8 @@ pub struct HubSession {
     /// Has the site nothing more to offer?
     complete: bool,
     completing: BTreeSet<(LedgerId, SegmentNumber)>,
+    /// What the site was asked for in this connection.
+    wanted: BTreeMap<LedgerId, RangeSet>,
     /// Recovered segments waiting for parts that may come under their old name.
     aliases: BTreeMap<(LedgerId, SegmentNumber), (LedgerId, SegmentNumber)>,
     out: VecDeque<Output>,
@@ -129,6 +132,7 @@ impl HubSession {
             splits_left: 0,
             complete: false,
             completing: BTreeSet::new(),
+            wanted: BTreeMap::new(),
             aliases: BTreeMap::new(),
             out: VecDeque::new(),
         }
@@ -304,6 +308,25 @@ impl HubSession {
         } else {
             let lost = proto::Lost { ledger: Some(ledger.to_proto()), seq: seq.0, segment: number.0 };
             self.control(proto::hub_message::Kind::Lost(lost));
+        }
+    }
+
+    /// Bytes of the site's are wanted now. Once the site's offer is complete; what was asked for already is not asked
+    /// for again in one connection.
+    pub fn want(&mut self, view: &dyn VaultView, ledger: &LedgerId, seqs: &RangeSet) {
+        let known = self.wanted.entry(ledger.clone()).or_default();
+        let new = seqs.minus(known);
+        if new.is_empty() {
+            return;
+        }
+        *known = known.union(&new);
+        if self.ledgers.insert(ledger.clone()) {
+            // It is part of a digest: the site learns what of it is here.
+            self.have([(ledger, held_of(view, ledger))].into_iter(), Vec::new(), false);
+        }
+        for seqs in new.to_proto().chunks(WANT_RANGES_MAX) {
+            let want = proto::Want { ledger: Some(ledger.to_proto()), seqs: seqs.to_vec() };
+            self.control(proto::hub_message::Kind::Want(want));
         }
     }
 

@@ -4,17 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::site::{LedgerFacts, LivePart};
 use crate::id::{SegmentNumber, Seq};
+use crate::policy::{Policy, Replicate};
 use crate::range::RangeSet;
 
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) facts: LedgerFacts,
+    pub(super) policy: Policy,
     /// Entries the hub has, or that were sent in this connection.
     pub(super) told: u64,
     pub(super) acked: RangeSet,
     /// Seqs whose bytes were all sent in this connection.
     pub(super) sent: RangeSet,
     pub(super) under_way: RangeSet,
+    /// Seqs whose bytes the hub has asked for, and has not got yet.
+    pub(super) asked: RangeSet,
+    /// Of those under way, what goes because it was asked for.
+    pub(super) rushed: RangeSet,
     /// Seqs under way of which more is wanted than their job knows of.
     pub(super) again: RangeSet,
     /// Per segment not yet acked: parts the hub has, were sent, or are in line.
@@ -30,8 +36,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(facts: LedgerFacts) -> Self {
+    pub(super) fn new(facts: LedgerFacts, policy: Policy) -> Self {
         Self {
+            policy,
+            asked: RangeSet::new(),
+            rushed: RangeSet::new(),
             told: 0,
             acked: facts.acked.clone(),
             facts,
@@ -55,9 +64,40 @@ impl Ledger {
         }
     }
 
-    /// The first seq whose bytes should go as backlog now.
-    pub(super) fn wanted(&self) -> Option<u64> {
-        if self.quarantined {
+    /// The hub wants the bytes of these now.
+    pub(super) fn ask(&mut self, seqs: &RangeSet) {
+        if self.policy.replicate != Replicate::Never {
+            let known = RangeSet::from(self.facts.next.0..u64::MAX);
+            let more = seqs.minus(&known).minus(&self.acked).minus(&self.facts.gone);
+            self.asked = self.asked.union(&more);
+        }
+    }
+
+    /// The first seq that was asked for and should go now.
+    pub(super) fn asked(&self) -> Option<u64> {
+        if self.quarantined || self.asked.is_empty() {
+            return None;
+        }
+        self.asked.minus(&self.sent).minus(&self.under_way).first().filter(|seq| *seq < self.told)
+    }
+
+    /// Entries of which something is left to be done.
+    pub(super) fn unacked(&self) -> u64 {
+        let all = match self.policy.replicate.withholds() {
+            false => RangeSet::from(0..self.facts.next.0),
+            true => self.asked.union(&RangeSet::from(self.told..self.facts.next.0)),
+        };
+        all.minus(&self.acked).minus(&self.facts.gone).len()
+    }
+
+    /// The first seq whose bytes should go as backlog now, unasked.
+    pub(super) fn wanted(&self, window: bool) -> Option<u64> {
+        let now = match self.policy.replicate {
+            Replicate::Live => true,
+            Replicate::Scheduled => window,
+            Replicate::OnDemand | Replicate::Never => false,
+        };
+        if self.quarantined || !now {
             return None;
         }
         let mut from = 0;

@@ -13,6 +13,7 @@
 pub mod hub;
 mod ledger;
 mod offering;
+mod order;
 pub mod recall;
 pub mod settled;
 pub mod site;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::settled::{Differs, Names, Settled, is_settled};
 use super::site::LedgerFacts;
 use crate::id::LedgerId;
+use crate::policy::Policies;
 use crate::proto;
 use crate::range::RangeSet;
 
@@ -26,9 +27,12 @@ pub(super) struct Offering {
 }
 
 impl Offering {
-    /// Parts a site's ledgers; returns those to be offered one by one.
-    pub(super) fn new(ledgers: Vec<LedgerFacts>) -> (Vec<LedgerFacts>, Self) {
-        let equal = |facts: &LedgerFacts| facts.ended && is_settled(facts.next, &facts.acked);
+    /// Parts a site's ledgers; returns those to be offered one by one. Of bytes that stay at the site nobody waits to
+    /// hear; whether the hub knows all entries its own digest tells.
+    pub(super) fn new(ledgers: Vec<LedgerFacts>, policies: &Policies) -> (Vec<LedgerFacts>, Self) {
+        let withheld = |facts: &LedgerFacts| policies.replicate(&facts.ledger.stream).withholds();
+        let equal =
+            |facts: &LedgerFacts| facts.ended && (withheld(facts) || is_settled(facts.next, &facts.acked));
         let (settled, others): (Vec<_>, Vec<_>) = ledgers.into_iter().partition(equal);
         let mut summary = Settled::default();
         settled.iter().for_each(|facts| summary.insert(&facts.ledger, &facts.head));

@@ -3,7 +3,7 @@
 //! Three kinds of traffic come out: entries (control stream, in order per ledger), live parts (one
 //! stream per ledger, as they are recorded) and backlog jobs (whole segments, less what the hub already
 //! has). Live parts are only ever dropped from the queue, never waited for: what is dropped is backlog
-//! once its segment is committed.
+//! once its segment is committed. Whether and when bytes go is each stream's policy, by what the Hello says.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
 use super::offering::{Offering, state_of};
+use super::order::Jobs;
 use super::settled::Names;
 use crate::chain::Head;
 use crate::entry::part_count;
 use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};
+use crate::policy::{Policies, Replicate};
 use crate::proto;
 use crate::range::RangeSet;
 
@@ -23,7 +25,7 @@ use crate::range::RangeSet;
 pub struct SiteLimits {
     /// A live queue whose oldest part waits longer than this is emptied into the backlog.
     pub live_behind: Duration,
-    /// Backlog segments under way at once.
+    /// Backlog segments under way at once; so many more, if the hub asked for them.
     pub backlog_jobs: usize,
     /// Entries in one message.
     pub entries_per_message: u64,
@@ -72,6 +74,8 @@ pub enum Output {
         ledger: LedgerId,
         /// Which entry; if it turns out not to be a segment there is nothing to send.
         seq: Seq,
+        /// The hub asked for it: it goes ahead of what it did not ask for.
+        asked: bool,
     },
     /// Remember that the vault has these, durably.
     Acked {
@@ -124,25 +128,51 @@ enum Phase {
 #[derive(Debug)]
 pub struct SiteSession {
     limits: SiteLimits,
+    policies: Policies,
+    /// May bytes of scheduled streams go now?
+    window: bool,
     phase: Phase,
     vault: Option<(VaultId, u64)>,
     /// Ledgers in which something may be left to exchange.
     ledgers: BTreeMap<LedgerId, Ledger>,
     /// All others.
     settled: Offering,
-    jobs: usize,
+    jobs: Jobs,
     out: VecDeque<Output>,
 }
 
 impl SiteSession {
-    /// Begins a session with what the site has; says hello.
+    /// Begins a session with what the site has; says hello. What the hello says of policies holds here too.
     pub fn new(hello: proto::Hello, ledgers: Vec<LedgerFacts>, limits: SiteLimits) -> Self {
-        let (others, settled) = Offering::new(ledgers);
-        let ledgers = others.into_iter().map(|facts| (facts.ledger.clone(), Ledger::new(facts))).collect();
-        let (phase, out) = (Phase::Greeting, VecDeque::new());
-        let mut session = Self { limits, phase, vault: None, ledgers, settled, jobs: 0, out };
+        // What can't be said can't be meant: a site writes its own hello.
+        let policies = Policies::from_proto(&hello.policies).unwrap_or_default();
+        let (others, settled) = Offering::new(ledgers, &policies);
+        let mut session = Self {
+            limits,
+            policies,
+            window: false,
+            phase: Phase::Greeting,
+            vault: None,
+            ledgers: BTreeMap::new(),
+            settled,
+            jobs: Jobs::default(),
+            out: VecDeque::new(),
+        };
+        session.take_in(others);
         session.control(proto::site_message::Kind::Hello(hello));
         session
+    }
+
+    /// Bytes of scheduled streams may go from now on, or not any more.
+    pub fn set_window(&mut self, open: bool) {
+        self.window = open;
+    }
+
+    fn take_in(&mut self, ledgers: impl IntoIterator<Item = LedgerFacts>) {
+        for facts in ledgers {
+            let policy = self.policies.of(&facts.ledger.stream);
+            self.ledgers.insert(facts.ledger.clone(), Ledger::new(facts, policy));
+        }
     }
 
     /// The next thing to do, if any.
@@ -155,20 +185,15 @@ impl SiteSession {
         self.phase == Phase::Running
     }
 
-    /// How many committed entries the vault has not acked.
+    /// How many committed entries the vault has not acked; of streams whose bytes stay here, those it asked for or was
+    /// not told of.
     pub fn unacked(&self) -> u64 {
-        self.ledgers
-            .values()
-            .map(|ledger| {
-                let all = RangeSet::from(0..ledger.facts.next.0);
-                all.minus(&ledger.acked).minus(&ledger.facts.gone).len()
-            })
-            .sum()
+        self.ledgers.values().map(Ledger::unacked).sum()
     }
 
     /// Is something that was recorded here still to be sent, other than live?
     pub fn has_backlog(&self) -> bool {
-        self.jobs > 0 || self.ledgers.values().any(|ledger| ledger.wanted().is_some())
+        !self.jobs.is_idle() || self.ledgers.values().any(|ledger| ledger.wanted(self.window).is_some())
     }
 
     /// A message came from the hub. `head_at(ledger, next)` tells our head before entry `next`, if we
@@ -186,6 +211,7 @@ impl SiteSession {
             Some(Kind::Ack(ack)) => self.handle_ack(&ack)?,
             Some(Kind::Resend(resend)) => self.handle_resend(&resend)?,
             Some(Kind::Lost(lost)) => self.handle_lost(&lost)?,
+            Some(Kind::Want(want)) => self.handle_want(&want)?,
             Some(Kind::Refuse(refuse)) => self.handle_refuse(refuse)?,
             Some(Kind::BeatAck(_) | Kind::Standing(_)) => {} // not of the session's
             None => {} // a message of a later version: what it asks for it must also offer without
@@ -202,7 +228,7 @@ impl SiteSession {
             let state = state_of(&facts, facts.ledger.to_proto());
             self.control(proto::site_message::Kind::Opened(proto::Opened { ledger: Some(state) }));
         }
-        self.ledgers.insert(facts.ledger.clone(), Ledger::new(facts));
+        self.take_in([facts]);
     }
 
     /// A part was recorded. Returns whether it is in line to be sent live. A line that is
@@ -210,6 +236,9 @@ impl SiteSession {
     pub fn part_recorded(&mut self, ledger: &LedgerId, part: LivePart) -> bool {
         let behind = self.limits.live_behind;
         let Some(view) = self.ledgers.get_mut(ledger).filter(|view| !view.quarantined) else { return false };
+        if view.policy.replicate != Replicate::Live {
+            return false;
+        }
         if view.whole.contains(part.segment.0) {
             return false; // a job was faster than whoever told of the part
         }
@@ -245,7 +274,10 @@ impl SiteSession {
         match segment {
             None => view.sent.insert_one(seq.0),
             Some((number, count)) => {
-                view.seqs.insert(number, seq);
+                // What stays here would never leave the list.
+                if !view.policy.replicate.withholds() {
+                    view.seqs.insert(number, seq);
+                }
                 let complete =
                     view.parts.get(&number).is_some_and(|parts| parts.contains_all(0..u64::from(count)));
                 if complete || view.whole.contains(number.0) {
@@ -264,6 +296,7 @@ impl SiteSession {
     pub fn gone(&mut self, ledger: &LedgerId, seqs: &RangeSet) {
         let Some(view) = self.ledgers.get_mut(ledger) else { return self.settled.gone(ledger, seqs) };
         view.facts.gone = view.facts.gone.union(seqs);
+        view.asked = view.asked.minus(seqs);
         let numbers: Vec<_> =
             view.seqs.iter().filter(|(_, seq)| seqs.contains(seq.0)).map(|(number, _)| *number).collect();
         for number in numbers {
@@ -323,14 +356,12 @@ impl SiteSession {
 
     /// A backlog job was carried out, or there was nothing to send.
     pub fn backlog_sent(&mut self, ledger: &LedgerId, seq: Seq) {
-        self.jobs = self.jobs.saturating_sub(1);
-        if let Some(view) = self.ledgers.get_mut(ledger) {
-            view.under_way.remove(seq.0..seq.0 + 1);
-            if view.again.contains(seq.0) {
-                view.again.remove(seq.0..seq.0 + 1);
-            } else {
-                view.sent.insert_one(seq.0);
-            }
+        let Some(view) = self.ledgers.get_mut(ledger) else { return };
+        self.jobs.done(view, seq.0);
+        if view.again.contains(seq.0) {
+            view.again.remove(seq.0..seq.0 + 1);
+        } else {
+            view.sent.insert_one(seq.0);
         }
     }
 
@@ -367,8 +398,7 @@ impl SiteSession {
         if have.last
             && let Some((found, offers)) = self.settled.next()
         {
-            let found = found.into_iter().map(|facts| (facts.ledger.clone(), Ledger::new(facts)));
-            self.ledgers.extend(found);
+            self.take_in(found);
             self.offer(offers);
         }
         Ok(())
@@ -381,9 +411,8 @@ impl SiteSession {
         head_at: &dyn Fn(&LedgerId, Seq) -> Option<Head>,
     ) {
         // The hub tells of some that were not offered: of their parts.
-        if let Some(facts) = self.settled.take(&ledger) {
-            self.ledgers.insert(ledger.clone(), Ledger::new(facts));
-        }
+        let settled = self.settled.take(&ledger);
+        self.take_in(settled);
         let Some(view) = self.ledgers.get_mut(&ledger) else { return };
         // A hub that knows more than we do outlived a restore here: nothing of ours is missing there.
         if held.next <= view.facts.next.0 {
@@ -399,6 +428,7 @@ impl SiteSession {
         view.told = held.next.min(view.facts.next.0);
         // What the hub held and has freed is no more wanted than what it holds, and was acked as well.
         view.acked = RangeSet::from_proto(&held.held).union(&RangeSet::from_proto(&held.gone));
+        view.asked = view.asked.minus(&view.acked);
         for tail in &held.tails {
             let parts = view.parts.entry(SegmentNumber(tail.segment)).or_default();
             *parts = parts.union(&RangeSet::from_proto(&tail.parts));
@@ -436,6 +466,7 @@ impl SiteSession {
         let Some(view) = self.ledgers.get_mut(&ledger) else { return Ok(()) };
         let seqs = RangeSet::from_proto(&ack.seqs);
         view.acked = view.acked.union(&seqs);
+        view.asked = view.asked.minus(&seqs);
         for range in seqs.iter() {
             view.sent.remove(range);
         }
@@ -494,9 +525,21 @@ impl SiteSession {
         if !view.facts.gone.contains(seq.0) {
             view.seqs.insert(number, seq);
             view.want_again(seq);
+            // Somebody had it brought there once.
+            view.ask(&RangeSet::from(seq.0..seq.0 + 1));
         }
         let seqs = view.acked.clone();
         self.out.push_back(Output::Acked { ledger, seqs, all: true });
+        Ok(())
+    }
+
+    /// The hub wants bytes now. Of a ledger that it never told of, or whose bytes never go, nothing comes of it.
+    fn handle_want(&mut self, want: &proto::Want) -> Result<(), NameError> {
+        let ledger = LedgerId::from_proto(want.ledger.as_ref())?;
+        if let Some(view) = self.ledgers.get_mut(&ledger) {
+            let ranges = &want.seqs[..want.seqs.len().min(WANT_RANGES_MAX)];
+            view.ask(&RangeSet::from_proto(ranges));
+        }
         Ok(())
     }
 
@@ -525,22 +568,18 @@ impl SiteSession {
         }
     }
 
-    /// Oldest ledgers first: what retention would destroy first goes first.
     fn next_backlog(&mut self) -> Option<Output> {
-        if self.phase != Phase::Running || self.jobs >= self.limits.backlog_jobs {
+        if self.phase != Phase::Running {
             return None;
         }
-        let (ledger, seq) = self
-            .ledgers
-            .values()
-            .filter_map(|view| view.wanted().map(|seq| (view, seq)))
-            .min_by_key(|(view, seq)| (!view.facts.ended, view.under_way.len(), *seq))
-            .map(|(view, seq)| (view.facts.ledger.clone(), seq))?;
-        self.ledgers.get_mut(&ledger)?.under_way.insert_one(seq);
-        self.jobs += 1;
-        Some(Output::Backlog { ledger, seq: Seq(seq) })
+        let (ledger, seq, asked) =
+            self.jobs.next(&mut self.ledgers, (self.limits.backlog_jobs, self.window))?;
+        Some(Output::Backlog { ledger, seq: Seq(seq), asked })
     }
 }
+
+/// Ranges that are read of one Want.
+pub const WANT_RANGES_MAX: usize = 1000;
 
 /// How often a segment is sent again in one connection. A hub's damaged copy is mended by the first time; a
 /// damaged file of our own never is, and must not fill the uplink for ever.

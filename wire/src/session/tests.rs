@@ -7,6 +7,7 @@
 mod directed;
 mod link;
 mod lost;
+mod policies;
 mod random;
 mod resend;
 mod settled;

@@ -165,6 +165,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
             unacked: if keep { Unacked::Keep } else { Unacked::Free },
             acked_by_hub,
             holds,
+            withheld: wire::Policies::default(),
         },
     )
 }

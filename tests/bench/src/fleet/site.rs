@@ -162,6 +162,7 @@ impl Site {
             cameras: self.cameras.clone(),
             purpose: purpose.into(),
             path: "wan".to_owned(),
+            policies: Vec::new(),
         }
     }
 

@@ -100,7 +100,7 @@ async fn reconcile(
                     }
                     frame::write(&mut send, &message).await?;
                 }
-                Output::Backlog { ledger, seq } => {
+                Output::Backlog { ledger, seq, .. } => {
                     cost.wanted += 1;
                     session.backlog_sent(&ledger, seq);
                 }

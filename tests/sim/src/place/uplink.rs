@@ -77,7 +77,9 @@ impl World {
         let since = self.stage.instant(place.node);
         let Some(run) = &mut place.run else { return };
         let facts = place.archive.rows.keys().filter_map(|ledger| place.archive.facts(ledger)).collect();
-        let mut session = SiteSession::new(proto::Hello::default(), facts, limits);
+        let hello = proto::Hello { policies: params.policies().to_proto(), ..Default::default() };
+        let mut session = SiteSession::new(hello, facts, limits);
+        session.set_window(true);
         for stream in &run.streams {
             for (number, file) in &stream.files {
                 for part in 0..file.synced {
@@ -130,7 +132,9 @@ impl World {
                     let message = entries(&ledger, seqs, &row.entries);
                     self.stage.send_up(conn, 0, Up::Control(message));
                 }
-                Output::Backlog { ledger, seq } => uplink.jobs.push_back(Job { ledger, seq, parts: None }),
+                Output::Backlog { ledger, seq, .. } => {
+                    uplink.jobs.push_back(Job { ledger, seq, parts: None })
+                }
                 Output::Acked { ledger, seqs, all } => {
                     if let Some(row) = place.archive.rows.get_mut(&ledger) {
                         row.acked = if all { seqs } else { row.acked.union(&seqs) };

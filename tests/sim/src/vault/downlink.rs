@@ -94,14 +94,14 @@ impl World {
             self.stage.reach.note_if(!downlink.offers.is_empty(), State::OfferWaits);
             return;
         }
-        let conn = downlink.conn;
+        let (conn, policies) = (downlink.conn, self.stage.params.policies());
         for offer in std::mem::take(&mut downlink.offers) {
             let Ok(ledgers) = offered_ledgers(&offer) else { continue };
             for ledger in &ledgers {
                 vault.store.claim(ledger, self.stage.oracle.ledger(ledger, vault.site), place);
             }
             let (store, besides) = (&vault.store, vault.store.unfinished(place));
-            let of_place = OfPlace { store, place };
+            let of_place = OfPlace { store, place, policies: &policies };
             if let Err(error) = downlink.session.offered((store, &of_place), ledgers, besides, &offer) {
                 self.stage.violate(Invariant::Own, error.to_string());
             }

@@ -8,7 +8,7 @@ use wire::entry::{Entry, part_count};
 use wire::session::hub::{KnownSegment, SiteView, VaultView};
 use wire::session::settled::{Digest, Settled, is_settled};
 use wire::session::site::recovered_from;
-use wire::{LedgerId, RangeSet, SegmentNumber, Seq};
+use wire::{LedgerId, Policies, RangeSet, SegmentNumber, Seq};
 
 use crate::place::PlaceIx;
 
@@ -171,6 +171,8 @@ pub struct OfPlace<'a> {
     pub store: &'a Store,
     /// Whose.
     pub place: PlaceIx,
+    /// Which of its bytes are to come, as it told.
+    pub policies: &'a Policies,
 }
 
 impl SiteView for OfPlace<'_> {
@@ -182,7 +184,8 @@ impl SiteView for OfPlace<'_> {
         let rows = self.store.rows.iter();
         let mut settled = Settled::default();
         for (id, row) in rows.filter(|(id, row)| row.place == self.place && !except.contains(id)) {
-            if is_settled(Seq(row.entries.len() as u64), &self.store.held(id)) {
+            let withheld = self.policies.replicate(&id.stream).withholds();
+            if withheld || is_settled(Seq(row.entries.len() as u64), &self.store.held(id)) {
                 settled.insert(id, &row.head);
             }
         }

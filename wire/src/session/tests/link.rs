@@ -12,8 +12,8 @@ use super::vault_model::VaultModel;
 use crate::entry::Entry;
 use crate::proto::{hub_message, site_message};
 use crate::session::hub::{self, Completion, HubSession, VaultView, offered_ledgers};
-use crate::session::site::{self, LivePart, SiteLimits, SiteSession, recovered_from};
-use crate::{LedgerId, RangeSet, SegmentNumber, Seq, VaultId, proto};
+use crate::session::site::{self, LivePart, SiteLimits, SiteSession, recovered_from, told_ledgers};
+use crate::{LedgerId, Policies, RangeSet, Replicate, SegmentNumber, Seq, VaultId, proto};
 
 pub(super) const VAULT: VaultId = VaultId([9; 16]);
 pub(super) const GENERATION: u64 = 3;
@@ -33,6 +33,10 @@ pub(super) struct Job {
 pub(super) struct Link {
     pub(super) site: SiteSession,
     pub(super) hub: HubSession,
+    /// May bytes of scheduled streams go?
+    pub(super) window: bool,
+    /// What the site has heard that the hub wants now.
+    wanted: BTreeMap<LedgerId, RangeSet>,
     /// Not told to the site's session yet.
     pub(super) events: VecDeque<Happened>,
     pub(super) to_hub: VecDeque<proto::SiteMessage>,
@@ -77,8 +81,11 @@ impl Link {
         let open = open.flat_map(|(id, (number, parts))| {
             (0..parts.len() as u32).map(|part| Happened::Part(id.clone(), *number, part))
         });
+        let hello = proto::Hello { policies: model.policies.to_proto(), ..Default::default() };
         Self {
-            site: SiteSession::new(proto::Hello::default(), model.facts(), limits),
+            site: SiteSession::new(hello, model.facts(), limits),
+            window: false,
+            wanted: BTreeMap::new(),
             hub: HubSession::new(VAULT, GENERATION),
             events: open.collect(),
             to_hub: VecDeque::new(),
@@ -126,7 +133,17 @@ impl Link {
                 self.to_hub.push_back(message);
             }
             site::Output::Entries { ledger, seqs } => self.send_entries(model, &ledger, seqs),
-            site::Output::Backlog { ledger, seq } => self.jobs.push(Job { ledger, seq, parts: None }),
+            site::Output::Backlog { ledger, seq, asked } => {
+                let wanted = self.wanted.get(&ledger).is_some_and(|seqs| seqs.contains(seq.0));
+                let right = match model.replicate(&ledger) {
+                    Replicate::Live => true,
+                    Replicate::Scheduled => wanted || self.window,
+                    Replicate::OnDemand => wanted,
+                    Replicate::Never => false,
+                };
+                assert!(right && (wanted || !asked), "{ledger} {seq} goes, asked: {asked}");
+                self.jobs.push(Job { ledger, seq, parts: None });
+            }
             site::Output::Acked { ledger, seqs, all } => {
                 let known = &mut model.ledgers.get_mut(&ledger).unwrap().acked;
                 *known = if all { seqs } else { known.union(&seqs) };
@@ -185,6 +202,7 @@ impl Link {
 
     pub(super) fn send_live(&mut self, ledger: &LedgerId, model: &SiteModel, now: Instant) -> bool {
         let Some(part) = self.site.next_live(ledger, now) else { return false };
+        assert_eq!(model.replicate(ledger), Replicate::Live, "{ledger} is sent live");
         let key = (ledger.clone(), part.segment, part.part);
         self.check_part(model, &key);
         self.live.entry(ledger.clone()).or_default().push_back(key);
@@ -216,7 +234,8 @@ impl Link {
     pub(super) fn deliver_to_hub(&mut self, vault: &mut VaultModel) -> bool {
         let Some(message) = self.to_hub.pop_front() else { return false };
         match message.kind {
-            Some(site_message::Kind::Hello(_)) => {
+            Some(site_message::Kind::Hello(hello)) => {
+                vault.policies = Policies::from_proto(&hello.policies).unwrap();
                 let welcome = proto::Welcome {
                     vault: Bytes::copy_from_slice(&VAULT.0),
                     generation: GENERATION,
@@ -321,9 +340,16 @@ impl Link {
                         let number = SegmentNumber(resend.segment);
                         *self.again.entry((ledger, number)).or_default() += 1;
                     }
+                    // Also of ledgers that were not offered: of their tails, or because something of them is wanted.
+                    Some(hub_message::Kind::Have(have)) => {
+                        for (ledger, held) in told_ledgers(have).unwrap().into_iter().zip(&have.ledgers) {
+                            self.entries_next.entry(ledger).or_insert(held.next);
+                        }
+                    }
                     Some(hub_message::Kind::Lost(lost)) => {
                         let ledger = LedgerId::from_proto(lost.ledger.as_ref()).unwrap();
-                        *self.again.entry((ledger, SegmentNumber(lost.segment))).or_default() += 1;
+                        *self.again.entry((ledger.clone(), SegmentNumber(lost.segment))).or_default() += 1;
+                        self.wanted.entry(ledger).or_default().insert_one(lost.seq);
                     }
                     _ => {}
                 }
@@ -340,8 +366,17 @@ impl Link {
 
     pub(super) fn deliver_to_site(&mut self, model: &SiteModel) -> bool {
         let Some(message) = self.to_site.pop_front() else { return false };
+        if let Some(hub_message::Kind::Want(want)) = &message.kind {
+            let wanted = self.wanted.entry(LedgerId::from_proto(want.ledger.as_ref()).unwrap()).or_default();
+            *wanted = wanted.union(&RangeSet::from_proto(&want.seqs));
+        }
         self.site.handle_message(message, &|ledger, next| model.head_at(ledger, next)).unwrap();
         true
+    }
+
+    pub(super) fn set_window(&mut self, open: bool) {
+        self.window = open;
+        self.site.set_window(open);
     }
 
     pub(super) fn say(&mut self, kind: hub_message::Kind) {

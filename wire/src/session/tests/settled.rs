@@ -34,7 +34,7 @@ fn ended(world: &World) -> Vec<LedgerId> {
 }
 
 /// Becomes equal again; tells which ledgers were offered one by one, and how often the site asked for parts.
-fn reconnect(world: &mut World) -> (usize, usize) {
+pub(super) fn reconnect(world: &mut World) -> (usize, usize) {
     world.connect();
     let (mut offered, mut asked) = (0, 0);
     let mut seen = 0;

@@ -10,7 +10,9 @@ use crate::chain::Head;
 use crate::entry::Entry;
 use crate::proto::entry::Kind;
 use crate::session::site::LedgerFacts;
-use crate::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, StreamId, UnixMicros, proto};
+use crate::{
+    LedgerId, OriginId, Policies, RangeSet, Replicate, SegmentNumber, Seq, StreamId, UnixMicros, proto,
+};
 
 /// What the session is told of, in the order in which it happens.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ pub(super) struct SiteModel {
     /// Streams recorded by this run.
     pub(super) streams: Vec<StreamId>,
     pub(super) origin: OriginId,
+    pub(super) policies: Policies,
     /// Opened and Committed so far.
     pub(super) history: Vec<Happened>,
     /// Parts of files that were too short to be recovered.
@@ -55,6 +58,7 @@ impl SiteModel {
             ledgers: BTreeMap::new(),
             streams: Vec::new(),
             origin: OriginId([1; 16]),
+            policies: Policies::default(),
             history: Vec::new(),
             discarded: 0,
             runs: 1,
@@ -154,6 +158,10 @@ impl SiteModel {
 
     pub(super) fn head_at(&self, id: &LedgerId, next: Seq) -> Option<Head> {
         self.ledgers.get(id)?.heads.get(usize::try_from(next.0).ok()?).copied()
+    }
+
+    pub(super) fn replicate(&self, id: &LedgerId) -> Replicate {
+        self.policies.replicate(&id.stream)
     }
 
     /// The bytes of a part, committed or not.

@@ -12,7 +12,7 @@ use crate::entry::{Entry, part_count};
 use crate::session::hub::{Completion, KnownSegment, SiteView, VaultView};
 use crate::session::settled::{Digest, Settled, is_settled};
 use crate::session::site::recovered_from;
-use crate::{LedgerId, RangeSet, SegmentNumber, Seq};
+use crate::{LedgerId, Policies, RangeSet, SegmentNumber, Seq};
 
 pub(super) type Key = (LedgerId, SegmentNumber);
 
@@ -29,6 +29,8 @@ pub(super) struct VaultModel {
     pub(super) ledgers: BTreeMap<LedgerId, VaultLedger>,
     pub(super) tails: BTreeMap<Key, BTreeMap<u32, Bytes>>,
     pub(super) files: BTreeMap<Key, Vec<u8>>,
+    /// As the site told.
+    pub(super) policies: Policies,
     /// What its digest leaves out, to see that somebody notices.
     pub(super) blind: Option<Blind>,
 }
@@ -189,6 +191,7 @@ impl SiteView for VaultModel {
             let (next, head) = self.ledger(id);
             let done = match self.blind {
                 Some(Blind::Held) => RangeSet::from(0..next.0),
+                _ if self.policies.replicate(&id.stream).withholds() => RangeSet::from(0..next.0),
                 Some(Blind::Gone) => self.held(id),
                 _ => self.held(id).union(&self.gone(id)),
             };

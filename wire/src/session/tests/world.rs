@@ -1,5 +1,6 @@
 //! A site, a vault, and connections between them that come and go in a seeded order.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
@@ -8,9 +9,9 @@ use rand::{Rng, SeedableRng};
 use super::link::{BACKLOG_STREAMS, Link, PartStream};
 use super::site_model::{Happened, SiteLedger, SiteModel};
 use super::vault_model::VaultModel;
-use crate::RangeSet;
 use crate::session::hub::{Completion, VaultView};
 use crate::session::site::SiteLimits;
+use crate::{LedgerId, RangeSet, Replicate, SegmentNumber};
 
 /// What may go wrong, each in so many of a thousand steps.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) random: SmallRng,
     pub(super) faults: Faults,
+    /// What people have asked for.
+    pub(super) asked: BTreeMap<LedgerId, RangeSet>,
     /// A segment could not be stored in this connection: only the next one tries again.
     pub(super) store_failed: bool,
     /// Parts sent and not durable when a connection was cut.
@@ -51,6 +54,7 @@ impl World {
             now: crate::clock::now(),
             random: SmallRng::seed_from_u64(seed),
             faults,
+            asked: BTreeMap::new(),
             store_failed: false,
             lost_under_way: 0,
             parts_sent: 0,
@@ -133,7 +137,11 @@ impl World {
         let moved = match self.random.random_range(0..10) {
             0 => link.follow(&self.site, self.now, self.random.random()),
             1 => link.poll_site(&mut self.site),
-            2 => link.deliver_to_hub(&mut self.vault),
+            2 => {
+                let moved = link.deliver_to_hub(&mut self.vault);
+                self.want(&mut link);
+                moved
+            }
             3 => link.poll_hub(&self.vault),
             4 => link.deliver_to_site(&self.site),
             5 => link.sync(&self.site, &mut self.vault),
@@ -156,6 +164,25 @@ impl World {
         };
         self.link = Some(link);
         moved
+    }
+
+    /// Somebody asks for the bytes of an entry that the hub knows; told whenever the site's offer is complete.
+    pub(super) fn ask(&mut self, ledger: &LedgerId, seqs: std::ops::Range<u64>) {
+        assert!(seqs.end <= self.vault.ledger(ledger).0.0, "the hub doesn't know {seqs:?} of {ledger}");
+        self.asked.entry(ledger.clone()).or_default().insert(seqs);
+    }
+
+    /// As the shell does; what was said already is not said again.
+    fn want(&mut self, link: &mut Link) {
+        if !link.hub.is_offer_complete() {
+            return;
+        }
+        for (ledger, seqs) in &self.asked {
+            let left = seqs.minus(&self.vault.held(ledger));
+            if !left.is_empty() {
+                link.hub.want(&self.vault, ledger, &left);
+            }
+        }
     }
 
     fn complete(&mut self, link: &mut Link) -> bool {
@@ -198,13 +225,32 @@ impl World {
         for (id, ledger) in &self.site.ledgers {
             let next = ledger.entries.len() as u64;
             assert_eq!(self.vault.ledger(id).1, *ledger.heads.last().unwrap(), "heads of {id}");
-            assert_eq!(self.vault.held(id), RangeSet::from(0..next), "held of {id}");
-            assert_eq!(ledger.acked, RangeSet::from(0..next), "acked of {id}");
-            for (number, parts) in &ledger.segments {
-                assert_eq!(self.vault.files[&(id.clone(), *number)], parts.concat());
+            let (all, stays) = (RangeSet::from(0..next), self.stays(id));
+            assert_eq!(self.vault.held(id), all.minus(&stays), "held of {id}");
+            // Of an ended ledger in a digest nothing is told, and nothing need be.
+            if stays.is_empty() {
+                assert_eq!(ledger.acked, all, "acked of {id}");
+            }
+            assert!(stays.minus(&ledger.acked) == stays, "acked and not held: {id}");
+            for (seq, entry) in (0..).zip(&ledger.entries) {
+                let Some(segment) = entry.segment().filter(|_| !stays.contains(seq)) else { continue };
+                let number = SegmentNumber(segment.number);
+                assert_eq!(self.vault.files[&(id.clone(), number)], ledger.segments[&number].concat());
             }
         }
         assert_eq!(self.link.as_ref().unwrap().site.unacked(), 0);
+    }
+
+    /// What the policies keep at the site.
+    fn stays(&self, id: &LedgerId) -> RangeSet {
+        let entries = (0..).zip(&self.site.ledgers[id].entries);
+        let segments = entries.filter(|(_, entry)| entry.segment().is_some());
+        let segments: RangeSet = segments.map(|(seq, _)| seq..seq + 1).collect();
+        match self.site.replicate(id) {
+            Replicate::Live | Replicate::Scheduled => RangeSet::new(),
+            Replicate::OnDemand => segments.minus(self.asked.get(id).unwrap_or(&RangeSet::new())),
+            Replicate::Never => segments,
+        }
     }
 
     /// Nothing was sent again but what was under way at a cut.
