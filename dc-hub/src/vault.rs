@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-use site_agent::archive::{self, Archive, ArchiveError, Change, layout};
+use site_agent::archive::{self, Archive, ArchiveError, Change, Placed, layout};
 use site_agent::{failpoint, virtual_server};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
@@ -135,8 +135,29 @@ impl Vault {
         first: Seq,
         entries: Vec<Entry>,
     ) -> Result<(), VaultError> {
+        let segments: Vec<_> = (first.0..)
+            .zip(&entries)
+            .filter_map(|(seq, entry)| {
+                Some(Placed { ledger: ledger.clone(), seq: Seq(seq), segment: entry.segment()?.clone() })
+            })
+            .collect();
         let change = Change::Entries { site: site.clone(), ledger: ledger.clone(), first, entries };
-        Ok(self.archive.submit(change).await.map(drop)?)
+        self.archive.submit(change).await?;
+        if self.archive.is_index_lost() {
+            self.take_from_place(segments).await?;
+        }
+        Ok(())
+    }
+
+    /// The index was lost: what is in its place, and is what its entry says, need not come again.
+    async fn take_from_place(&self, segments: Vec<Placed>) -> Result<(), VaultError> {
+        for placed in segments.into_iter().filter(|placed| !self.archive.holds(&placed.ledger, placed.seq)) {
+            let (archive, wanted) = (self.archive.clone(), placed.clone());
+            let found = tokio::task::spawn_blocking(move || archive.found_in_place(&wanted)).await;
+            let Some(file) = found.unwrap_or(Err(ArchiveError::Closed))? else { continue };
+            self.archive.submit(Change::Bytes { ledger: placed.ledger, seq: placed.seq, file }).await?;
+        }
+        Ok(())
     }
 
     /// Makes a part durable in the journal.

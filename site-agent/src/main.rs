@@ -160,6 +160,12 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         None => None,
     };
     let archive = open(&config)?;
+    if config.hub.is_none() && archive.is_index_lost() {
+        // There is nobody to ask what the files are.
+        let (archive, site) = (archive.clone(), config.site.id.clone());
+        let entered = tokio::task::spawn_blocking(move || archive.enter_unknown(&site, wire::clock::wall()));
+        entered.await.context("enter files")?.context("enter files that no entry speaks of")?;
+    }
     let looked_after = archive.clone();
     let renewal =
         Renewal::watch(archive.clone(), move || looked_after.poisoned().is_some(), stop.token.clone());

@@ -158,12 +158,17 @@ pub fn make_synced(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How many files are there of which nothing will be known, since there is no index.
-pub(super) fn files_without_index(dir: &Path) -> Result<usize> {
-    if dir.join("index/CURRENT").exists() {
-        return Ok(0);
-    }
-    Ok(files(&dir.join("media"))?.len())
+/// The ledger and number of a committed segment's file of a site; `None` for anything else.
+pub(super) fn parse_segment(dir: &Path, site: &SiteId, path: &Path) -> Option<(LedgerId, SegmentNumber)> {
+    let parts: Vec<_> = path
+        .strip_prefix(dir.join("media").join(site.as_str()))
+        .ok()?
+        .iter()
+        .filter_map(|part| part.to_str())
+        .collect();
+    let [camera, stream, origin, _, _] = parts.as_slice() else { return None };
+    let stream = wire::StreamId::new(camera, stream).ok()?;
+    Some((LedgerId { origin: origin.parse().ok()?, stream }, parse_number(path)?))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod index;
 pub mod layout;
 mod open_segment;
 mod query;
+mod rebuild;
 mod records;
 mod recover;
 mod returned;
@@ -212,16 +213,7 @@ impl Archive {
         let room = Room::new(dir);
         // Opening an index writes.
         room.admits(0, room::Use::Index);
-        let unknown = layout::files_without_index(dir)?;
-        let index = Index::open(dir)?;
-        if unknown > 0 {
-            tracing::error!(
-                archive = %dir.display(),
-                files = unknown,
-                "the index is gone, and begun anew: the files in media/ are in no timeline, and nobody frees them; \
-                 see docs/guide.md, \"What to do when…\""
-            );
-        }
+        let index = rebuild::open_index(dir)?;
         let (vault, generation) = index.identity()?;
         let ledgers = index.ledgers()?;
         let sites = Mutex::new(ledgers.iter().collect());

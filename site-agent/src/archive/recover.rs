@@ -87,7 +87,7 @@ fn files_without_entry(archive: &Archive, ledger: &LedgerId) -> Result<Vec<PathB
     Ok(found)
 }
 
-fn salvage(file: &Path) -> Result<Option<Recovered>> {
+pub(super) fn salvage(file: &Path) -> Result<Option<Recovered>> {
     let io = |what| move |source| ArchiveError::Io { what, path: file.to_owned(), source };
     let bytes = fs::read(file).map_err(io("read open segment"))?;
     let Ok(rebuilt) = rebuild(SegmentNumber(0), &bytes) else { return Ok(None) };

@@ -354,15 +354,75 @@ fn a_hub_adds_nothing_to_what_runs_here() {
     assert_eq!(archive.ledger(&ledger(1)).unwrap().next(), Seq(1));
 }
 
-#[test]
-fn an_index_that_is_gone_is_noticed() {
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 0, "nothing was ever there");
-    let archive = Archive::open(dir.path()).unwrap();
+/// An archive with three recorded segments whose index is lost as `how` does it.
+fn without_index(dir: &Path, how: impl FnOnce(&Path)) -> (Vec<Entry>, Archive) {
+    let archive = Archive::open(dir).unwrap();
     open_ledger(&archive, &ledger(1));
-    record(&archive, &ledger(1), 0);
+    for number in 0..3 {
+        record(&archive, &ledger(1), number);
+    }
+    let entries = archive.entries(&ledger(1), 0..3).unwrap();
     drop(archive);
-    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 0);
-    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
-    assert_eq!(layout::files_without_index(dir.path()).unwrap(), 1);
+    how(&dir.join("index"));
+    (entries, Archive::open(dir).unwrap())
+}
+
+#[test]
+fn an_index_that_is_gone_or_damaged_is_made_anew_from_the_files() {
+    let garble = |index: &Path| {
+        let manifest = std::fs::read_dir(index).unwrap().flatten().map(|entry| entry.path());
+        let mut manifest = manifest.filter(|path| path.to_string_lossy().contains("MANIFEST"));
+        std::fs::write(manifest.next().unwrap(), [7; 300]).unwrap();
+    };
+    let delete = |index: &Path| std::fs::remove_dir_all(index).unwrap();
+    let pointer = |index: &Path| std::fs::remove_file(index.join("CURRENT")).unwrap();
+    let astray = |index: &Path| std::fs::write(index.join("CURRENT"), "MANIFEST-999999\n").unwrap();
+    let ways: [&dyn Fn(&Path); 4] = [&garble, &delete, &pointer, &astray];
+    for how in ways {
+        let dir = tempfile::tempdir().unwrap();
+        let (entries, archive) = without_index(dir.path(), how);
+        assert!(archive.is_index_lost() && archive.ledgers().is_empty());
+
+        // The hub knows two of the three entries; of one of these the file rotted too.
+        let rotten =
+            dir.path().join(format!("media/shop-1/till-1/main/{}/000000/000000001.mp4", ledger(1).origin));
+        std::fs::write(&rotten, b"rot").unwrap();
+        let change = Change::Returned {
+            ledger: ledger(1),
+            about: Returned { by: proto::RecalledKind::Unspecified, ..by_standby() },
+            first: Seq(0),
+            entries: entries[..2].to_vec(),
+            acked: RangeSet::from(0..2),
+        };
+        archive.submit_blocking(change).unwrap();
+        let missing = archive.missing_in(&ledger(1), Seq(0), 10).unwrap();
+        let found: Vec<_> = missing.iter().map(|placed| archive.found_in_place(placed).unwrap()).collect();
+        assert!(found[0].is_some() && found[1].is_none());
+        let file = found[0].clone().unwrap();
+        archive.submit_blocking(Change::Bytes { ledger: ledger(1), seq: Seq(0), file }).unwrap();
+
+        // Of the third nobody knows.
+        assert_eq!(archive.enter_unknown(&site(), UnixMicros(9)).unwrap(), 1);
+        assert!(!archive.is_index_lost());
+        let (other, record) = archive
+            .ledgers()
+            .into_iter()
+            .find(|(id, _)| *id != ledger(1))
+            .expect("a ledger for what was found");
+        assert!(record.ended && record.held() == RangeSet::from(0..1));
+        let entered = archive.entry(&other, Seq(0)).unwrap().unwrap();
+        let before = entered.segment().unwrap().recovered_from.clone().unwrap();
+        assert_eq!((before.number, &before.origin[..]), (2, &ledger(1).origin.0[..]));
+        drop(archive);
+        let report = verify(dir.path(), |_| {}).unwrap();
+        assert!(report.ok, "{report:?}");
+        assert_eq!((report.segments, report.without_bytes, report.orphans), (2, 1, 1));
+    }
+}
+
+#[test]
+fn a_new_archive_has_lost_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!Archive::open(dir.path()).unwrap().is_index_lost());
+    assert!(!Archive::open(dir.path()).unwrap().is_index_lost());
 }

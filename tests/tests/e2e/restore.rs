@@ -150,6 +150,51 @@ fn the_old_disk_in_a_new_box_is_adopted_with_its_backlog() {
     });
 }
 
+#[test]
+fn a_lost_index_is_made_anew_on_either_side_and_no_file_crosses_again() {
+    play(&[site("shop-1", vec![camera("till-1")])], &QUICK, |scene| {
+        scene.start()?;
+        let began = wire::clock::wall();
+        scene.await_recorded(Side::Hub, 0, began, 6.0)?;
+        // Of these the hub hears nothing before the index is lost.
+        scene.rig.sites[0].cable.cut()?;
+        let cut = wire::clock::wall();
+        scene.await_recorded(Side::Site, 0, cut, 6.0)?;
+        scene.rig.kill_agent(0)?;
+        let archive = scene.rig.sites[0].archive.clone();
+        std::fs::remove_dir_all(archive.join("index")).context("lose the site's index")?;
+        scene.rig.sites[0].cable.heal()?;
+        scene.rig.start_agent(0)?;
+        let whole = || Ok(!archive.join("index-lost").exists());
+        wait_until("the site's index is whole", PATIENCE, whole)?;
+        let from = wire::clock::wall();
+        scene.await_recorded(Side::Hub, 0, from, 3.0)?;
+        scene.await_acked(0, (began, from))?;
+        ensure!(
+            scene.uplink(0)?["restore"]["restored_segments"] == 0,
+            "files were there: {:#}",
+            scene.uplink(0)?
+        );
+        let at_hub = scene.coverage(Side::Hub, 0, "till-1", (began, cut + Duration::from_secs(5)))?;
+        ensure!(at_hub["gaps_s"] == 0.0, "{at_hub:#}");
+        // The same at the hub.
+        scene.rig.stop_hub()?;
+        std::fs::write(scene.rig.vault.join("index/CURRENT"), "MANIFEST-999999\n")
+            .context("spoil the hub's index")?;
+        let sent = || -> anyhow::Result<u64> { number(&scene.uplink(0)?["backlog_bytes"]) };
+        let before = sent()?;
+        scene.rig.start_hub()?;
+        scene.await_link(0, true)?;
+        let now = wire::clock::wall();
+        scene.await_recorded(Side::Hub, 0, now, 3.0)?;
+        scene.await_acked(0, (began, now))?;
+        let again = number(&scene.uplink(0)?["backlog_bytes"])? - before;
+        // What was recorded while the hub was away, and no more: 300 kbit/s.
+        ensure!(again < 600_000, "{again} bytes were sent as backlog");
+        settle(scene).map(drop)
+    });
+}
+
 /// `site-agent adopt DIR --json` at the site: whether it succeeded, and what it said.
 fn adopt(scene: &Scene, old: &Path) -> anyhow::Result<(bool, String)> {
     let mut command = Command::new(programs::beside_this("site-agent")?);

@@ -1,6 +1,7 @@
 //! Fetches the bytes of what came back as entries, the latest runs' first.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use tokio::sync::Notify;
@@ -22,11 +23,16 @@ const EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 const STEP: usize = 256;
 
 /// Brings back what is lacking, whenever there is news of it, or something it waited for may have come.
-pub(super) async fn fetch_all(shared: &Shared, news: &Notify) -> Infallible {
+pub(super) async fn fetch_all(shared: &Shared, news: &Notify, told: &AtomicBool) -> Infallible {
     let mut pace = Pace::new(shared.uplink.config.archive.restore_rate_max);
     loop {
         // A round that fails is no news: what it waits for is told, and the next one begins soon.
-        if let Err(error) = round(shared, &mut pace).await {
+        let all = told.load(Ordering::Relaxed);
+        let mut done = round(shared, &mut pace).await;
+        if done.is_ok() && all && shared.uplink.archive.is_index_lost() {
+            done = enter_unknown(shared).await;
+        }
+        if let Err(error) = done {
             tracing::warn!(error = format!("{error:#}"), "bring back what the hub has: tried again later");
             tell(shared, |state| state.waits_for = format!("{error:#}"));
         }
@@ -49,6 +55,9 @@ async fn round(shared: &Shared, pace: &mut Pace) -> anyhow::Result<()> {
             let mut unwanted = RangeSet::new();
             let mut later = None;
             for placed in step {
+                if take_from_place(shared, &placed).await? {
+                    continue;
+                }
                 match decide(shared, &placed).await? {
                     Verdict::Unwanted => unwanted.insert_one(placed.seq.0),
                     Verdict::Fetch => bring(shared, placed, pace).await?,
@@ -70,7 +79,24 @@ async fn round(shared: &Shared, pace: &mut Pace) -> anyhow::Result<()> {
         }
     }
     tell(shared, |state| waits_for.clone_into(&mut state.waits_for));
-    Ok(())
+    look(shared).await
+}
+
+/// The file is in its place already: the index had been lost.
+async fn take_from_place(shared: &Shared, placed: &Placed) -> anyhow::Result<bool> {
+    let (archive, wanted) = (shared.uplink.archive.clone(), placed.clone());
+    let found = spawn_blocking(move || archive.found_in_place(&wanted));
+    let Some(file) = found.await.context("look for the file")?? else { return Ok(false) };
+    let change = Change::Bytes { ledger: placed.ledger.clone(), seq: placed.seq, file };
+    shared.uplink.archive.submit(change).await.context("take in")?;
+    Ok(true)
+}
+
+/// Once the hub has told all it knows, what is here of files that it has no entry of is entered as what it is.
+async fn enter_unknown(shared: &Shared) -> anyhow::Result<()> {
+    let (archive, site) = (shared.uplink.archive.clone(), shared.uplink.config.site.id.clone());
+    let entered = spawn_blocking(move || archive.enter_unknown(&site, wire::clock::wall()));
+    entered.await.context("enter files")?.context("enter files that no entry speaks of").map(drop)
 }
 
 async fn decide(shared: &Shared, placed: &Placed) -> anyhow::Result<Verdict> {

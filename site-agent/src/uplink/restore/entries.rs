@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use tokio::sync::Notify;
@@ -16,7 +17,11 @@ use crate::uplink::batch::unpack;
 use crate::uplink::shared::{Shared, priority};
 
 /// Takes in what the hub tells, and rings `news`, until the stream breaks.
-pub(super) async fn follow(shared: &Shared, news: &Notify) -> anyhow::Result<Infallible> {
+pub(super) async fn follow(
+    shared: &Shared,
+    news: &Notify,
+    told_all: &AtomicBool,
+) -> anyhow::Result<Infallible> {
     let (mut send, receive) = shared.connection.open_bi().await.context("open stream")?;
     send.set_priority(priority::FETCH).context("set priority")?;
     let mut reader = frame::Reader::new(receive, frame::CONTROL_BYTES_MAX);
@@ -50,7 +55,9 @@ pub(super) async fn follow(shared: &Shared, news: &Notify) -> anyhow::Result<Inf
             () = changed => {}
             message = reader.next::<Recalled>() => {
                 let Some(message) = message.context("read what there is")? else { bail!("the hub ended the stream") };
+                let up_to_date = message.up_to_date;
                 take(shared, &mut about, message).await?;
+                told_all.fetch_or(up_to_date, Ordering::Relaxed);
                 news.notify_one();
             }
         }
@@ -59,10 +66,9 @@ pub(super) async fn follow(shared: &Shared, news: &Notify) -> anyhow::Result<Inf
 
 /// What is here of what the hub is asked for.
 fn mine(shared: &Shared) -> (RecallScope, Vec<(LedgerId, LedgerRecord)>) {
-    let (scope, own) = match shared.uplink.config.archive.restore {
-        Restore::All => (RecallScope::All, true),
-        Restore::Standby | Restore::None => (RecallScope::Standby, false),
-    };
+    // Without an index it is not known here what the files are; the hub knows of most.
+    let all = shared.uplink.config.archive.restore == Restore::All || shared.uplink.archive.is_index_lost();
+    let (scope, own) = if all { (RecallScope::All, true) } else { (RecallScope::Standby, false) };
     let ledgers = shared.uplink.archive.ledgers().into_iter();
     (scope, ledgers.filter(|(_, record)| record.returned || (own && record.ended)).collect())
 }

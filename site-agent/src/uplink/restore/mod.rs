@@ -9,6 +9,7 @@ mod plan;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -51,19 +52,19 @@ impl From<proto::Restoring> for Restoring {
 
 /// Brings back what is lacking for as long as the connection lasts.
 pub(super) async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
-    if shared.uplink.config.archive.restore == Restore::None {
+    if shared.uplink.config.archive.restore == Restore::None && !shared.uplink.archive.is_index_lost() {
         return std::future::pending().await;
     }
     shared.beating.wait().await;
-    let news = Notify::new();
-    let never = tokio::join!(keep_told(&shared, &news), bytes::fetch_all(&shared, &news));
+    let (news, told) = (Notify::new(), AtomicBool::new(false));
+    let never = tokio::join!(keep_told(&shared, &news, &told), bytes::fetch_all(&shared, &news, &told));
     match never.0 {}
 }
 
 /// Hears what there is, and hears it again where that failed: an older hub doesn't answer.
-async fn keep_told(shared: &Shared, news: &Notify) -> Infallible {
+async fn keep_told(shared: &Shared, news: &Notify, told: &AtomicBool) -> Infallible {
     loop {
-        let Err(error) = entries::follow(shared, news).await;
+        let Err(error) = entries::follow(shared, news, told).await;
         tracing::debug!(error = format!("{error:#}"), "hear what the hub has: tried again later");
         tokio::time::sleep(AGAIN).await;
     }
