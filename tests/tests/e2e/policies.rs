@@ -75,7 +75,7 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
         ensure!(refused["ok"] == false && why.contains("replicate = \"never\""), "{refused:#}");
         let unknown = fetch(scene, "nobody-1", (from, to))?;
         ensure!(
-            unknown["error"].as_str().is_some_and(|why| why.contains("no camera `nobody-1`")),
+            unknown["error"].as_str().is_some_and(|why| why.contains("no camera `shop-1/nobody-1`")),
             "{unknown:#}"
         );
 

@@ -67,8 +67,8 @@ impl Ledger {
     /// The hub wants the bytes of these now.
     pub(super) fn ask(&mut self, seqs: &RangeSet) {
         if self.policy.replicate != Replicate::Never {
-            let known = RangeSet::from(self.facts.next.0..u64::MAX);
-            let more = seqs.minus(&known).minus(&self.acked).minus(&self.facts.gone);
+            let to_come = RangeSet::from(self.facts.next.0..u64::MAX);
+            let more = seqs.minus(&to_come).minus(&self.acked).minus(&self.facts.gone);
             self.asked = self.asked.union(&more);
         }
     }
