@@ -63,6 +63,7 @@ pub fn waiting(
         let early = |_, _, end: UnixMicros| end <= before;
         let found = archive.held_segments(&ledger, &seqs, usize::MAX, early)?;
         waiting.extend(found.into_iter().map(|segment| {
+            let kept = rules.is_some_and(|rules| rules.keeps(now, &camera, segment.start, segment.end));
             Waiting {
                 stream: ledger.stream.clone(),
                 priority: policies.of(&ledger.stream).priority,
@@ -70,11 +71,8 @@ pub fn waiting(
                 start: segment.start,
                 end: segment.end,
                 bytes: segment.bytes,
-                expires: age
-                    .filter(|_| {
-                        !rules.is_some_and(|rules| rules.keeps(now, &camera, segment.start, segment.end))
-                    })
-                    .map(|age| segment.end + age),
+                expires: age.filter(|_| !kept).map(|age| segment.end + age),
+                kept,
             }
         }));
     }
@@ -95,7 +93,7 @@ pub fn room(archive: &Archive, rules: &Rules, kept: u64, waiting: &[Waiting]) ->
     let marks = rules.marks.filter(|_| rules.unacked == Unacked::Free && rules.acked_by_hub)?;
     let free = archive.room().free_bytes().ok()?.saturating_sub(marks.low);
     let held: u64 = archive.ledgers().iter().map(|(_, record)| record.bytes).sum();
-    let unacked: u64 = waiting.iter().map(|one| one.bytes).sum();
+    let unacked: u64 = waiting.iter().filter(|one| !one.kept).map(|one| one.bytes).sum();
     Some(free + held.saturating_sub(unacked).saturating_sub(kept))
 }
 

@@ -28,6 +28,8 @@ pub struct Waiting {
     pub bytes: u64,
     /// When it is freed for its age; never, without.
     pub expires: Option<UnixMicros>,
+    /// Does a hold keep it? Then it isn't freed for room either.
+    pub kept: bool,
 }
 
 /// What the plan is made from.
@@ -121,7 +123,8 @@ pub fn plan(facts: Facts) -> Plan {
         plan.lag = oldest;
         grow(&mut plan.pieces, one);
         let crosses = rate.and_then(|rate| seconds((crossed + one.bytes as f64) / rate));
-        let full = facts.room.and_then(|room| seconds((room + before) as f64 / recorded));
+        let room = facts.room.filter(|_| !one.kept);
+        let full = room.and_then(|room| seconds((room + before) as f64 / recorded));
         let full = full.map(|after| (facts.now + after, Why::Room));
         let old = one.expires.map(|at| (at, Why::Age));
         let end = old.into_iter().chain(full).min();
@@ -148,7 +151,7 @@ fn older(waiting: &[Waiting]) -> Vec<u64> {
     let (mut older, mut before) = (vec![0; waiting.len()], 0);
     for at in by_age {
         older[at] = before;
-        before += waiting[at].bytes;
+        before += if waiting[at].kept { 0 } else { waiting[at].bytes };
     }
     older
 }
@@ -223,6 +226,7 @@ mod tests {
                 end,
                 bytes: BYTES,
                 expires: None,
+                kept: false,
             }
         };
         (0..count).rev().map(segment).collect()

@@ -156,6 +156,19 @@ fn a_lost_index_is_made_anew_on_either_side_and_no_file_crosses_again() {
         scene.start()?;
         let began = wire::clock::wall();
         scene.await_recorded(Side::Hub, 0, began, 6.0)?;
+        scene.rig.stop_hub()?;
+        std::fs::write(scene.rig.vault.join("index/CURRENT"), "MANIFEST-999999\n")
+            .context("spoil the hub's index")?;
+        let sent = || -> anyhow::Result<u64> { number(&scene.uplink(0)?["backlog_bytes"]) };
+        let before = sent()?;
+        scene.rig.start_hub()?;
+        scene.await_link(0, true)?;
+        let now = wire::clock::wall();
+        scene.await_recorded(Side::Hub, 0, now, 3.0)?;
+        scene.await_acked(0, (began, now))?;
+        let again = number(&scene.uplink(0)?["backlog_bytes"])? - before;
+        // What was recorded while the hub was away, and no more: 300 kbit/s.
+        ensure!(again < 600_000, "{again} bytes were sent as backlog");
         // Of these the hub hears nothing before the index is lost.
         scene.rig.sites[0].cable.cut()?;
         let cut = wire::clock::wall();
@@ -177,20 +190,6 @@ fn a_lost_index_is_made_anew_on_either_side_and_no_file_crosses_again() {
         );
         let at_hub = scene.coverage(Side::Hub, 0, "till-1", (began, cut + Duration::from_secs(5)))?;
         ensure!(at_hub["gaps_s"] == 0.0, "{at_hub:#}");
-        // The same at the hub.
-        scene.rig.stop_hub()?;
-        std::fs::write(scene.rig.vault.join("index/CURRENT"), "MANIFEST-999999\n")
-            .context("spoil the hub's index")?;
-        let sent = || -> anyhow::Result<u64> { number(&scene.uplink(0)?["backlog_bytes"]) };
-        let before = sent()?;
-        scene.rig.start_hub()?;
-        scene.await_link(0, true)?;
-        let now = wire::clock::wall();
-        scene.await_recorded(Side::Hub, 0, now, 3.0)?;
-        scene.await_acked(0, (began, now))?;
-        let again = number(&scene.uplink(0)?["backlog_bytes"])? - before;
-        // What was recorded while the hub was away, and no more: 300 kbit/s.
-        ensure!(again < 600_000, "{again} bytes were sent as backlog");
         settle(scene).map(drop)
     });
 }
