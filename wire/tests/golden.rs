@@ -18,7 +18,7 @@ use wire::proto::entry::Kind;
 use wire::proto::{self, hub_message, site_message};
 use wire::session::recall::{digest, known};
 use wire::session::settled::{Bucket, Settled};
-use wire::{LedgerId, OriginId, Seq, UnixMicros, holds};
+use wire::{LedgerId, OriginId, RangeSet, Seq, UnixMicros, holds};
 
 const ABOUT: &str = "\
 # The bytes of protocol 3, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
@@ -393,6 +393,7 @@ fn recalled() -> [proto::Recalled; 4] {
         ledger: Some(ledger().to_proto()),
         opened_us: 1_750_000_000_000_000,
         kind: proto::RecalledKind::Standby.into(),
+        held: RangeSet::from(0..1).to_proto(),
     };
     let first = entries()[0].1.bytes().clone();
     let batch = proto::EntryBatch { entries: vec![first] }.encode_to_vec();

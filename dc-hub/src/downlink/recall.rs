@@ -97,6 +97,7 @@ async fn tell(view: &View<'_>, send: &mut quinn::SendStream, step: Step) -> anyh
             ledger: Some(step.ledger.to_proto()),
             opened_us: record.opened_us,
             kind: kind(&record).into(),
+            held: record.held().union(&record.gone()).to_proto(),
         }];
         frame::write(send, &Recalled { ledgers, ..Default::default() }).await.context("tell of a ledger")?;
     }

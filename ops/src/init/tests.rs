@@ -274,6 +274,7 @@ fn templates_tell_the_defaults() {
         "percent_max",
         "keep_days_max",
         "keep_gb_max",
+        "restore_mbit_max",
     ];
     let full = uncommented(&fs::read_to_string(file).unwrap(), &skip);
     // Not every controller knows a contracted rate.

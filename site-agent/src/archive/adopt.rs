@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
-use wire::{LedgerId, Seq, SiteId, proto};
+use wire::{LedgerId, Seq, SiteId};
 
 use super::change::{Change, Returned};
 use super::damage::Placed;
@@ -65,12 +65,7 @@ fn take_entries(
     (ledger, theirs): (&LedgerId, &LedgerRecord),
     adopted: &mut Adopted,
 ) -> Result<()> {
-    let by = match (theirs.returned, theirs.salvage) {
-        (true, true) => proto::RecalledKind::Salvage,
-        (true, false) => proto::RecalledKind::Standby,
-        (false, _) => proto::RecalledKind::Unspecified,
-    };
-    let about = Returned { site: theirs.site()?, opened: theirs.opened(), by };
+    let about = Returned::of(theirs)?;
     let mut next = archive.ledger(ledger).map_or(0, |ours| ours.next);
     loop {
         let entries = from.entries(ledger, next..theirs.next.min(next + ENTRIES))?;

@@ -97,20 +97,32 @@ impl Archive {
                 })
             };
             let Some((ledger, seqs)) = next else { break };
-            for range in seqs.iter() {
-                self.inner.index.walk_while(&ledger, range, |seq, _, entry| {
-                    if let Some(segment) = entry.segment() {
-                        found.push(Placed { ledger: ledger.clone(), seq, segment: segment.clone() });
-                    }
-                    Ok(found.len() < most)
-                })?;
-                if found.len() >= most {
-                    break;
-                }
-            }
+            self.collect_segments(&ledger, &seqs, most, &mut found)?;
             from = Some((ledger, u64::MAX));
         }
         Ok(found)
+    }
+
+    /// Adds the segments among some entries of a ledger, until there are as many as `most`.
+    pub(super) fn collect_segments(
+        &self,
+        ledger: &LedgerId,
+        seqs: &RangeSet,
+        most: usize,
+        found: &mut Vec<Placed>,
+    ) -> Result<()> {
+        for range in seqs.iter() {
+            self.inner.index.walk_while(ledger, range, |seq, _, entry| {
+                if let Some(segment) = entry.segment() {
+                    found.push(Placed { ledger: ledger.clone(), seq, segment: segment.clone() });
+                }
+                Ok(found.len() < most)
+            })?;
+            if found.len() >= most {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of the segments held.

@@ -18,6 +18,18 @@ use super::records::LedgerRecord;
 use super::writer::Pass;
 use super::{Archive, ArchiveError, Event, Result};
 
+impl Returned {
+    /// What a ledger is of which this is the record, at a site.
+    pub fn of(record: &LedgerRecord) -> Result<Self> {
+        let by = match (record.returned, record.salvage) {
+            (true, true) => RecalledKind::Salvage,
+            (true, false) => RecalledKind::Standby,
+            (false, _) => RecalledKind::Unspecified,
+        };
+        Ok(Self { site: record.site()?, opened: record.opened(), by })
+    }
+}
+
 impl Archive {
     /// Ledgers with segments whose bytes the hub has and this archive has not, those of the latest runs first, with how
     /// many those are.
@@ -36,17 +48,8 @@ impl Archive {
     pub fn missing_in(&self, ledger: &LedgerId, from: Seq, most: usize) -> Result<Vec<Placed>> {
         let Some(record) = self.ledger(ledger) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for range in record.missing().minus(&RangeSet::from(0..from.0)).iter() {
-            self.inner.index.walk_while(ledger, range, |seq, _, entry| {
-                if let Some(segment) = entry.segment() {
-                    found.push(Placed { ledger: ledger.clone(), seq, segment: segment.clone() });
-                }
-                Ok(found.len() < most)
-            })?;
-            if found.len() >= most {
-                break;
-            }
-        }
+        let seqs = record.missing().minus(&RangeSet::from(0..from.0));
+        self.collect_segments(ledger, &seqs, most, &mut found)?;
         Ok(found)
     }
 }

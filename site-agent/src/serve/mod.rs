@@ -164,8 +164,9 @@ async fn scrubbed(State(shared): App) -> Response {
     axum::Json(shared.served.scrub.snapshot()).into_response()
 }
 
-/// Everything is re-read now, as fast as it may; `GET` tells how far that is.
-async fn scrub_now(State(shared): App) -> Response {
+/// Everything is re-read now, as fast as it may; `GET` tells how far that is. What the request says beside is read, though
+/// it says nothing: a connection on which some of it is left is closed, and the client's next request fails.
+async fn scrub_now(State(shared): App, _said: axum::body::Bytes) -> Response {
     tracing::info!("somebody asked for everything to be re-read now");
     shared.served.scrub.ask();
     scrubbed(State(shared)).await

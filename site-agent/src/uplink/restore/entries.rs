@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use tokio::sync::Notify;
-use wire::proto::{Fetch, Recall, RecallScope, Recalled};
+use wire::proto::{Fetch, Recall, RecallScope, Recalled, RecalledKind};
 use wire::session::recall::{digest, known};
-use wire::{LedgerId, RangeSet, Seq, UnixMicros, frame, proto};
+use wire::{LedgerId, RangeSet, Seq, UnixMicros, frame};
 
 use super::Restoring;
 use crate::archive::{ArchiveError, Change, LedgerRecord, Returned};
@@ -75,30 +75,28 @@ fn mine(shared: &Shared) -> (RecallScope, Vec<(LedgerId, LedgerRecord)>) {
 
 async fn take(
     shared: &Shared,
-    about: &mut BTreeMap<LedgerId, Returned>,
+    about: &mut BTreeMap<LedgerId, (Returned, RangeSet)>,
     message: Recalled,
 ) -> anyhow::Result<()> {
     let site = &shared.uplink.config.site.id;
     for told in &message.ledgers {
         let ledger = LedgerId::from_proto(told.ledger.as_ref()).context("a ledger's name")?;
-        let opened = UnixMicros(told.opened_us);
-        about.insert(ledger, Returned { site: site.clone(), opened, by: told.kind() });
+        let what = Returned { site: site.clone(), opened: UnixMicros(told.opened_us), by: told.kind() };
+        about.insert(ledger, (what, RangeSet::from_proto(&told.held)));
     }
     let Some(told) = message.entries else { return Ok(()) };
     let ledger = LedgerId::from_proto(told.ledger.as_ref()).context("entries")?;
-    let known = shared.uplink.archive.ledger(&ledger);
-    let about = match (about.get(&ledger), known) {
-        (Some(about), _) => about.clone(),
-        // It was told of in an earlier connection.
-        (None, Some(record)) => {
-            Returned { site: site.clone(), opened: record.opened(), by: proto::RecalledKind::Unspecified }
-        }
-        (None, None) => bail!("entries came of ledger {ledger}, and nobody said what it is"),
-    };
     let entries = unpack(&told).with_context(|| format!("entries of {ledger}"))?;
     let first = Seq(told.first_seq);
-    // The vault has what they are about.
-    let acked = RangeSet::from(first.0..first.0 + entries.len() as u64);
+    let (about, held) = match (about.get(&ledger), shared.uplink.archive.ledger(&ledger)) {
+        (Some(told), _) => told.clone(),
+        // It was told of in an earlier connection.
+        (None, Some(record)) => (Returned::of(&record)?, RangeSet::new()),
+        (None, None) => bail!("entries came of ledger {ledger}, and nobody said what it is"),
+    };
+    // What it wrote itself the hub has. What the site wrote it may know of and not have: that frees no bytes here.
+    let all = RangeSet::from(first.0..first.0 + entries.len() as u64);
+    let acked = if about.by == RecalledKind::Unspecified { all.minus(&all.minus(&held)) } else { all };
     match shared.uplink.archive.submit(Change::Returned { ledger, about, first, entries, acked }).await {
         Ok(_) => Ok(()),
         Err(error @ (ArchiveError::Conflict { .. } | ArchiveError::NotYours { .. })) => {
