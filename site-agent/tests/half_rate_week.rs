@@ -4,6 +4,8 @@
 //! Two cameras of 2 Mbit/s, a line of 2 Mbit/s, so live takes all of it and half of what is recorded never crosses; a
 //! disk of a day's recordings. A step is ten seconds, a forecast is made each hour.
 
+#![allow(clippy::unwrap_used)] // a test's helpers panic like the test itself
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

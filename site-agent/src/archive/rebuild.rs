@@ -27,7 +27,7 @@ pub(super) fn open_index(dir: &Path) -> Result<Index> {
     if dir.join("index/CURRENT").exists() {
         match Index::open(dir) {
             Err(ArchiveError::Index { source, .. }) if is_damage(&source) => {
-                begin_anew(dir, &source.to_string())?;
+                begin_anew(dir, source.as_ref())?;
             }
             opened => return opened,
         }
