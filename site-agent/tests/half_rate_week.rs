@@ -24,6 +24,8 @@ const SEGMENT_BYTES: u64 = 2_500_000;
 const LINE_BYTES_PER_S: f64 = 250_000.0;
 const DISK_BYTES: u64 = 43_200_000_000;
 const MARKS: Marks = Marks { low: 2_000_000_000, high: 4_000_000_000 };
+/// The steps whose segments touch the two hours of [`hold`].
+const HELD: std::ops::Range<u64> = 50 * HOUR..52 * HOUR;
 /// Segments that retention is shown of each kind, and frees in a step.
 const WINDOW: usize = 64;
 
@@ -75,9 +77,9 @@ impl Site {
         DISK_BYTES - SEGMENT_BYTES * (self.acked.len() + self.unacked.len()) as u64
     }
 
+    /// As [`hold`] has it, without asking it a million times.
     fn is_held((step, index): Name) -> bool {
-        let end = end_of(step);
-        hold().keeps(end, &camera(index), end - STEP, end)
+        index == 0 && HELD.contains(&step)
     }
 
     fn segment(&self, (step, index): Name) -> Segment {
@@ -131,7 +133,8 @@ impl Site {
     fn free(&mut self, now: u64, segment: &Segment) {
         let name =
             (segment.seq.0, segment.ledger.stream.camera().trim_start_matches("till-").parse().unwrap());
-        assert!(!Self::is_held(name), "held footage was freed");
+        let end = end_of(name.0);
+        assert!(!hold().keeps(end, &camera(name.1), end - STEP, end), "held footage was freed");
         if self.acked.remove(&name) {
             assert_eq!(cause(&Self::rules(), segment), GapCause::Expired);
             return;
