@@ -135,18 +135,11 @@ impl Vault {
         first: Seq,
         entries: Vec<Entry>,
     ) -> Result<(), VaultError> {
-        let segments: Vec<_> = (first.0..)
-            .zip(&entries)
-            .filter_map(|(seq, entry)| {
-                Some(Placed { ledger: ledger.clone(), seq: Seq(seq), segment: entry.segment()?.clone() })
-            })
-            .collect();
+        // As good as never: nothing is copied for it otherwise.
+        let wanted = if self.archive.is_index_lost() { placed(ledger, first, &entries) } else { Vec::new() };
         let change = Change::Entries { site: site.clone(), ledger: ledger.clone(), first, entries };
         self.archive.submit(change).await?;
-        if self.archive.is_index_lost() {
-            self.take_from_place(segments).await?;
-        }
-        Ok(())
+        self.take_from_place(wanted).await
     }
 
     /// The index was lost: what is in its place, and is what its entry says, need not come again.
@@ -244,6 +237,14 @@ impl Vault {
             self.journal.forget(&ledger, number);
         }
     }
+}
+
+/// The segments among entries, and their places.
+fn placed(ledger: &LedgerId, first: Seq, entries: &[Entry]) -> Vec<Placed> {
+    let placed = |(seq, entry): (u64, &Entry)| {
+        Some(Placed { ledger: ledger.clone(), seq: Seq(seq), segment: entry.segment()?.clone() })
+    };
+    (first.0..).zip(entries).filter_map(placed).collect()
 }
 
 /// Tails that were entered as what they are. The journal may still have them: it only deletes whole files.

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wire::proto::{self, entry::Kind};
 use wire::{LedgerId, SegmentNumber, SiteId, StreamId, UnixMicros};
 
 use super::change::Change;
@@ -107,17 +106,7 @@ impl Archive {
                 let (ledger, site) = (ledger.clone(), site.clone());
                 self.submit_blocking(Change::Open { ledger, site, opened: at })?;
             }
-            let segment = proto::Segment {
-                number: *number,
-                recovered_from: Some(proto::SegmentName {
-                    origin: bytes::Bytes::copy_from_slice(&found.ledger.origin.0),
-                    stream: found.ledger.stream.as_str().to_owned(),
-                    number: found.number.0,
-                }),
-                ..found.segment
-            };
-            let change = Change::Append { ledger, at, kind: Kind::Segment(segment), file: Some(found.file) };
-            self.submit_blocking(change)?;
+            self.submit_blocking(found.entered(origin, SegmentNumber(*number), at))?;
             *number += 1;
         }
         for stream in numbers.keys() {

@@ -9,8 +9,10 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use media::read::rebuild;
-use wire::{LedgerId, SegmentNumber, proto};
+use wire::proto::{self, entry::Kind};
+use wire::{LedgerId, OriginId, SegmentNumber, UnixMicros};
 
+use super::change::Change;
 use super::damage::set_aside;
 use super::{Archive, ArchiveError, Result, layout};
 
@@ -25,6 +27,23 @@ pub struct Recovered {
     pub segment: proto::Segment,
     /// The file, cut to its complete fragments.
     pub file: PathBuf,
+}
+
+impl Recovered {
+    /// What enters it into a run's ledger of its stream, as this number, naming what it continues.
+    pub fn entered(self, origin: OriginId, number: SegmentNumber, at: UnixMicros) -> Change {
+        let segment = proto::Segment {
+            number: number.0,
+            recovered_from: Some(proto::SegmentName {
+                origin: bytes::Bytes::copy_from_slice(&self.ledger.origin.0),
+                stream: self.ledger.stream.as_str().to_owned(),
+                number: self.number.0,
+            }),
+            ..self.segment
+        };
+        let ledger = LedgerId { origin, stream: self.ledger.stream };
+        Change::Append { ledger, at, kind: Kind::Segment(segment), file: Some(self.file) }
+    }
 }
 
 /// What earlier runs left.

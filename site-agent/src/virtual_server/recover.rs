@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wire::proto::entry::Kind;
-use wire::{LedgerId, OriginId, SegmentNumber, SiteId, StreamId, UnixMicros, proto};
+use wire::{LedgerId, OriginId, SegmentNumber, SiteId, StreamId, UnixMicros};
 
 use crate::archive::{self, Archive, ArchiveError, Change, Recovered};
 use crate::failpoint;
@@ -88,16 +87,5 @@ fn enter(
     found: Recovered,
 ) -> Result<(), ArchiveError> {
     tracing::info!(ledger = %found.ledger, segment = %found.number, "recovered an open segment");
-    let segment = proto::Segment {
-        number: number.0,
-        recovered_from: Some(proto::SegmentName {
-            origin: bytes::Bytes::copy_from_slice(&found.ledger.origin.0),
-            stream: found.ledger.stream.as_str().to_owned(),
-            number: found.number.0,
-        }),
-        ..found.segment
-    };
-    let ledger = LedgerId { origin, stream: found.ledger.stream };
-    let change = Change::Append { ledger, at, kind: Kind::Segment(segment), file: Some(found.file) };
-    archive.submit_blocking(change).map(drop)
+    archive.submit_blocking(found.entered(origin, number, at)).map(drop)
 }
