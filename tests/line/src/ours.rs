@@ -11,8 +11,8 @@ use quinn::congestion::BbrConfig;
 use quinn::{Connection, RecvStream, TransportConfig};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use wire::transport::endpoint::site_config;
-use wire::transport::{self, Egress, Settings, hub_endpoint, site_endpoint};
+use wire::transport::endpoint::site_endpoint_with;
+use wire::transport::{self, Egress, Settings, hub_endpoint};
 
 use crate::arrivals::Arrivals;
 use crate::live;
@@ -71,24 +71,19 @@ fn settings(options: &Options) -> Settings {
 }
 
 /// As the transport has it, but for what only measurements want.
-fn sending(options: &Options) -> Result<Arc<TransportConfig>> {
-    let config = settings(options).transport();
-    let mut config = Arc::into_inner(config).context("change the transport")?;
+fn sending(options: &Options, config: &mut TransportConfig) {
     config.enable_segmentation_offload(!options.no_gso);
     if options.congestion == Congestion::Bbr {
         config.congestion_controller_factory(Arc::new(BbrConfig::default()));
     }
-    Ok(Arc::new(config))
 }
 
 /// The site's end, on a thread in its namespace.
 pub(crate) async fn send(stage: Arc<Stage>, hub: SocketAddr) -> Result<()> {
     let from = Egress { address: Some((stage.lab.a.address, 0).into()), ..Egress::default() };
-    let mut endpoint =
-        site_endpoint(&from, &stage.keys.site, &settings(&stage.options), &Handle::current().into())?;
-    let mut config = site_config(&stage.keys.site, &settings(&stage.options))?;
-    config.transport_config(sending(&stage.options)?);
-    endpoint.set_default_client_config(config);
+    let (settings, quic) = (settings(&stage.options), Handle::current().into());
+    let adjust = |config: &mut TransportConfig| sending(&stage.options, config);
+    let endpoint = site_endpoint_with(&from, &stage.keys.site, &settings, &quic, adjust)?;
     let at = Duration::from_secs_f64(stage.options.ours_at);
     stage.until(at.min(stage.options.end())).await;
     if at >= stage.options.end() {

@@ -120,7 +120,7 @@ impl Compete {
     /// Bytes in flight: CUBIC's, but no less than `held` unless that floods the queue, and at most `limit`.
     pub(super) fn window(&self, packet: f64, held: f64, limit: f64) -> f64 {
         let whole = (self.window * packet).max(held).min(limit);
-        whole - (self.owed * packet).min(0.5 * whole)
+        whole - (self.owed * packet).min(0.3 * whole)
     }
 
     /// A round is over: what part of the rate once known is still to be held on to. Less than all if far too much

@@ -11,14 +11,17 @@ use std::time::{Duration, Instant};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 
 use super::model::{Estimate, INITIAL_PACKETS, Model, Phase};
+use super::pace::Pace;
 use crate::clock;
 
 /// Makes a controller for every connection and path; `TransportConfig::congestion_controller_factory` takes
 /// it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct HoldfastConfig {
     /// Bytes a second (of UDP payload) that are never exceeded over a round trip: a contracted rate.
     pub ceiling: Option<u64>,
+    /// Where it says how far apart packets are to leave.
+    pub pace: Arc<Pace>,
 }
 
 impl ControllerFactory for HoldfastConfig {
@@ -27,6 +30,7 @@ impl ControllerFactory for HoldfastConfig {
             model: Model::new(u64::from(current_mtu), self.ceiling),
             began: now,
             metrics: Arc::default(),
+            pace: Arc::clone(&self.pace),
         })
     }
 }
@@ -37,12 +41,18 @@ pub struct Holdfast {
     model: Model,
     began: Instant,
     metrics: Arc<Metrics>,
+    pace: Arc<Pace>,
 }
 
 impl Holdfast {
     /// What it believes, now and later: the handle stays good, and up to date, while the path lives.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    fn publish(&self) {
+        self.metrics.publish(&self.model.estimate());
+        self.pace.set(self.model.pace());
     }
 
     fn since(&self, instant: Instant) -> Duration {
@@ -75,7 +85,7 @@ impl Controller for Holdfast {
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, _largest: Option<u64>) {
         self.model.on_end_acks(self.since(now), in_flight, app_limited);
-        self.metrics.publish(&self.model.estimate());
+        self.publish();
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, lost_bytes: u64) {
@@ -84,7 +94,7 @@ impl Controller for Holdfast {
         } else {
             self.model.on_loss(self.since(now), self.since(sent), lost_bytes, persistent);
         }
-        self.metrics.publish(&self.model.estimate());
+        self.publish();
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
@@ -166,7 +176,7 @@ mod tests {
     #[test]
     fn quinn_can_drive_it_and_status_can_read_it() {
         let now = clock::now();
-        let factory = Arc::new(HoldfastConfig { ceiling: Some(1_000_000) });
+        let factory = Arc::new(HoldfastConfig { ceiling: Some(1_000_000), ..HoldfastConfig::default() });
         let mut controller = factory.build(now, 1200);
         assert_eq!(controller.window(), controller.initial_window());
         let handle = controller.clone_box().into_any().downcast::<Holdfast>().unwrap().metrics();

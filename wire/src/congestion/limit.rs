@@ -87,9 +87,10 @@ impl Limit {
         self.bytes.is_none()
     }
 
-    /// Cruising rounds before the next probe; fewer if `loss` of a round calls for one.
-    pub(super) fn probe_due(&self, rounds: u32, loss: f64) -> bool {
-        rounds >= self.patience || (loss > LOSS_HIGH && !self.sustain && rounds >= 2)
+    /// Whether so many cruising rounds are enough before the next probe: not before it has `rested`, but sooner if
+    /// `loss` of a round calls for one.
+    pub(super) fn probe_due(&self, rounds: u32, rested: bool, loss: f64) -> bool {
+        (rested && rounds >= self.patience) || (loss > LOSS_HIGH && !self.sustain && rounds >= 2)
     }
 
     /// Whether a probe that delivered more may be believed: a policer lets the first after a rest pass.

@@ -16,6 +16,7 @@ mod filters;
 mod limit;
 mod losses;
 pub mod model;
+pub mod pace;
 mod phases;
 mod round;
 mod rounds;
@@ -25,3 +26,4 @@ mod window;
 
 pub use controller::{Holdfast, HoldfastConfig, Metrics, metrics};
 pub use model::{Estimate, Model, Phase};
+pub use pace::Pace;

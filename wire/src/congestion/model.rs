@@ -89,6 +89,10 @@ const ROUND: f64 = 0.040;
 /// acknowledgement of it tells. quinn's own probes are up to as far apart as the outage was long.
 const NUDGE: f64 = 0.25;
 
+/// Packets leave faster than the window lasts a round trip by this, or what a timer missed would be missing. quinn's
+/// own pacing, which lets ten go at a time, has the same.
+const PACE: f64 = 1.25;
+
 impl Model {
     /// For packets of `packet` bytes; never above `ceiling` bytes a second if there is one.
     pub fn new(packet: u64, ceiling: Option<u64>) -> Self {
@@ -223,6 +227,13 @@ impl Model {
             return self.window.max(self.in_flight + 3.0 * self.packet) as u64;
         }
         self.window()
+    }
+
+    /// Bytes a second at which packets are to leave one by one; none if they may leave as quinn lets them. Beside
+    /// somebody who keeps the queue full ten in one go don't find room. Otherwise what leaves in one go tells
+    /// how fast the line is.
+    pub fn pace(&self) -> Option<f64> {
+        matches!(self.state, State::Compete(_)).then(|| PACE * self.window / self.srtt.max(1e-3))
     }
 
     /// What it believes of the path.

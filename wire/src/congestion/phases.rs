@@ -22,8 +22,10 @@ pub(super) enum State {
         lowered: bool,
         resume: Option<Box<Compete>>,
     },
+    /// Rounds so far, and from when on a probe is due if nothing calls for one.
     Cruise {
         rounds: u32,
+        rested_at: f64,
     },
     /// Rounds so far, and the rate before.
     Probe {
@@ -55,6 +57,9 @@ impl Seen {
     }
 }
 
+/// Seconds at least from a drain to the next probe, and so to the next drain, if nothing calls for one: where a
+/// path holds nine packets, a drain leaves the line unused for two of them.
+const REST: f64 = 0.6;
 /// Start-up holds its window for so long before it believes in a queue.
 const DOUBT: f64 = 0.060;
 /// Above this share the drain lasts a whole round trip, to see whether sending less loses less.
@@ -169,7 +174,8 @@ impl Model {
 
     /// Some of a round trip has been seen at the lower window.
     fn on_settled(&mut self, now: f64, seen: Seen, disputed: bool) {
-        let burst = 4.0 * self.packet / self.rates.recent(3).max(self.packet);
+        let burst = 4.0 * self.packet
+            / self.rates.recent(3).max(self.trains.rate().min(self.capacity)).max(self.packet);
         let near = self.min_rtt.get() + self.tolerance() / 2.0 + self.least();
         if disputed && seen.mean() <= near + burst {
             // Nobody else fills the path, so this is all there is. Not believed at once: BBR empties the
@@ -187,7 +193,7 @@ impl Model {
     fn on_drained(&mut self, now: f64) {
         self.stuck = (self.stuck - 0.34).max(0.0);
         self.losses.raised(now);
-        self.state = State::Cruise { rounds: 0 };
+        self.state = State::Cruise { rounds: 0, rested_at: now + REST };
     }
 
     /// We sent less than the path takes for a round trip and the queue is still there.
@@ -204,7 +210,7 @@ impl Model {
         }
         self.stuck += if self.disputed() { 2.0 } else { 1.0 };
         if self.stuck < 2.0 {
-            self.state = State::Cruise { rounds: CRUISE_ROUNDS - 2 };
+            self.state = State::Cruise { rounds: CRUISE_ROUNDS - 2, rested_at: now };
             return;
         }
         let window = self.rates.recent(2).max(0.4 * self.capacity) * self.srtt / self.packet;

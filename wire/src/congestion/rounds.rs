@@ -35,7 +35,7 @@ impl Model {
         if round.broken || elapsed <= 0.0 || round.started == 0.0 {
             return;
         }
-        if let State::Cruise { rounds: 3.. } = self.state
+        if let State::Cruise { rounds: 3.., .. } = self.state
             && round.acked > 0.0
         {
             // Only here does the queue of ours stand still.
@@ -73,9 +73,10 @@ impl Model {
     fn on_finding(&mut self, now: f64, finding: &Finding) {
         match &mut self.state {
             State::Startup { .. } => self.end_startup_round(now, finding),
-            State::Cruise { rounds } => {
-                let rounds = *rounds + 1;
-                self.end_cruise_round(now, rounds, finding);
+            State::Cruise { rounds, rested_at } => {
+                *rounds += 1;
+                let (rounds, rested) = (*rounds, now >= *rested_at);
+                self.end_cruise_round(now, rounds, rested, finding);
             }
             State::Probe { rounds, base } => {
                 let (rounds, base) = (*rounds + 1, *base);
@@ -112,8 +113,7 @@ impl Model {
         }
     }
 
-    fn end_cruise_round(&mut self, now: f64, rounds: u32, finding: &Finding) {
-        self.state = State::Cruise { rounds };
+    fn end_cruise_round(&mut self, now: f64, rounds: u32, rested: bool, finding: &Finding) {
         // Above the content and yet no queue: there is more than we know of.
         let bare = self.min_rtt.get() + 0.25 * CRUISE.queue(self.span()) + self.noise.get();
         let idle = finding.min_rtt < bare && self.limit.is_none() && rounds >= 4;
@@ -124,7 +124,7 @@ impl Model {
             self.drain(None);
         } else if self.disputed() && !finding.calm && rounds >= 3 {
             self.drain(None);
-        } else if idle || self.limit.probe_due(rounds, finding.loss) {
+        } else if idle || self.limit.probe_due(rounds, rested, finding.loss) {
             self.state = State::Probe { rounds: 0, base: self.rates.max() };
             self.losses.probing(now);
         }

@@ -13,7 +13,7 @@ const STARTUP_GAIN: f64 = 4.0;
 /// Below the path's content, so that a queue of ours drains.
 pub(super) const DRAIN_GAIN: f64 = 0.96;
 /// Beside somebody who keeps the queue full: the share of the best rate known that is not given up.
-const HELD: f64 = 0.38;
+const HELD: f64 = 0.45;
 
 /// So much above the path's content, and at most so many seconds of queue.
 ///

@@ -7,7 +7,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig};
+use quinn::{
+    AsyncUdpSocket, ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime,
+    ServerConfig, TransportConfig,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::egress::Egress;
@@ -16,6 +19,7 @@ use super::names::{HUB_NAME, hub_dns_names};
 use super::refusal::explain;
 use super::runtime::QuicHandle;
 use super::settings::Settings;
+use super::smooth::Smooth;
 use super::tls::{self, TlsError};
 use super::{buffers, memory};
 
@@ -103,7 +107,8 @@ pub fn hub_endpoint(
 ) -> Result<Endpoint, EndpointError> {
     let config = hub_config(identity, settings)?;
     let remembering = memory::endpoint_config(identity, settings);
-    endpoint(socket(listen, settings, &Egress::default())?, remembering, Some(config), quic)
+    let socket = wrapped(socket(listen, settings, &Egress::default())?, quic)?;
+    endpoint(socket, remembering, Some(config), quic)
 }
 
 /// An endpoint that dials hubs. Without an address the kernel chooses the port, and IPv4 and IPv6 are both
@@ -114,13 +119,29 @@ pub fn site_endpoint(
     settings: &Settings,
     quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
-    let config = site_config(identity, settings)?;
+    site_endpoint_with(egress, identity, settings, quic, |_| ())
+}
+
+/// As [`site_endpoint`]; `adjust` may change what quinn is told, which measurements want.
+pub fn site_endpoint_with(
+    egress: &Egress,
+    identity: &Identity,
+    settings: &Settings,
+    quic: &QuicHandle,
+    adjust: impl FnOnce(&mut TransportConfig),
+) -> Result<Endpoint, EndpointError> {
+    let pace = Arc::default();
+    let mut transport = settings.transport(&pace);
+    adjust(&mut transport);
+    let mut config = ClientConfig::new(Arc::new(tls::site(identity)?));
+    config.transport_config(Arc::new(transport));
     let socket = match egress.address {
         Some(address) => socket(address, settings, egress)?,
         // A kernel with IPv6 switched off refuses the first.
         None => socket((Ipv6Addr::UNSPECIFIED, 0).into(), settings, egress)
             .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), settings, egress))?,
     };
+    let socket = Smooth::new(wrapped(socket, quic)?, quic, pace, settings.udp_payload_max);
     let mut endpoint = endpoint(socket, EndpointConfig::default(), None, quic)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
@@ -130,26 +151,23 @@ pub fn site_endpoint(
 pub fn hub_config(identity: &Identity, settings: &Settings) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::with_crypto(tls::hub(identity)?);
     config
-        .transport_config(settings.transport())
+        .transport_config(unpaced(settings))
         .max_incoming(settings.handshakes_max)
         .incoming_buffer_size(settings.handshake_bytes)
         .incoming_buffer_size_total(settings.handshake_bytes.saturating_mul(settings.handshakes_max as u64));
     Ok(config)
 }
 
-/// A site's side of connections to come; `Endpoint::set_default_client_config` takes it when certificates
-/// change.
-pub fn site_config(identity: &Identity, settings: &Settings) -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::new(Arc::new(tls::site(identity)?));
-    config.transport_config(settings.transport());
-    Ok(config)
-}
-
 /// A hub node's side of connections it makes to other nodes, over the endpoint that sites call.
 pub fn hub_node_config(identity: &Identity, settings: &Settings) -> Result<ClientConfig, TlsError> {
     let mut config = ClientConfig::new(Arc::new(tls::hub_node(identity)?));
-    config.transport_config(settings.transport());
+    config.transport_config(unpaced(settings));
     Ok(config)
+}
+
+/// For endpoints with many connections: see `smooth`.
+fn unpaced(settings: &Settings) -> Arc<TransportConfig> {
+    Arc::new(settings.transport(&Arc::default()))
 }
 
 /// Dials the hub node `node`, under its own name: no other node is taken for it, whatever its address is.
@@ -193,18 +211,25 @@ async fn within(
     }
 }
 
+/// The socket among quinn's tasks.
+fn wrapped(socket: UdpSocket, quic: &QuicHandle) -> Result<Arc<dyn AsyncUdpSocket>, EndpointError> {
+    let address = address_of(socket.local_addr());
+    quic.wrap_udp_socket(socket).map_err(|source| EndpointError::Socket { what: "UDP", address, source })
+}
+
+fn address_of(local: io::Result<SocketAddr>) -> SocketAddr {
+    local.unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into())
+}
+
 fn endpoint(
-    socket: UdpSocket,
+    socket: Arc<dyn AsyncUdpSocket>,
     config: EndpointConfig,
     server: Option<ServerConfig>,
     quic: &QuicHandle,
 ) -> Result<Endpoint, EndpointError> {
-    let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
-    Endpoint::new(config, server, socket, Arc::new(quic.clone())).map_err(|source| EndpointError::Socket {
-        what: "UDP",
-        address,
-        source,
-    })
+    let address = address_of(socket.local_addr());
+    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(quic.clone()))
+        .map_err(|source| EndpointError::Socket { what: "UDP", address, source })
 }
 
 fn socket(address: SocketAddr, settings: &Settings, egress: &Egress) -> Result<UdpSocket, EndpointError> {

@@ -24,6 +24,7 @@ pub mod refusal;
 pub mod runtime;
 pub mod settings;
 mod silence;
+mod smooth;
 pub mod tcp;
 pub mod tls;
 

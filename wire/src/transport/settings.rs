@@ -6,7 +6,7 @@ use std::time::Duration;
 use quinn::congestion::CubicConfig;
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use crate::congestion::HoldfastConfig;
+use crate::congestion::{HoldfastConfig, Pace};
 
 /// Which congestion controller paces a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +145,8 @@ impl Settings {
         udp * (payload - QUIC_OVERHEAD) / payload
     }
 
-    /// As quinn wants it.
-    pub fn transport(&self) -> Arc<TransportConfig> {
+    /// As quinn wants it; a controller of ours says at `pace` how far apart packets are to leave.
+    pub fn transport(&self, pace: &Arc<Pace>) -> TransportConfig {
         let mut mtu = MtuDiscoveryConfig::default();
         mtu.upper_bound(self.udp_payload_max);
         let idle_ms = u32::try_from(self.idle_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -166,11 +166,10 @@ impl Settings {
             .datagram_receive_buffer_size(None);
         match self.congestion {
             Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
-            Congestion::Holdfast { ceiling } => {
-                config.congestion_controller_factory(Arc::new(HoldfastConfig { ceiling }))
-            }
+            Congestion::Holdfast { ceiling } => config
+                .congestion_controller_factory(Arc::new(HoldfastConfig { ceiling, pace: Arc::clone(pace) })),
         };
-        Arc::new(config)
+        config
     }
 }
 
