@@ -1,7 +1,7 @@
 //! What the agent's process puts together from the modules: its HTTP surface and its orderly end.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,16 +12,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wire::proto::{GapCause, RecordingState};
-use wire::{LedgerId, OriginId, Policies, RangeSet, Replicate, SiteId, UnixMicros};
+use wire::{LedgerId, OriginId, Policies, RangeSet, Replicate, SiteId, StreamId};
 
 use crate::archive::{Archive, LedgerRecord};
 use crate::beats::{Beats, DRILL_MAX, Lost};
 use crate::config::SiteConfig;
+use crate::forecast::{Forecast, Foreseen};
 use crate::holds::Kept;
 use crate::live::Live;
-use crate::reconcile::plan::Plan;
-use crate::reconcile::{self, Link, Side, View};
-use crate::replication::Replication;
+use crate::reconcile::{self, Link, Side, View, ahead};
+use crate::replication::{self, Replication};
 use crate::retention;
 use crate::retention::plan::Rules;
 use crate::scrub;
@@ -93,14 +93,21 @@ impl Surface {
         let site = self.config.site.id.clone();
         let view = Arc::new(self.view());
         let (status, metrics) = (self.clone(), self.clone());
-        let (behind, held) = (Arc::<Behind>::default(), self.held.clone());
-        let _looks = AbortOnDropHandle::new(tokio::spawn(look(view.clone(), site.clone(), behind.clone())));
+        let (foreseen, held) = (Arc::<Foreseen>::default(), self.held.clone());
+        let forecast = Forecast {
+            view: view.clone(),
+            site: site.clone(),
+            replication: self.replication.clone(),
+            archive: self.archive.clone(),
+            origin: self.origin,
+        };
+        let _looks = AbortOnDropHandle::new(tokio::spawn(forecast.run(foreseen.clone())));
         let served = Served {
             archive: self.archive.clone(),
             live: self.live.clone(),
             tails: Arc::new(LiveTails::new(self.live.clone(), site.clone())),
             status: Arc::new(move || status.status()),
-            metrics: Arc::new(move || metrics.metrics() + &behind.metrics()),
+            metrics: Arc::new(move || metrics.metrics() + &foreseen.metrics()),
             scrub: self.scrub.clone(),
             cameras: Arc::new(self),
             role: Role::Site(site),
@@ -114,7 +121,8 @@ impl Surface {
     fn view(&self) -> View {
         let (site, uplink) = (self.config.site.id.clone(), self.uplink.clone());
         let replication = self.replication.clone();
-        let link = move |asked: &SiteId| (*asked == site).then(|| link_of(&uplink));
+        let rules = replication.clone();
+        let link = move |asked: &SiteId| (*asked == site).then(|| link_of(&uplink, &rules.now()));
         let (config, holds, kept) = (self.config.clone(), self.holds.clone(), self.retention.clone());
         let rules = move || {
             let rules = Rules { holds: holds.now(), ..config.retention() };
@@ -242,54 +250,14 @@ pub fn told_policies(policies: &Policies) -> serde_json::Value {
     others.map(|(stream, policy)| (stream.to_string(), json!(policy.replicate.word()))).collect()
 }
 
-fn link_of(uplink: &UplinkStatus) -> Link {
+fn link_of(uplink: &UplinkStatus, rules: &replication::Rules) -> Link {
     let state = uplink.snapshot();
     let line = state.line.or(state.last_line);
     Link {
         connected: state.connected,
         carried: line.as_ref().map(|line| Line::parts(line.rate_bps)),
-        backlog_max: line.and_then(|line| line.backlog_bps_max).map(Line::parts),
+        hours: ahead::hours(rules, wire::clock::wall(), line.as_ref().map(|line| Line::udp(line.rate_bps))),
         to_site: Some(state.restore),
-    }
-}
-
-/// How far the hub is behind, as last looked.
-#[derive(Default)]
-struct Behind(Mutex<Option<Plan>>);
-
-impl Behind {
-    fn metrics(&self) -> String {
-        let plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(plan) = plan.as_ref() else { return String::new() };
-        let rows = [
-            (
-                "lag_seconds",
-                "How long the oldest segment that the hub lacks has been waiting.",
-                plan.lag.as_secs_f64(),
-            ),
-            ("lag_bytes", "Bytes of segments that the hub lacks.", plan.bytes as f64),
-            (
-                "forecast_lost_bytes",
-                "Bytes that will be freed before the hub has them, if nothing changes.",
-                plan.lost.iter().map(|lost| lost.piece.bytes).sum::<u64>() as f64,
-            ),
-        ];
-        let text = |(name, help, value): (&str, &str, f64)| {
-            format!("# HELP holdfast_{name} {help}\n# TYPE holdfast_{name} gauge\nholdfast_{name} {value}\n")
-        };
-        rows.map(text).concat()
-    }
-}
-
-/// Looks now and then how far the hub is behind: not at every request for metrics, for that reads the index.
-async fn look(view: Arc<View>, site: SiteId, behind: Arc<Behind>) {
-    loop {
-        let (view, site) = (view.clone(), site.clone());
-        let planned = tokio::task::spawn_blocking(move || view.plan(&site, UnixMicros::MAX)).await;
-        if let Ok(Ok(Some((plan, _)))) = planned {
-            *behind.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
-        }
-        tokio::time::sleep(reconcile::LOOK).await;
     }
 }
 
@@ -352,11 +320,17 @@ async fn becomes(lost: &mut watch::Receiver<Lost>, wanted: bool) -> bool {
 
 /// Waits until the hub has acked everything, for a bounded time, and not at all without a link. What is left
 /// is asked of the archive: the link may not have heard yet of what the recorders closed last.
-pub async fn drain(archive: &Archive, uplink: &UplinkStatus, policies: &Policies) {
+/// Streams that wait for a window are not waited for.
+pub async fn drain(archive: &Archive, uplink: &UplinkStatus, rules: &replication::Rules) {
+    let open = rules.is_open(rules.local(wire::clock::wall()));
+    let stays = |stream: &StreamId| match rules.policies.replicate(stream) {
+        Replicate::Scheduled => !open,
+        replicate => replicate.withholds(),
+    };
     let acked = async {
         loop {
             let changed = uplink.changed();
-            if !uplink.snapshot().connected || unacked(archive, policies) == 0 {
+            if !uplink.snapshot().connected || unacked(archive, &stays) == 0 {
                 return;
             }
             changed.await;
@@ -367,16 +341,13 @@ pub async fn drain(archive: &Archive, uplink: &UplinkStatus, policies: &Policies
     }
 }
 
-fn unacked(archive: &Archive, policies: &Policies) -> u64 {
+fn unacked(archive: &Archive, stays: &impl Fn(&StreamId) -> bool) -> u64 {
     let left = |(ledger, record): &(LedgerId, LedgerRecord)| {
         // Entries go in order, and what a recorder writes last has no bytes: with it acked, the hub knows all.
-        let from =
-            if policies.replicate(&ledger.stream).withholds() { record.next.saturating_sub(1) } else { 0 };
+        let from = if stays(&ledger.stream) { record.next.saturating_sub(1) } else { 0 };
         RangeSet::from(from..record.next).minus(&record.acked()).minus(&record.gone()).len()
     };
     // Of ended runs nobody knows what the hub was told of what stays here: the next connection does.
-    let asked = |(ledger, record): &&(LedgerId, LedgerRecord)| {
-        !(record.ended && policies.replicate(&ledger.stream).withholds())
-    };
+    let asked = |(ledger, record): &&(LedgerId, LedgerRecord)| !(record.ended && stays(&ledger.stream));
     archive.ledgers().iter().filter(asked).map(left).sum()
 }

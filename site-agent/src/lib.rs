@@ -27,6 +27,7 @@ pub mod config;
 pub mod coverage;
 pub mod daemon;
 pub mod failpoint;
+pub mod forecast;
 pub mod holds;
 pub mod live;
 pub mod private_file;

@@ -246,7 +246,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     server.stop().await;
     tracing::info!("recorders are stopped");
     if let Some((_, uplink)) = uplink {
-        daemon::drain(&archive, &status, &replication.now().policies).await;
+        daemon::drain(&archive, &status, &replication.now()).await;
         hang_up.cancel();
         let _ = uplink.await;
     }

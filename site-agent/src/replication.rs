@@ -1,4 +1,5 @@
-//! What of a site's recordings crosses to the hub, when and how fast: as configured, and changed while the agent runs.
+//! What of a site's recordings crosses to the hub, when and how fast: as configured, and changed while the agent runs; and
+//! whose turn it is, as the forecast says.
 //!
 //! Whoever acts on it asks for what holds [now](Replication::now). A stream that is not configured any more keeps the
 //! policy that it had: what was never to leave the site does not leave it because its camera was taken out. That is
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
-use wire::{Policies, Policy, Replicate, StreamId, UnixMicros};
+use wire::{LedgerId, Policies, Policy, Replicate, Seq, StreamId, UnixMicros};
 
 use crate::config::{ClassLimit, SiteConfig, Window};
 use crate::private_file;
@@ -61,7 +62,11 @@ pub fn within((from, to): (Time, Time), local: Time) -> bool {
 pub struct Replication {
     file: Option<PathBuf>,
     rules: watch::Sender<Arc<Rules>>,
+    turns: watch::Sender<Arc<Turns>>,
 }
+
+/// Segments of the backlog that go next, the first first.
+pub type Turns = Vec<(LedgerId, Seq)>;
 
 impl Replication {
     /// As configured, and as noted beside the archive of streams that are configured no more.
@@ -77,13 +82,26 @@ impl Replication {
         for stream in others.into_iter().filter(|stream| !is_configured(config, stream)) {
             policies.set(stream, Policy { replicate: Replicate::OnDemand, ..Policy::default() });
         }
-        Self { file: None, rules: watch::Sender::new(Arc::new(Rules::new(config, policies))) }
+        Self::of(Rules::new(config, policies))
     }
 
     /// As configured, and nothing noted.
     pub fn fixed(config: &SiteConfig) -> Self {
-        let rules = Arc::new(Rules::new(config, config.policies()));
-        Self { file: None, rules: watch::Sender::new(rules) }
+        Self::of(Rules::new(config, config.policies()))
+    }
+
+    fn of(rules: Rules) -> Self {
+        Self { file: None, rules: watch::Sender::new(Arc::new(rules)), turns: watch::Sender::default() }
+    }
+
+    /// Whose turn it is from now on.
+    pub fn give_turns(&self, turns: Turns) {
+        self.turns.send_replace(Arc::new(turns));
+    }
+
+    /// Whose turn it is, and to be told when that changes.
+    pub fn turns(&self) -> watch::Receiver<Arc<Turns>> {
+        self.turns.subscribe()
     }
 
     /// What holds now.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use site_agent::reconcile::plan::{Facts, Waiting, plan as forecast};
+use site_agent::reconcile::road::Hours;
 use site_agent::retention::plan::{
     Age, Camera, Hold, Marks, Rules, Segment, State, Unacked, Why, cause, plan as retain,
 };
@@ -165,7 +166,7 @@ impl Site {
             now: end_of(now),
             waiting,
             carried: Some(LINE_BYTES_PER_S),
-            backlog_max: None,
+            hours: Hours::always(None, true),
             room: Some(unkept),
         };
         for lost in forecast(facts).lost {
@@ -182,8 +183,10 @@ impl Site {
 
     fn waiting(segment: Segment, name: Name) -> Waiting {
         Waiting {
-            stream: segment.ledger.stream,
+            ledger: segment.ledger,
+            seq: segment.seq,
             priority: 100,
+            scheduled: false,
             ended: false,
             start: segment.start,
             end: segment.end,

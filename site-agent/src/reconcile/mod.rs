@@ -4,23 +4,25 @@
 //! hub from what the site told it of and it has not got. This gathers facts and tells; what follows from them is
 //! [`plan`]'s. It reads the archive, and changes nothing.
 
+pub mod ahead;
 pub mod plan;
+pub mod road;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use wire::{Policies, RangeSet, SiteId, UnixMicros};
+use wire::{Policies, RangeSet, Replicate, SiteId, UnixMicros};
 
 use crate::archive::{Archive, LedgerRecord, Result};
 use crate::retention::plan::{Camera, Rules, Unacked};
 use crate::serve::Refusal;
 use crate::uplink::Restoring;
 use plan::{Facts, Plan, Waiting};
+use road::Hours;
 
 /// Pieces that an answer lists; of the rest it says how many there are.
 const PIECES_MAX: usize = 1000;
@@ -65,8 +67,10 @@ pub fn waiting(
         waiting.extend(found.into_iter().map(|segment| {
             let kept = rules.is_some_and(|rules| rules.keeps(now, &camera, segment.start, segment.end));
             Waiting {
-                stream: ledger.stream.clone(),
+                ledger: ledger.clone(),
+                seq: segment.seq,
                 priority: policies.of(&ledger.stream).priority,
+                scheduled: policies.replicate(&ledger.stream) == Replicate::Scheduled,
                 ended: record.ended,
                 start: segment.start,
                 end: segment.end,
@@ -130,8 +134,8 @@ pub struct Link {
     pub connected: bool,
     /// See [`Facts::carried`].
     pub carried: Option<f64>,
-    /// See [`Facts::backlog_max`].
-    pub backlog_max: Option<f64>,
+    /// See [`Facts::hours`]; empty if nothing is known of them.
+    pub hours: Vec<Hours>,
     /// What the site lacks of what the hub has, as the site says; none if it has not said.
     pub to_site: Option<Restoring>,
 }
@@ -164,8 +168,11 @@ impl View {
         let by = (rules.as_ref().map(|(rules, _)| rules), &policies);
         let waiting = waiting(&self.archive, self.side, site, before, by)?;
         let room = rules.and_then(|(rules, kept)| room(&self.archive, &rules, kept, &waiting));
-        let Link { carried, backlog_max, .. } = link.clone();
-        let facts = Facts { now: wire::clock::wall(), waiting, carried, backlog_max, room };
+        let Link { carried, mut hours, .. } = link.clone();
+        if hours.is_empty() {
+            hours = Hours::always(None, true);
+        }
+        let facts = Facts { now: wire::clock::wall(), waiting, carried, hours, room };
         Ok(Some((plan::plan(facts), link)))
     }
 }
@@ -198,6 +205,3 @@ async fn reconcile(
         Err(error) => Err(failed(error.to_string())),
     }
 }
-
-/// Between two looks at how far the hub is behind, for metrics.
-pub const LOOK: Duration = Duration::from_secs(15);

@@ -1,23 +1,32 @@
 //! What crosses to the hub, how long that takes, and what retention frees before its turn. Pure: no clock, no disk.
 //!
 //! It is a forecast by what is known now: recording goes on at the rate at which what waits was recorded and goes
-//! first, the line carries what it was last seen to carry, segments go by priority and then oldest first. Room is made as
+//! first, the line carries what it was last seen to carry, limits and windows come and go with the hours. Room is made as
 //! [`crate::retention::plan`] makes it: what is acked before what is not, oldest first.
+//!
+//! And it is an order: what holds keep first, then the higher priority, then what is freed first *and can still arrive*.
+//! What can't is left for when nothing else waits.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use wire::{StreamId, UnixMicros};
+use wire::{LedgerId, Seq, StreamId, UnixMicros};
+
+use super::road::{EVER, Hours, Road};
 
 /// A segment that is an entry and not acked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Of which stream.
-    pub stream: StreamId,
+    /// In which ledger.
+    pub ledger: LedgerId,
+    /// Its entry.
+    pub seq: Seq,
     /// Its camera's priority.
     pub priority: u8,
+    /// Does it wait for a window?
+    pub scheduled: bool,
     /// Has its run ended?
     pub ended: bool,
     /// Its first instant.
@@ -41,8 +50,8 @@ pub struct Facts {
     pub waiting: Vec<Waiting>,
     /// Bytes of parts a second that the line carries, as far as was seen.
     pub carried: Option<f64>,
-    /// What a limit leaves to backlog of it.
-    pub backlog_max: Option<f64>,
+    /// What limits leave to backlog of it, and when windows are open: one stretch after the other.
+    pub hours: Vec<Hours>,
     /// Bytes that can be recorded before something that is not acked is freed for room; never, without.
     pub room: Option<u64>,
 }
@@ -101,47 +110,76 @@ pub struct Plan {
     pub lost: Vec<Lost>,
     /// How long the oldest has been waiting.
     pub lag: Duration,
+    /// What should go next, the first first; not all, and nothing that could not arrive.
+    pub turns: Vec<(LedgerId, Seq)>,
 }
+
+/// What [`Plan::turns`] lists: more than crosses between two plans.
+const TURNS_MAX: usize = 4096;
 
 /// A gap between two segments of a stream that is none.
 const SEAM: Duration = Duration::from_secs(1);
 
+/// When something is freed, and why.
+type End = Option<(UnixMicros, Why)>;
+
 /// Makes the plan.
 pub fn plan(facts: Facts) -> Plan {
-    let older = older(&facts.waiting);
-    let mut order: Vec<_> = facts.waiting.iter().zip(older).collect();
-    order.sort_by_key(|(one, _)| (Reverse(one.priority), !one.ended, one.start));
-    let recorded = recorded(&facts.waiting);
-    let rate =
-        facts.carried.map(|carried| (carried - recorded).max(0.0).min(facts.backlog_max.unwrap_or(f64::MAX)));
-    let mut plan = Plan { rate, ..Plan::default() };
-    let (mut crossed, mut last) = (0.0, Some(Duration::ZERO));
-    for (one, before) in order {
-        plan.segments += 1;
-        plan.bytes += one.bytes;
-        let oldest = plan.lag.max(since(facts.now, one.start));
-        plan.lag = oldest;
-        grow(&mut plan.pieces, one);
-        let crosses = rate.and_then(|rate| seconds((crossed + one.bytes as f64) / rate));
-        let room = facts.room.filter(|_| !one.kept);
-        let full = room.and_then(|room| seconds((room + before) as f64 / recorded));
-        let full = full.map(|after| (facts.now + after, Why::Room));
-        let old = one.expires.map(|at| (at, Why::Age));
-        let end = old.into_iter().chain(full).min();
-        // Without a known rate nothing is foretold.
-        match (end, crosses) {
-            (Some((at, why)), Some(crosses)) if at < facts.now + crosses => {
-                lose(&mut plan.lost, one, at, why)
-            }
-            (Some((at, why)), None) if rate.is_some() => lose(&mut plan.lost, one, at, why),
-            _ => {
-                crossed += one.bytes as f64;
-                last = crosses;
+    let ends = ends(&facts);
+    let mut order: Vec<(&Waiting, End)> = facts.waiting.iter().zip(ends).collect();
+    order.sort_by_key(|(one, end)| {
+        let freed = end.map_or(UnixMicros::MAX, |(at, _)| at);
+        (Reverse(one.kept), Reverse(one.priority), freed, !one.ended, one.start)
+    });
+    let live = recorded(facts.waiting.iter().filter(|one| !one.scheduled));
+    let mut road = facts.carried.map(|carried| Road::new(facts.now, (carried - live).max(0.0), &facts.hours));
+    let mut plan = Plan { rate: road.as_ref().map(Road::rate), ..Plan::default() };
+    let mut last = road.as_ref().map(|_| Duration::ZERO);
+    for (one, end) in order {
+        plan.count(facts.now, one);
+        let Some(road) = &mut road else {
+            // Without a known rate nothing is foretold.
+            plan.goes(one);
+            continue;
+        };
+        let within = end.map(|(at, _)| since(at, facts.now));
+        match (road.cross(one.bytes, one.scheduled, within), end) {
+            (None, Some((at, why))) => lose(&mut plan.lost, one, at, why),
+            (crossed, _) => {
+                last = last.zip(crossed).map(|(last, crossed)| last.max(crossed));
+                plan.goes(one);
             }
         }
     }
     plan.duration = last;
     plan
+}
+
+impl Plan {
+    fn count(&mut self, now: UnixMicros, one: &Waiting) {
+        self.segments += 1;
+        self.bytes += one.bytes;
+        self.lag = self.lag.max(since(now, one.start));
+        grow(&mut self.pieces, one);
+    }
+
+    fn goes(&mut self, one: &Waiting) {
+        if self.turns.len() < TURNS_MAX {
+            self.turns.push((one.ledger.clone(), one.seq));
+        }
+    }
+}
+
+/// When each is freed, by age or for room, whichever comes first.
+fn ends(facts: &Facts) -> Vec<End> {
+    let recorded = recorded(&facts.waiting);
+    let end = |(one, before): (&Waiting, u64)| {
+        let room = facts.room.filter(|_| !one.kept);
+        let full = room.and_then(|room| seconds((room + before) as f64 / recorded));
+        let full = full.map(|after| (facts.now + after, Why::Room));
+        one.expires.map(|at| (at, Why::Age)).into_iter().chain(full).min()
+    };
+    facts.waiting.iter().zip(older(&facts.waiting)).map(end).collect()
 }
 
 /// Of each, the bytes of those that retention frees before it: whatever goes first, the oldest is freed first.
@@ -157,10 +195,10 @@ fn older(waiting: &[Waiting]) -> Vec<u64> {
 }
 
 /// Bytes a second, by what waits.
-fn recorded(waiting: &[Waiting]) -> f64 {
+fn recorded<'a>(waiting: impl IntoIterator<Item = &'a Waiting>) -> f64 {
     let mut streams: BTreeMap<&StreamId, (u64, Duration)> = BTreeMap::new();
     for one in waiting {
-        let (bytes, length) = streams.entry(&one.stream).or_default();
+        let (bytes, length) = streams.entry(&one.ledger.stream).or_default();
         *bytes += one.bytes;
         *length += one.end.since(one.start);
     }
@@ -170,28 +208,27 @@ fn recorded(waiting: &[Waiting]) -> f64 {
 
 /// A time that is one, and not for ever.
 fn seconds(seconds: f64) -> Option<Duration> {
-    const EVER: f64 = 10.0 * 365.0 * 86_400.0;
     (seconds < EVER).then(|| Duration::from_secs_f64(seconds.max(0.0)))
 }
 
-fn since(now: UnixMicros, then: UnixMicros) -> Duration {
-    if then < now { now.since(then) } else { Duration::ZERO }
+fn since(later: UnixMicros, then: UnixMicros) -> Duration {
+    if then < later { later.since(then) } else { Duration::ZERO }
 }
 
 fn grow(pieces: &mut Vec<Piece>, one: &Waiting) {
-    let last = pieces.iter_mut().rev().find(|piece| piece.stream == one.stream);
+    let last = pieces.iter_mut().rev().find(|piece| piece.stream == one.ledger.stream);
     if let Some(piece) = last.filter(|piece| one.start <= piece.to + SEAM && one.start >= piece.from) {
         piece.to = piece.to.max(one.end);
         piece.segments += 1;
         piece.bytes += one.bytes;
         return;
     }
-    let &Waiting { ref stream, start, end, bytes, .. } = one;
-    pieces.push(Piece { stream: stream.clone(), from: start, to: end, segments: 1, bytes });
+    let &Waiting { ref ledger, start, end, bytes, .. } = one;
+    pieces.push(Piece { stream: ledger.stream.clone(), from: start, to: end, segments: 1, bytes });
 }
 
 fn lose(lost: &mut Vec<Lost>, one: &Waiting, at: UnixMicros, why: Why) {
-    let last = lost.iter_mut().rev().find(|lost| lost.piece.stream == one.stream);
+    let last = lost.iter_mut().rev().find(|lost| lost.piece.stream == one.ledger.stream);
     if let Some(lost) = last.filter(|lost| lost.why == why && one.start <= lost.piece.to + SEAM) {
         let mut pieces = vec![lost.piece.clone()];
         grow(&mut pieces, one);
@@ -208,6 +245,8 @@ fn lose(lost: &mut Vec<Lost>, one: &Waiting, at: UnixMicros, why: Why) {
 
 #[cfg(test)]
 mod tests {
+    use wire::OriginId;
+
     use super::*;
 
     const NOW: UnixMicros = UnixMicros(1_750_000_000_000_000);
@@ -219,8 +258,10 @@ mod tests {
         let segment = |back: u32| {
             let end = NOW - SEGMENT * back;
             Waiting {
-                stream: stream.parse().unwrap(),
+                ledger: LedgerId { origin: OriginId([1; 16]), stream: stream.parse().unwrap() },
+                seq: Seq(u64::from(count - back)),
                 priority: 100,
+                scheduled: false,
                 ended: false,
                 start: end - SEGMENT,
                 end,
@@ -233,7 +274,8 @@ mod tests {
     }
 
     fn facts(waiting: Vec<Waiting>, carried: f64) -> Facts {
-        Facts { now: NOW, waiting, carried: Some(carried), ..Facts::default() }
+        let hours = Hours::always(None, true);
+        Facts { now: NOW, waiting, carried: Some(carried), hours, room: None }
     }
 
     #[test]
@@ -260,7 +302,8 @@ mod tests {
 
     #[test]
     fn a_limit_holds_and_an_unknown_line_foretells_nothing() {
-        let limited = Facts { backlog_max: Some(100e3), ..facts(waiting("till-1/main", 30), 1e6) };
+        let hours = Hours::always(Some(100e3), true);
+        let limited = Facts { hours, ..facts(waiting("till-1/main", 30), 1e6) };
         assert_eq!(plan(limited).duration, Some(Duration::from_secs(300)));
         let unknown = Facts { carried: None, room: Some(1), ..facts(waiting("till-1/main", 30), 0.0) };
         let plan = plan(unknown);
@@ -310,6 +353,62 @@ mod tests {
         // Five segments fit: the oldest goes after 50 s.
         assert_eq!(lost.at, NOW + Duration::from_secs(50));
         assert_eq!(plan.rate, Some(0.0));
+    }
+
+    #[test]
+    fn what_is_freed_first_goes_first_and_what_can_not_arrive_goes_last_of_all() {
+        let (mut short, long) = (waiting("till-1/main", 20), waiting("till-2/main", 20));
+        // 100 kB/s are left: a segment crosses in 10 s. Of the first camera, each is freed 250 s after its end.
+        short.iter_mut().for_each(|one| one.expires = Some(one.end + Duration::from_secs(250)));
+        let plan = plan(facts(long.iter().chain(&short).cloned().collect(), 300e3));
+        let turns: Vec<_> = plan.turns.iter().map(|(ledger, seq)| (ledger.stream.camera(), seq.0)).collect();
+        // By room alone the older of both would take turns; by age the first camera's must go.
+        let lost: u64 = plan.lost.iter().map(|lost| lost.piece.segments).sum();
+        assert_eq!(lost, 0, "{:?}", plan.lost);
+        let first: Vec<_> = (1..=20).map(|seq| ("till-1", seq)).collect();
+        assert_eq!(turns[..20], first[..]);
+        assert_eq!(turns.len(), 40);
+    }
+
+    #[test]
+    fn what_can_not_arrive_takes_nothing_from_what_can() {
+        let mut all = waiting("till-1/main", 30);
+        all.iter_mut().for_each(|one| one.expires = Some(one.end + Duration::from_secs(200)));
+        let plan = plan(facts(all, 200e3));
+        // The oldest ten have expired, or do before they could cross.
+        let [lost] = plan.lost.as_slice() else { panic!("{:?}", plan.lost) };
+        let seqs: Vec<_> = plan.turns.iter().map(|(_, seq)| seq.0).collect();
+        assert_eq!(seqs, (lost.piece.segments + 1..=30).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_holds_keep_goes_before_a_higher_priority() {
+        let (mut held, mut high) = (waiting("till-1/main", 3), waiting("till-2/main", 3));
+        held.iter_mut().for_each(|one| one.kept = true);
+        high.iter_mut().for_each(|one| one.priority = 200);
+        let plan = plan(facts(high.into_iter().chain(held).collect(), 1e6));
+        let cameras: Vec<_> = plan.turns.iter().map(|(ledger, _)| ledger.stream.camera()).collect();
+        assert_eq!(cameras, ["till-1", "till-1", "till-1", "till-2", "till-2", "till-2"]);
+    }
+
+    #[test]
+    fn a_window_that_opens_too_late_is_announced() {
+        let mut all = waiting("till-1/main", 10);
+        all.iter_mut().for_each(|one| {
+            one.scheduled = true;
+            one.expires = Some(one.end + Duration::from_secs(3600));
+        });
+        let opens = |after: u64| {
+            let opens = NOW + Duration::from_secs(after);
+            let shut = Hours { until: opens, backlog_max: None, window: false };
+            let hours = vec![shut, Hours { until: UnixMicros::MAX, backlog_max: None, window: true }];
+            plan(Facts { hours, ..facts(all.clone(), 1e6) })
+        };
+        let soon = opens(1800);
+        assert!(soon.lost.is_empty());
+        // The line is all theirs, since they are not sent as they are recorded.
+        assert_eq!(soon.duration, Some(Duration::from_secs(1810)));
+        assert_eq!(opens(4000).lost.iter().map(|lost| lost.piece.segments).sum::<u64>(), 10);
     }
 
     #[test]

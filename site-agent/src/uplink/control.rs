@@ -100,6 +100,8 @@ pub(super) async fn write(
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     look_at_window(&shared);
+    let mut turns = shared.uplink.replication.turns();
+    turns.mark_changed();
     loop {
         loop {
             let output = shared.session().poll_output();
@@ -110,6 +112,10 @@ pub(super) async fn write(
         }
         tokio::select! {
             () = shared.wake.notified() => {}
+            Ok(()) = turns.changed() => {
+                let turns = turns.borrow_and_update().clone();
+                shared.session().set_turns(turns.iter().cloned());
+            }
             _ = looks.tick() => {
                 look_at_window(&shared);
                 measure(&shared);

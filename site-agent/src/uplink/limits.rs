@@ -19,7 +19,7 @@ const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Bytes of parts a second that `class` may send at `local` time, over a line that carries `capacity` bytes of
 /// UDP payload a second; `None` if there is no limit, or none that is known yet.
-pub(super) fn allowed(
+pub(crate) fn allowed(
     limits: &[ClassLimit],
     class: Class,
     local: Time,

@@ -61,6 +61,11 @@ impl Line {
 }
 
 impl Line {
+    /// Bytes of UDP payload a second that fit into so many bits a second on the line.
+    pub fn udp(bits: u64) -> f64 {
+        Settings::default().udp_rate(bits as f64)
+    }
+
     /// Bytes of parts a second that fit into so many bits a second on the line.
     pub fn parts(bits: u64) -> f64 {
         let settings = Settings::default();

@@ -44,6 +44,7 @@ use dial::{AddressBook, Caller, Dialled, Failure};
 use redial::Redial;
 
 pub(crate) use control::check_welcome;
+pub(crate) use limits::allowed;
 pub use line::Line;
 pub use restore::Restoring;
 pub use revision::numbered;

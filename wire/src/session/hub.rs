@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use prost::Message;
 
+use super::heard::WANT_RANGES_MAX;
 use super::settled::{Bucket, Digest, FAN_OUT, Names, OFFERED_WHOLE, Settled};
-use super::site::WANT_RANGES_MAX;
 use crate::chain::Head;
 use crate::entry::Entry;
 use crate::id::{LedgerId, NameError, SegmentNumber, Seq, VaultId};

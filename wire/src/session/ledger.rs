@@ -90,20 +90,35 @@ impl Ledger {
         all.minus(&self.acked).minus(&self.facts.gone).len()
     }
 
-    /// The first seq whose bytes should go as backlog now, unasked.
-    pub(super) fn wanted(&self, window: bool) -> Option<u64> {
+    /// May bytes go as backlog now, unasked?
+    fn goes(&self, window: bool) -> bool {
         let now = match self.policy.replicate {
             Replicate::Live => true,
             Replicate::Scheduled => window,
             Replicate::OnDemand | Replicate::Never => false,
         };
-        if self.quarantined || !now {
+        now && !self.quarantined
+    }
+
+    /// Seqs of which nothing is left to be sent.
+    fn settled(&self) -> [&RangeSet; 4] {
+        [&self.acked, &self.facts.gone, &self.sent, &self.under_way]
+    }
+
+    /// Should the bytes of this entry go as backlog now, unasked?
+    pub(super) fn wants(&self, seq: u64, window: bool) -> bool {
+        self.goes(window) && seq < self.told && !self.settled().iter().any(|set| set.contains(seq))
+    }
+
+    /// The first seq whose bytes should go as backlog now, unasked.
+    pub(super) fn wanted(&self, window: bool) -> Option<u64> {
+        if !self.goes(window) {
             return None;
         }
         let mut from = 0;
         // The sets are nearly contiguous, so this walks a few ranges, not the ledger.
         'search: while from < self.told {
-            for set in [&self.acked, &self.facts.gone, &self.sent, &self.under_way] {
+            for set in self.settled() {
                 if let Some(end) = set.end_of(from) {
                     from = end;
                     continue 'search;

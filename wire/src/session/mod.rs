@@ -10,6 +10,7 @@
 //! connection, the site pushes the rest; after a cut the hub tells again. Nothing else is remembered, so
 //! a cut at any moment costs what was in flight and no more.
 
+mod heard;
 pub mod hub;
 mod ledger;
 mod offering;

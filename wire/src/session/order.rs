@@ -1,26 +1,32 @@
 //! Whose bytes go next, of all that are wanted, and how many are under way at once.
 //!
-//! What the hub asked for goes first, beside what is under way already. Of the rest: the higher priority; then what is
-//! oldest, ledgers of ended runs before others, for that is what retention would destroy first. Equals take turns, by
-//! how much of each is under way. Holds will have their place between the first two.
+//! What the hub asked for goes first, beside what is under way already. Of the rest: what whoever foretells what
+//! retention destroys has given a turn, in that order; then, for what it did not speak of, the higher priority, then what
+//! is oldest, ledgers of ended runs before others. Equals take turns, by how much of each is under way.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::ledger::Ledger;
-use crate::id::LedgerId;
+use crate::id::{LedgerId, Seq};
 
 /// Segments under way as backlog.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     asked: usize,
     others: usize,
+    turns: VecDeque<(LedgerId, Seq)>,
 }
 
 impl Jobs {
     /// Is none under way?
     pub(super) fn is_idle(&self) -> bool {
         self.asked + self.others == 0
+    }
+
+    /// This is to go next, the first first; what was said before counts no more.
+    pub(super) fn set_turns(&mut self, turns: VecDeque<(LedgerId, Seq)>) {
+        self.turns = turns;
     }
 
     /// The next segment to be sent, and whether it was asked for; it is under way from now on. `most` is how many may
@@ -40,10 +46,21 @@ impl Jobs {
         if self.others >= most {
             return None;
         }
-        let (ledger, seq) = first(ledgers, |view| view.wanted(window))?;
+        let turn = self.turn(ledgers, window);
+        let (ledger, seq) = turn.or_else(|| first(ledgers, |view| view.wanted(window)))?;
         self.others += 1;
         begin(ledgers, &ledger, seq, false);
         Some((ledger, seq, false))
+    }
+
+    /// The first that has a turn and is still to be sent.
+    fn turn(&mut self, ledgers: &BTreeMap<LedgerId, Ledger>, window: bool) -> Option<(LedgerId, u64)> {
+        while let Some((ledger, Seq(seq))) = self.turns.pop_front() {
+            if ledgers.get(&ledger).is_some_and(|view| view.wants(seq, window)) {
+                return Some((ledger, seq));
+            }
+        }
+        None
     }
 
     /// One is not under way any more.

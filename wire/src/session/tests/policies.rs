@@ -233,6 +233,17 @@ fn backlog(segments: usize, priorities: [u8; 2]) -> (World, [LedgerId; 2]) {
 }
 
 #[test]
+fn what_was_given_a_turn_goes_first_and_the_rest_as_ever() {
+    let (mut world, [low, high]) = backlog(6, [10, 200]);
+    // The last two never were, or have gone by the time it is their turn.
+    let turns = [(&low, 3), (&high, 2), (&low, 1), (&low, 99), (&low, 3)];
+    let turns = turns.map(|(ledger, seq)| (ledger.clone(), Seq(seq)));
+    world.link.as_mut().unwrap().site.set_turns(turns);
+    let expected = [(&low, 3), (&high, 2), (&low, 1), (&high, 0)];
+    assert_eq!(jobs(&mut world), expected.map(|(ledger, seq)| (ledger.clone(), seq, false)));
+}
+
+#[test]
 fn the_higher_priority_goes_first_and_equal_ones_take_turns() {
     let (mut world, [low, high]) = backlog(6, [10, 200]);
     assert_eq!(jobs(&mut world), [0, 1, 2, 3].map(|seq| (high.clone(), seq, false)));
