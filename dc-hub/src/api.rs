@@ -23,7 +23,7 @@ use crate::config::HubConfig;
 use crate::downlink::{Downlink, SiteState, Sites};
 use crate::drills::Drills;
 use crate::holds;
-use crate::journal::Tail;
+use crate::journal::{Fragment, Tail};
 use crate::policies::SitePolicies;
 use crate::quorum::Quorum;
 use crate::vault::Vault;
@@ -123,7 +123,7 @@ impl Tails for HubTails {
     fn tails(&self, site: &SiteId, stream: &StreamId) -> Vec<TailSpan> {
         let live = LiveTails::new(self.live.clone(), site.clone()).tails(site, stream);
         let standbys = live.into_iter().filter(|tail| self.standby(&tail.ledger).is_some());
-        self.vault.journal().of_stream(site, stream).into_iter().filter_map(span).chain(standbys).collect()
+        self.vault.journal().of_stream(site, stream).into_iter().flat_map(runs).chain(standbys).collect()
     }
 
     fn read(&self, ledger: &LedgerId, segment: SegmentNumber, part: u32) -> Option<Bytes> {
@@ -134,21 +134,22 @@ impl Tails for HubTails {
     }
 }
 
-/// The fragments from the first one here up to the first hole.
-fn span(tail: Tail) -> Option<TailSpan> {
-    let fragments: Vec<_> = tail.fragments.into_iter().filter(|(part, _, _)| *part > 0).collect();
-    let first = fragments.first()?.0;
-    let whole = (first..).zip(&fragments).take_while(|(expected, (part, _, _))| expected == part).count();
-    // What lies behind a hole is not shown until the hole is filled: it comes with the backlog.
-    let end = fragments.get(whole).map_or(tail.end, |(_, start, _)| *start);
-    let fragment = |(part, start, key): &(u32, _, _)| TailFragment { part: *part, start: *start, key: *key };
-    Some(TailSpan {
-        ledger: tail.ledger,
-        segment: tail.segment,
-        start: fragments.first()?.1,
-        end,
-        fragments: fragments.iter().take(whole).map(fragment).collect(),
-    })
+/// What is here of an open segment, cut where something is missing: what lies behind a hole is durable, and a viewer wants
+/// the present. The hole is filled with the backlog.
+fn runs(tail: Tail) -> Vec<TailSpan> {
+    let fragments: Vec<_> = tail.fragments.into_iter().filter(|fragment| fragment.part > 0).collect();
+    let follow = |one: &Fragment, next: &Fragment| one.part + 1 == next.part;
+    let span = |run: &[Fragment]| {
+        let told = |one: &Fragment| TailFragment { part: one.part, start: one.start, key: one.key };
+        Some(TailSpan {
+            ledger: tail.ledger.clone(),
+            segment: tail.segment,
+            start: run.first()?.start,
+            end: run.last()?.end,
+            fragments: run.iter().map(told).collect(),
+        })
+    };
+    fragments.chunk_by(follow).filter_map(span).collect()
 }
 
 /// The cameras of all sites, as their last beats told.
@@ -283,4 +284,29 @@ fn metrics(vault: &Vault, kept: &retention::Status, sites: &Sites, intake: &Inta
     );
     put("holdfast_site_received_bytes", "Bytes taken in since the hub started.", &per_site(|s| s.bytes_in));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{OriginId, RangeSet, UnixMicros};
+
+    use super::*;
+
+    #[test]
+    fn a_hole_is_not_shown_as_recorded_and_what_lies_behind_it_is() {
+        let at = |part: u32| UnixMicros(i64::from(part) * 1_000_000);
+        let fragment = |part: u32| Fragment { part, start: at(part), end: at(part + 1), key: true };
+        let tail = Tail {
+            site: SiteId::new("shop-1").unwrap(),
+            ledger: LedgerId { origin: OriginId([1; 16]), stream: "till-1/main".parse().unwrap() },
+            segment: SegmentNumber(7),
+            parts: RangeSet::from(0..10),
+            start: at(1),
+            end: at(9),
+            fragments: [0, 1, 2, 5, 6, 8].map(fragment).to_vec(),
+        };
+        let spans: Vec<_> =
+            runs(tail).iter().map(|span| (span.start, span.end, span.fragments.len())).collect();
+        assert_eq!(spans, [(at(1), at(3), 2), (at(5), at(7), 2), (at(8), at(9), 1)]);
+    }
 }

@@ -82,7 +82,8 @@ pub async fn run(
     let policies = SitePolicies::open(vault.archive().clone(), config.vault.dir.join(POLICIES));
     let policies = Arc::new(policies.context("read what sites replicate")?);
     let tails = Arc::new(HubTails::new(vault.clone(), Arc::clone(&live)));
-    let asked = Arc::new(Asked::new(vault.archive().clone(), tails, policies.clone()));
+    let asked =
+        Arc::new(Asked::open(vault.archive().clone(), tails, policies.clone(), config.vault.dir.clone()));
     let (heard_here, heard) = beats::queue(HEARD);
     let standings = Arc::new(Standings::new(&name));
     let (accepted, facts) = accepted(config)?;

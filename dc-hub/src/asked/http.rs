@@ -87,7 +87,7 @@ async fn list(State(shared): State<Shared>) -> Json<Value> {
 }
 
 fn unknown() -> Refusal {
-    let detail = "no such fetch is known: a hub forgets them when it restarts, and what is over in time";
+    let detail = "no such fetch is known at this hub node: one that is over is forgotten in time";
     Refusal::new(StatusCode::NOT_FOUND, "no such fetch", detail)
 }
 

@@ -1,22 +1,26 @@
 //! What people asked for of what sites have and the hub has not: `holdfast fetch`.
 //!
-//! A fetch is a range of one stream. It is remembered in memory until all of the range that its site holds is here, or
-//! so many others came after it, or the hub restarts; a site that connects is asked for what is left. What is asked
-//! for, segment by segment, follows from the index: entries always come. It knows nothing of connections.
+//! A fetch is a range of one stream. It is remembered, also over a restart, until all of the range that its site holds is
+//! here, or so many others came after it; a site that connects is asked for what is left. What is asked for, segment by
+//! segment, follows from the index: entries always come. It knows nothing of connections.
 
 pub mod http;
+mod kept;
 mod look;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use site_agent::archive::{Archive, Result};
 use site_agent::serve::Tails;
 use tokio::sync::watch;
 use wire::{LedgerId, RangeSet, Replicate, Seq, SiteId, StreamId, UnixMicros, proto};
 
 use crate::policies::SitePolicies;
+use kept::{Keep, Known};
 use look::Look;
 
 /// Fetches that are remembered; of those that are over the oldest is forgotten for a new one.
@@ -27,9 +31,9 @@ pub const RANGE_MAX: Duration = Duration::from_secs(24 * 3600);
 const DAMAGED_MAX: usize = 1000;
 
 /// A range that somebody asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
-    /// Its number in this run of the hub.
+    /// Its number at this hub node.
     pub id: u64,
     /// At which site.
     pub site: SiteId,
@@ -69,26 +73,24 @@ pub struct Asked {
     archive: Archive,
     tails: Arc<dyn Tails>,
     policies: Arc<SitePolicies>,
-    inner: Mutex<Inner>,
+    keep: Keep,
+    known: Mutex<Known>,
     changed: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Inner {
-    next: u64,
-    fetches: BTreeMap<u64, Fetch>,
 }
 
 /// Bytes that are to be asked for.
 pub type Wanted = BTreeMap<LedgerId, RangeSet>;
 
 impl Asked {
-    /// Nothing yet, of what is in this vault.
-    pub fn new(archive: Archive, tails: Arc<dyn Tails>, policies: Arc<SitePolicies>) -> Self {
-        Self { archive, tails, policies, inner: Mutex::default(), changed: watch::Sender::default() }
+    /// Of what is in this vault; what was asked for and is not over is kept in `dir`.
+    pub fn open(archive: Archive, tails: Arc<dyn Tails>, policies: Arc<SitePolicies>, dir: PathBuf) -> Self {
+        let keep = Keep::new(dir);
+        let known = Mutex::new(keep.read());
+        Self { archive, tails, policies, keep, known, changed: watch::Sender::default() }
     }
 
-    /// Somebody asks for a range. What was asked for in the same words and is not over yet is not asked for twice.
+    /// Somebody asks for a range. What was asked for in the same words and is not over yet is not asked for twice. It is
+    /// on disk when this returns.
     pub fn ask(
         &self,
         site: &SiteId,
@@ -99,25 +101,26 @@ impl Asked {
             return Err(Refused::Never { site: site.clone(), stream: stream.clone() });
         }
         let at = wire::clock::wall();
-        let mut inner = self.lock();
-        let same = |known: &&Fetch| {
-            !known.done
-                && known.site == *site
-                && known.stream == *stream
-                && (known.from, known.to) == (from, to)
+        let mut known = self.lock();
+        let same = |other: &&Fetch| {
+            !other.done
+                && other.site == *site
+                && other.stream == *stream
+                && (other.from, other.to) == (from, to)
         };
-        if let Some(known) = inner.fetches.values().find(same) {
-            return Ok(known.clone());
+        if let Some(same) = known.fetches.values().find(same) {
+            return Ok(same.clone());
         }
-        if inner.fetches.len() >= FETCHES_MAX {
-            let over = inner.fetches.values().find(|fetch| fetch.done).map(|fetch| fetch.id);
-            inner.fetches.remove(&over.ok_or(Refused::TooMany)?);
+        if known.fetches.len() >= FETCHES_MAX {
+            let over = known.fetches.values().find(|fetch| fetch.done).map(|fetch| fetch.id);
+            known.fetches.remove(&over.ok_or(Refused::TooMany)?);
         }
-        inner.next += 1;
-        let (id, site, stream) = (inner.next, site.clone(), stream.clone());
+        known.last += 1;
+        let (id, site, stream) = (known.last, site.clone(), stream.clone());
         let fetch = Fetch { id, site, stream, from, to, at, done: false };
-        inner.fetches.insert(id, fetch.clone());
-        drop(inner);
+        known.fetches.insert(id, fetch.clone());
+        self.keep.write(&known);
+        drop(known);
         self.changed.send_modify(|changes| *changes += 1);
         Ok(fetch)
     }
@@ -134,7 +137,10 @@ impl Asked {
 
     /// Nobody wants it any more. What a connection has asked for already may still come.
     pub fn forget(&self, id: u64) -> Option<Fetch> {
-        self.lock().fetches.remove(&id)
+        let mut known = self.lock();
+        let forgotten = known.fetches.remove(&id)?;
+        self.keep.write(&known);
+        Some(forgotten)
     }
 
     /// To be told of new ones.
@@ -177,12 +183,18 @@ impl Asked {
     pub fn look(&self, fetch: &Fetch, late: Option<String>) -> Result<Look> {
         let replicate = self.policies.replicate(&fetch.site, &fetch.stream);
         let look = look::look(&self.archive, &*self.tails, fetch, (replicate, late))?;
-        if look.is_over()
-            && let Some(known) = self.lock().fetches.get_mut(&fetch.id)
-        {
-            known.done = true;
+        if look.is_over() {
+            self.is_over(fetch.id);
         }
         Ok(look)
+    }
+
+    fn is_over(&self, id: u64) {
+        let mut known = self.lock();
+        let news = known.fetches.get_mut(&id).is_some_and(|fetch| !std::mem::replace(&mut fetch.done, true));
+        if news {
+            self.keep.write(&known);
+        }
     }
 
     /// What the hub held of streams that come on demand, and has found damaged: the site may have it still.
@@ -204,7 +216,7 @@ impl Asked {
         self.lock().fetches.values().filter(|fetch| !fetch.done && fetch.site == *site).cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

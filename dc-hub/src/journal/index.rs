@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::{LedgerId, RangeSet, SegmentNumber, SiteId, UnixMicros};
 
-use super::{Tail, TailPart};
+use super::{Fragment, Tail, TailPart};
 
 pub(super) type Key = (LedgerId, SegmentNumber);
 
@@ -15,6 +15,7 @@ pub(super) struct Place {
     pub(super) offset: u64,
     pub(super) length: u32,
     pub(super) start: UnixMicros,
+    pub(super) end: UnixMicros,
     pub(super) key: bool,
 }
 
@@ -50,7 +51,10 @@ impl Index {
         if entry.places.contains_key(&part.part) {
             return; // the first is as good
         }
-        entry.places.insert(part.part, Place { file, offset, length, start: part.start, key: part.key });
+        entry.places.insert(
+            part.part,
+            Place { file, offset, length, start: part.start, end: part.end, key: part.key },
+        );
         *self.used.entry(file).or_default() += 1;
         *self.bytes.entry(part.site.clone()).or_default() += u64::from(length);
     }
@@ -121,6 +125,11 @@ fn tail(((ledger, segment), entry): (&Key, &Entry)) -> Tail {
         parts: parts(entry),
         start: entry.start,
         end: entry.end,
-        fragments: entry.places.iter().map(|(part, place)| (*part, place.start, place.key)).collect(),
+        fragments: entry.places.iter().map(fragment).collect(),
     }
+}
+
+fn fragment((&part, place): (&u32, &Place)) -> Fragment {
+    let &Place { start, end, key, .. } = place;
+    Fragment { part, start, end, key }
 }

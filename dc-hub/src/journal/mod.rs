@@ -84,8 +84,21 @@ pub struct Tail {
     pub start: UnixMicros,
     /// The last.
     pub end: UnixMicros,
-    /// Of each part that is there: its number, its first instant, whether it begins with a keyframe.
-    pub fragments: Vec<(u32, UnixMicros, bool)>,
+    /// The parts that are there, in order.
+    pub fragments: Vec<Fragment>,
+}
+
+/// A part of a tail, as its sender told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Its number; 0 is the header.
+    pub part: u32,
+    /// Its first instant.
+    pub start: UnixMicros,
+    /// The first one after it.
+    pub end: UnixMicros,
+    /// Does it begin with a keyframe?
+    pub key: bool,
 }
 
 /// The open journal. Clones share it.

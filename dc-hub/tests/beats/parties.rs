@@ -98,7 +98,7 @@ impl Hub {
         let vault = Vault::open(&dir, 8 << 20).unwrap();
         let policies = SitePolicies::open(vault.archive().clone(), dir.join("replicate")).unwrap();
         let policies = Arc::new(policies);
-        let asked = Asked::new(vault.archive().clone(), Arc::new(NoTails), policies.clone());
+        let asked = Asked::open(vault.archive().clone(), Arc::new(NoTails), policies.clone(), dir.clone());
         let downlink = Downlink {
             vault,
             live: Arc::default(),

@@ -8,7 +8,7 @@ use wire::{LedgerId, SegmentNumber, SiteId, StreamId, UnixMicros};
 
 use crate::live::{Live, LivePart};
 
-/// What is here of one open segment.
+/// What is here of one open segment, or of one of its stretches if some of it is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailSpan {
     /// Of which ledger.

@@ -61,7 +61,8 @@ pub fn timeline(
     let mut committed = BTreeSet::new();
     archive.query_in_pieces((site, stream), (from, to), |piece| {
         for located in piece {
-            if let Some(segment) = located.entry.segment() {
+            // Of one whose bytes are still to come the parts that are here are all there is.
+            if let Some(segment) = located.entry.segment().filter(|_| located.held) {
                 committed.insert((located.ledger.clone(), SegmentNumber(segment.number)));
             }
             take(&mut known, located);

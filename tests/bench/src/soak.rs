@@ -31,6 +31,8 @@ const OVERTAKEN_BY: Duration = Duration::from_millis(8);
 const STARTED: Duration = Duration::from_secs(20);
 /// …nor while a cut lasts and so long after it.
 const HEALED: Duration = Duration::from_secs(5);
+/// Live is to be no further behind than this.
+const BEHIND_MAX: Duration = Duration::from_secs(3);
 /// The part of what the line could carry that is there as a backlog.
 const FILLED: f64 = 0.75;
 
@@ -145,7 +147,15 @@ fn watch(daemons: &Daemons, args: &Args, laid: Instant) -> anyhow::Result<Vec<Du
     while began.elapsed() < args.length() {
         std::thread::sleep(LOOK);
         if args.is_whole(laid.elapsed()) {
-            lag.extend(daemons.newest_at_hub()?.map(|newest| wire::clock::wall().since(newest)));
+            let behind = daemons.newest_at_hub()?.map(|newest| wire::clock::wall().since(newest));
+            if let Some(behind) = behind.filter(|behind| *behind > BEHIND_MAX) {
+                let after = laid.elapsed().as_secs_f64() % (args.length() / (args.cuts + 1)).as_secs_f64();
+                eprintln!(
+                    "live is {:.1} s behind, {after:.1} s after the last cut began",
+                    behind.as_secs_f64()
+                );
+            }
+            lag.extend(behind);
         }
         if began.elapsed() >= said + LINES {
             said += LINES;
@@ -195,6 +205,7 @@ impl Seen {
         if args.json {
             let line = json!({
                 "live_lag_ms": {"p50": ms(500), "p99": ms(990), "max": ms(1000), "looks": self.lag.len()},
+                "live_over_3s": self.lag.iter().filter(|lag| **lag > BEHIND_MAX).count(),
                 "minutes": args.minutes, "cuts": args.cuts, "cut_s": args.cut_s,
                 "connections": self.connections, "sent_bytes": self.sent, "arrived_bytes": self.arrived,
                 "held_bytes": self.held, "recorded_bytes": self.recorded,

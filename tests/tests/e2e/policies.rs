@@ -85,8 +85,10 @@ fn entries_of_all_go_bytes_by_policy_and_a_fetch_brings_its_range() {
         let away = fetch(scene, "asked-1", (to + SEGMENT * 2, to + SEGMENT * 4))?;
         let why = away["error"].as_str().unwrap_or_default();
         ensure!(why.contains("not connected") && why.contains("as soon as the site connects"), "{away:#}");
+        // As it said, and a hub that restarts in between has not forgotten it.
+        scene.rig.kill_hub()?;
+        scene.rig.start_hub()?;
         scene.rig.start_agent(0)?;
-        // As it said.
         wait_until("the hub has asked by itself", PATIENCE, || {
             let coverage = scene.coverage(Side::Hub, 0, "asked-1", (to + SEGMENT * 2, to + SEGMENT * 4))?;
             Ok(spans(&coverage)?.iter().all(|span| span["state"] == "recorded"))
@@ -132,6 +134,47 @@ fn another_policy_holds_after_a_reload_and_brings_what_stayed() {
             let coverage = scene.coverage(Side::Hub, 0, "never-1", (live, now))?;
             Ok(spans(&coverage)?.iter().any(|span| span["state"] == "at_site"))
         })?;
+        scene.rig.stop()?;
+        verify(scene)
+    });
+}
+
+#[test]
+fn scheduled_streams_wait_for_their_window_and_the_forecast_knows_when_it_opens() {
+    // The plan's configuration has no window yet, without which `scheduled` is refused.
+    let cameras = vec![with("live-1", Replicate::Live), with("night-1", Replicate::OnDemand)];
+    play(&[site("shop-1", cameras)], &QUICK, |scene| {
+        rewrite(scene, "#time_zone = \"Europe/Berlin\"", "time_zone = \"UTC\"")?;
+        rewrite(scene, "replicate = \"on_demand\"", "replicate = \"scheduled\"")?;
+        let began = wire::clock::wall();
+        let window = |from_h: i64, to_h: i64| {
+            let time = |hours: i64| {
+                let minute = (began.0 / 60_000_000 + hours * 60).rem_euclid(24 * 60);
+                format!("{:02}:{:02}", minute / 60, minute % 60)
+            };
+            format!("[[uplink.window]]\nfrom = \"{}\"\nto = \"{}\"\n", time(from_h), time(to_h))
+        };
+        let text = std::fs::read_to_string(&scene.rig.sites[0].config).context("read the configuration")?;
+        let file = scene.rig.sites[0].config.clone();
+        let with = |window: String| std::fs::write(&file, format!("{text}\n{window}"));
+        with(window(3, 5))?;
+        scene.start()?;
+        scene.await_recorded(Side::Hub, 0, began, 12.0)?;
+        let until = wire::clock::wall();
+        await_known(scene, "night-1", (began, until))?;
+        ensure!(at_hub(scene, &["night-1"])?.is_empty(), "bytes went before the window opened");
+        wait_until("the forecast speaks of the window", PATIENCE, || {
+            let plan = scene.client(Side::Site, 0)?.get("/sites/shop-1/reconcile")?;
+            let hours = plan["duration_s"].as_f64().unwrap_or_default() / 3600.0;
+            Ok(plan["to_hub"]["segments"].as_u64() > Some(0) && (2.9..4.0).contains(&hours))
+        })?;
+        with(window(-1, 1))?;
+        scene.rig.reload_agent(0)?;
+        wait_until("what waited has come", PATIENCE, || {
+            let coverage = scene.coverage(Side::Hub, 0, "night-1", (began, until))?;
+            Ok(spans(&coverage)?.iter().all(|span| span["state"] == "recorded"))
+        })?;
+        nothing_waits(scene, (began, until))?;
         scene.rig.stop()?;
         verify(scene)
     });

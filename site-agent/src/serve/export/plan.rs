@@ -117,7 +117,11 @@ impl Plan {
                     plan.add_segment(archive, span, ledger, *seq)?;
                 }
                 What::Recorded { ledger, segment, place: Place::Tail, .. } if with_tails => {
-                    let tail = open.iter().find(|tail| tail.ledger == *ledger && tail.segment == *segment);
+                    let shown = |tail: &&TailSpan| {
+                        let of_it = tail.ledger == *ledger && tail.segment == *segment;
+                        of_it && span.start < tail.end.max(tail.start + JOT)
+                    };
+                    let tail = open.iter().find(shown);
                     plan.add_tail(tails, span, tail);
                 }
                 what => plan.leave_out(span, what.state().name(), what.reason().0, what.reason().1),
@@ -276,6 +280,9 @@ fn segment_choices(segment: &Segment) -> Vec<Choice> {
     choices((1..).zip(starts.iter().copied().zip(keys)), &starts, UnixMicros(segment.end_us))
 }
 
+/// The length of a single picture, which has none of its own.
+const JOT: Duration = Duration::from_micros(1);
+
 fn tail_choices(tail: &TailSpan) -> Vec<Choice> {
     let starts: Vec<_> = tail.fragments.iter().map(|fragment| fragment.start).collect();
     let parts = tail.fragments.iter().map(|fragment| (fragment.part, (fragment.start, fragment.key)));
@@ -290,7 +297,7 @@ fn choices(
 ) -> Vec<Choice> {
     let ends = starts.iter().skip(1).copied().chain([end]);
     let choice = |((part, (start, key)), end): (_, UnixMicros)| {
-        let end = end.max(start + Duration::from_micros(1));
+        let end = end.max(start + JOT);
         Choice { part, start, end, key }
     };
     parts.zip(ends).map(choice).collect()
