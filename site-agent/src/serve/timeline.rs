@@ -77,7 +77,7 @@ pub fn timeline(
 }
 
 fn take(known: &mut Known, located: Located) {
-    let Located { ledger, seq, start, end, entry, held, damaged, acked, missing, gone } = located;
+    let Located { ledger, seq, start, end, entry, held, damaged, away, acked, missing, gone } = located;
     if let Some(segment) = entry.segment() {
         let segment = SegmentNumber(segment.number);
         known.recordings.push(Recording {
@@ -88,6 +88,7 @@ fn take(known: &mut Known, located: Located) {
             end,
             held,
             damaged,
+            away,
             acked,
             missing,
             gone,
