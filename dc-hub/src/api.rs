@@ -64,7 +64,11 @@ pub async fn start(
             let log = quorum.log().clone();
             Arc::new(move || {
                 let held = holds::metrics(&log.state());
-                metrics(&vault, &kept, &sites, &intake) + &scrubbed.metrics() + &drills.metrics() + &held
+                metrics(&vault, &kept, &sites, &intake)
+                    + &vault.archive().disk_metrics()
+                    + &scrubbed.metrics()
+                    + &drills.metrics()
+                    + &held
             })
         },
         scrub: scrubbed,
@@ -223,6 +227,7 @@ fn status(
             "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
             "open_segments": vault.journal().all().len(),
             "stopped": vault.poisoned(),
+            "disks": vault.archive().disks_shown(),
             "retention": kept.snapshot(),
             "scrub": scrubbed.snapshot(),
         },

@@ -10,10 +10,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use site_agent::archive::disks::Place;
 use site_agent::config::check::Check;
+use site_agent::config::disks::DiskSection;
 use site_agent::config::identity::{IdentityDefaults, IdentitySection};
 use site_agent::config::leaf::{Number, Text, Whole};
-use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, keep, keys, loader};
+use site_agent::config::{IdentityFiles, Outcome, congestion, defaults, disks, keep, keys, loader};
 use site_agent::retention::plan::Policy as Keep;
 use site_agent::scrub::plan::Rules as Scrub;
 use wire::SiteId;
@@ -77,6 +79,8 @@ pub struct Hub {
 pub struct Vault {
     /// The vault's folder.
     pub dir: PathBuf,
+    /// Further disks for segments.
+    pub disks: Vec<Place>,
     /// How many bytes the journal of tails may have before it begins a new file.
     pub journal_bytes: u64,
     /// What is kept of each camera.
@@ -113,6 +117,7 @@ pub const HUB_SECTIONS: &[&str] = &[
     "control",
     "control.member[0]",
     "vault",
+    "vault.disk[0]",
     "http",
     "limits",
     "standby",
@@ -186,6 +191,7 @@ struct HubSection {
 #[serde(expecting = "a section, [vault]", default)]
 struct VaultSection {
     dir: Option<Text>,
+    disk: Option<Vec<DiskSection>>,
     journal_mb: Option<Whole>,
     keep_days_max: Option<Number>,
     keep_gb_max: Option<Number>,
@@ -225,8 +231,10 @@ fn check(file: HubFile, mut check: Check) -> Outcome<HubConfig> {
     let (default, range) = (defaults::JOURNAL_MB, defaults::JOURNAL_MB_RANGE);
     let journal_mb = check.whole("vault.journal_mb", section.journal_mb, default, range);
     let keep = (section.keep_days_max, section.keep_gb_max);
+    let disks = disks::places("vault", &dir, section.disk.unwrap_or_default(), &mut check);
     let vault = Vault {
         dir,
+        disks,
         journal_bytes: bytes(journal_mb),
         keep: keep::policy("vault", keep, Keep::default(), &mut check).unwrap_or_default(),
         ballast_bytes: keep::ballast("vault.ballast_mb", section.ballast_mb, &mut check),

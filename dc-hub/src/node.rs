@@ -9,6 +9,7 @@ use decide::control::Role;
 use decide::quorum::Settings;
 use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
+use site_agent::archive::disks::{Keeper, Whose};
 use site_agent::beats::CAMERA_PATH;
 use site_agent::live::Live;
 use site_agent::renew::Renewal;
@@ -56,7 +57,8 @@ pub async fn run(
         "hub.name is `{own}`, the certificate {} says `{name}`: use the certificate made for this node",
         config.identity.certificate.display()
     );
-    let vault = Vault::open(&config.vault.dir, config.vault.journal_bytes)?;
+    let vault = Vault::open_with(&config.vault.dir, &config.vault.disks, config.vault.journal_bytes)?;
+    let disks = Keeper::start(vault.archive(), Whose::Vault)?;
     let looked_after = vault.clone();
     let failed = move || looked_after.poisoned().is_some();
     let renewal = Renewal::watch(vault.archive().clone(), failed, stop.clone());
@@ -152,7 +154,7 @@ pub async fn run(
     drop(obeying);
     log.stop().await;
     let _ = http.await;
-    let end = move || drop((scrub, retention));
+    let end = move || drop((disks, scrub, retention));
     tokio::task::spawn_blocking(end).await.context("end retention and scrub")?;
     renewal.end()
 }

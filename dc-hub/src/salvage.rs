@@ -8,7 +8,7 @@
 use std::io::Write;
 
 use media::read::rebuild;
-use site_agent::archive::{ArchiveError, Change, layout};
+use site_agent::archive::{ArchiveError, Change};
 use wire::proto::entry::Kind;
 use wire::session::site::recovered_from;
 use wire::{LedgerId, OriginId, SegmentNumber, SiteId, proto};
@@ -103,7 +103,7 @@ fn put_together(
     }
     let Ok(rebuilt) = rebuild(number, &bytes) else { return Ok(None) };
     bytes.truncate(rebuilt.valid_bytes);
-    let path = layout::incoming(vault.archive().dir(), &tail.ledger, tail.segment);
+    let path = vault.archive().incoming(&tail.ledger, tail.segment, bytes.len() as u64)?;
     let written = std::fs::File::create(&path).and_then(|mut file| file.write_all(&bytes));
     let io = |source| ArchiveError::Io { what: "write salvaged segment", path: path.clone(), source };
     written.map_err(io)?;

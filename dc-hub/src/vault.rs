@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-use site_agent::archive::{self, Archive, ArchiveError, Change, Placed, layout};
+use site_agent::archive::disks::Place;
+use site_agent::archive::{self, Archive, ArchiveError, Change, Placed};
 use site_agent::{failpoint, virtual_server};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
@@ -42,8 +43,12 @@ pub struct Vault {
 impl Vault {
     /// Opens the vault in `dir`, making it if there is none.
     pub fn open(dir: &Path, journal_file_bytes: u64) -> Result<Self, VaultError> {
-        let archive = Archive::open(dir)?;
-        clear_incoming(dir)?;
+        Self::open_with(dir, &[], journal_file_bytes)
+    }
+
+    /// [`Vault::open`], with further disks at these places.
+    pub fn open_with(dir: &Path, places: &[Place], journal_file_bytes: u64) -> Result<Self, VaultError> {
+        let archive = Archive::open_with(dir, places)?;
         // A thread that is not async's, so that this may be called from anywhere.
         let recovered = std::thread::scope(|scope| {
             scope
@@ -197,7 +202,7 @@ impl Vault {
     ) -> Result<Option<std::path::PathBuf>, VaultError> {
         let entry = self.archive.entry(ledger, seq)?;
         let Some(segment) = entry.as_ref().and_then(Entry::segment) else { return Ok(None) };
-        let path = layout::incoming(self.archive.dir(), ledger, number);
+        let path = self.archive.incoming(ledger, number, segment.bytes)?;
         let right = self.write_parts(ledger, number, segment, &path);
         if !matches!(right, Ok(true)) {
             let _ = std::fs::remove_file(&path); // what is left in the folder goes at the next start
@@ -260,14 +265,6 @@ fn salvaged(archive: &Archive) -> Result<BTreeSet<(LedgerId, SegmentNumber)>, Ar
         }
     }
     Ok(names)
-}
-
-/// What was being put together when the last run ended; the parts are still in the journal.
-fn clear_incoming(dir: &Path) -> Result<(), ArchiveError> {
-    for path in layout::files(&dir.join("incoming"))? {
-        std::fs::remove_file(&path).map_err(|source| ArchiveError::Io { what: "delete", path, source })?;
-    }
-    Ok(())
 }
 
 /// A vault as a session asks of one site.

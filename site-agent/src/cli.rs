@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use crate::archive::verify::{Progress, Report, verify};
+use crate::archive::verify::{Progress, Report, verify_with};
 
 /// Logs to standard error; `HOLDFAST_LOG` sets what, `info` if it is not there.
 pub fn log() {
@@ -96,6 +96,9 @@ fn listen(restarts: bool) -> anyhow::Result<Stop> {
 pub struct VerifyArgs {
     /// The archive's folder: archive.dir of a site, vault.dir of a hub
     dir: PathBuf,
+    /// The folder of a further disk; without, all are looked for where they were last
+    #[arg(long = "disk")]
+    disks: Vec<PathBuf>,
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -103,7 +106,7 @@ pub struct VerifyArgs {
 
 /// Runs `verify DIR`: progress on standard error, the result on standard output. Returns whether the
 /// archive is what it claims to be.
-pub fn run_verify(VerifyArgs { dir, json }: &VerifyArgs) -> anyhow::Result<bool> {
+pub fn run_verify(VerifyArgs { dir, disks, json }: &VerifyArgs) -> anyhow::Result<bool> {
     let mut shown = 0;
     let show = |progress: Progress| {
         if progress.done - shown >= 1000 {
@@ -111,7 +114,7 @@ pub fn run_verify(VerifyArgs { dir, json }: &VerifyArgs) -> anyhow::Result<bool>
             eprintln!("{} of {} entries", progress.done, progress.total);
         }
     };
-    let report = verify(dir, show)?;
+    let report = verify_with(dir, disks, show)?;
     if *json {
         println!("{}", serde_json::to_string(&report)?)
     } else {
@@ -123,6 +126,9 @@ pub fn run_verify(VerifyArgs { dir, json }: &VerifyArgs) -> anyhow::Result<bool>
 fn print_report(dir: &Path, report: &Report) {
     for bad in &report.bad {
         println!("BAD   {bad}");
+    }
+    if report.away > 0 {
+        println!("AWAY  {} segments are on a disk that is not there", report.away);
     }
     println!(
         "{}: {} segments ({} bytes) in {} ledgers, {} entries; {} bad, {} orphans, {} open: {}",

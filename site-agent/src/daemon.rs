@@ -149,6 +149,7 @@ impl Surface {
                 "ledgers": ledgers.len(),
                 "bytes": ledgers.iter().map(|(_, record)| record.bytes).sum::<u64>(),
                 "stopped": self.archive.poisoned(),
+                "disks": self.archive.disks_shown(),
                 "retention": self.retention.snapshot(),
                 "scrub": self.scrub.snapshot(),
             },
@@ -235,7 +236,7 @@ impl Surface {
         );
         put("holdfast_camera_holes", "Holes in the camera's own stream.", &each(|status| status.holes));
         put("holdfast_write_errors", "Writes that failed.", &each(|status| status.write_errors));
-        text + &self.scrub.metrics()
+        text + &self.archive.disk_metrics() + &self.scrub.metrics()
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use site_agent::archive::Archive;
 use site_agent::archive::adopt::{Adopted, adopt};
+use site_agent::archive::disks::{Keeper, Place, Whose};
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
 use site_agent::holds::Kept;
@@ -57,6 +58,9 @@ enum Command {
         config: Config,
         /// The archive's folder on that disk
         dir: PathBuf,
+        /// The folder of a further disk of that archive
+        #[arg(long = "disk")]
+        disks: Vec<PathBuf>,
         /// One JSON object instead of text
         #[arg(long)]
         json: bool,
@@ -79,7 +83,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments.config).map(|()| true),
         Command::Check { config, json } => Ok(config::report(&config::load_site(&config.config), json)),
         Command::Recover(arguments) => recover(&arguments.config).map(|()| true),
-        Command::Adopt { config, dir, json } => take_over(&config.config, &dir, json),
+        Command::Adopt { config, dir, disks, json } => take_over(&config.config, (&dir, &disks), json),
         Command::ConfirmClock(arguments) => confirm_clock(&arguments.config).map(|()| true),
         Command::Verify(arguments) => cli::run_verify(&arguments),
     };
@@ -90,12 +94,13 @@ fn recover(file: &Path) -> anyhow::Result<()> {
     cli::log();
     let config = cli::usable(file, config::load_site(file))?;
     let archive = open(&config)?;
+    archive.take_disks(Whose::Site(config.site.id.clone()))?;
     let count = virtual_server::recover(&archive, &config.site.id)?;
     println!("{count} open segments were taken in");
     Ok(())
 }
 
-fn take_over(file: &Path, dir: &Path, json: bool) -> anyhow::Result<bool> {
+fn take_over(file: &Path, (dir, disks): (&Path, &[PathBuf]), json: bool) -> anyhow::Result<bool> {
     cli::log();
     let config = cli::usable(file, config::load_site(file))?;
     let site = &config.site.id;
@@ -108,12 +113,20 @@ fn take_over(file: &Path, dir: &Path, json: bool) -> anyhow::Result<bool> {
         dir.display()
     );
     let archive = open(&config).context("stop the agent first, if it runs")?;
-    let from = Archive::open(dir).with_context(|| format!("open the old archive {}", dir.display()))?;
+    let places = disks.iter().map(|dir| Place { dir: dir.clone(), same_file_system: false });
+    let from = Archive::open_with(dir, &places.collect::<Vec<_>>())
+        .with_context(|| format!("open the old archive {}", dir.display()))?;
     if let Some(other) = from.other_than(site) {
         anyhow::bail!(
             "{} holds recordings of site {other}, and site.id is `{site}`; nothing was touched",
             dir.display()
         );
+    }
+    from.take_disks(Whose::Site(site.clone()))?;
+    archive.take_disks(Whose::Site(site.clone()))?;
+    let out = from.disks_shown().into_iter().find(|disk| !disk.in_use);
+    if let Some(out) = out {
+        anyhow::bail!("{}, a disk of the old archive: {}; name it with --disk", out.dir, out.detail);
     }
     // What either run left open is taken in where it is.
     virtual_server::recover(&from, site)?;
@@ -163,9 +176,10 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     if config.hub.is_none() && archive.is_index_lost() {
         // There is nobody to ask what the files are.
         let (archive, site) = (archive.clone(), config.site.id.clone());
-        let entered = tokio::task::spawn_blocking(move || archive.enter_unknown(&site, wire::clock::wall()));
+        let entered = tokio::task::spawn_blocking(move || archive.enter_unknown(&site));
         entered.await.context("enter files")?.context("enter files that no entry speaks of")?;
     }
+    let disks = Keeper::start(&archive, Whose::Site(config.site.id.clone()))?;
     let looked_after = archive.clone();
     let renewal =
         Renewal::watch(archive.clone(), move || looked_after.poisoned().is_some(), stop.token.clone());
@@ -241,7 +255,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         say_goodbye(beats, stop.is_restart() || renewal.is_due()).await;
     }
     // What the recorders write last is to be the last of their ledgers.
-    let end = move || drop((scrub, retention));
+    let end = move || drop((disks, scrub, retention));
     tokio::task::spawn_blocking(end).await.context("end retention and scrub")?;
     server.stop().await;
     tracing::info!("recorders are stopped");
@@ -258,7 +272,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
 /// The archive, if it is this site's: a disk from elsewhere is not mixed with what is recorded here.
 fn open(config: &SiteConfig) -> anyhow::Result<Archive> {
     let (dir, site) = (&config.archive.dir, &config.site.id);
-    let archive = Archive::open(dir)?;
+    let archive = Archive::open_with(dir, &config.archive.disks)?;
     if let Some(other) = archive.other_than(site) {
         anyhow::bail!(
             "archive.dir {} holds recordings of site {other}, and site.id is `{site}`: give this agent a folder of its \

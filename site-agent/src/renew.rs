@@ -17,7 +17,9 @@ use crate::archive::{Archive, Use};
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(2);
 /// What a disk that works takes.
-const PROBE: [u8; 4096] = [0x5a; 4096];
+const PIECE: [u8; 4096] = [0x5a; 4096];
+/// The file that it is written to.
+pub(crate) const PROBE: &str = "probe";
 
 /// Was the process ended to be started anew?
 #[derive(Clone, Debug, Default)]
@@ -71,17 +73,17 @@ async fn works_again(archive: Archive, failed: impl Fn() -> bool) {
 }
 
 fn works(archive: &Archive) -> bool {
-    archive.room().admits(PROBE.len() as u64, Use::Media) && probe(archive.dir()).is_ok()
+    archive.room().admits(PIECE.len() as u64, Use::Media) && probe(archive.dir()).is_ok()
 }
 
 /// Writes a file, and sees that it is there.
-fn probe(dir: &Path) -> io::Result<()> {
-    let path = dir.join("probe");
+pub(crate) fn probe(dir: &Path) -> io::Result<()> {
+    let path = dir.join(PROBE);
     let mut file = File::create(&path)?;
-    file.write_all(&PROBE)?;
+    file.write_all(&PIECE)?;
     file.sync_all()?;
     drop(file);
-    let same = fs::read(&path)? == PROBE;
+    let same = fs::read(&path)? == PIECE;
     fs::remove_file(&path)?;
     File::open(dir)?.sync_all()?;
     if same { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use site_agent::reconcile::plan::{Facts, Waiting, plan as forecast};
 use site_agent::reconcile::road::Hours;
 use site_agent::retention::plan::{
-    Age, Camera, Hold, Marks, Rules, Segment, State, Unacked, Why, cause, plan as retain,
+    Age, Camera, DiskRoom, Hold, Marks, Rules, Segment, State, Unacked, Why, cause, plan as retain,
 };
 use wire::proto::GapCause;
 use wire::{LedgerId, OriginId, Seq, SiteId, UnixMicros};
@@ -96,6 +96,8 @@ impl Site {
             bytes: SEGMENT_BYTES,
             acked: self.acked.contains(&(step, index)),
             age: Age { own: true, current: true, end },
+            disk: 0,
+            in_order: true,
         }
     }
 
@@ -113,14 +115,14 @@ impl Site {
             let state = State {
                 now: end_of(now),
                 clock_good: true,
-                free_bytes: self.free_bytes(),
-                making_room: self.making_room,
+                disks: [(0, DiskRoom { free_bytes: self.free_bytes(), making_room: self.making_room })]
+                    .into(),
                 held: BTreeMap::new(),
                 kept: BTreeMap::new(),
             };
             let plan = retain(&Self::rules(), &state, self.shown(), WINDOW);
-            self.making_room = plan.making_room;
-            assert!(!plan.stuck, "recording would stop");
+            self.making_room = !plan.making_room.is_empty();
+            assert!(plan.stuck.is_empty(), "recording would stop");
             if plan.free.is_empty() {
                 return;
             }

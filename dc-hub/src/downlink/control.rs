@@ -56,6 +56,8 @@ pub(super) async fn run(
             }
             event = events.recv() => match event {
                 Ok(Event::Damaged { ledger, seq, segment }) => control.lost(&ledger, segment, seq),
+                // As good as a restart: what is held is told anew.
+                Ok(Event::Moved { .. }) => bail!("a disk of the vault went out, or is back; it is to connect anew"),
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => bail!("missed {missed} events of the vault; it is to connect anew"),
                 Err(RecvError::Closed) => bail!("the vault is closed"),

@@ -318,6 +318,11 @@ impl Rig {
         &self.dir
     }
 
+    /// The hub's configuration.
+    pub fn hub_config(&self) -> &Path {
+        &self.hub_config
+    }
+
     /// The hub's log file.
     pub fn hub_log(&self) -> PathBuf {
         self.dir.join("logs/hub.log")

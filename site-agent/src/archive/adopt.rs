@@ -12,7 +12,7 @@ use wire::{LedgerId, Seq, SiteId};
 use super::change::{Change, Returned};
 use super::damage::Placed;
 use super::records::LedgerRecord;
-use super::{Archive, ArchiveError, Result, Use, layout};
+use super::{Archive, ArchiveError, Result};
 use crate::scrub::{Finding, check};
 
 /// Entries taken over in one change.
@@ -94,9 +94,6 @@ fn take_bytes(
         let Some(last) = step.last() else { return Ok(()) };
         next = Seq(last.seq.0 + 1);
         for placed in step.iter().filter(|placed| held.contains(placed.seq.0)) {
-            if !archive.room().admits(placed.segment.bytes, Use::Media) {
-                return Err(ArchiveError::Full(archive.dir().to_owned()));
-            }
             match take_file(archive, from, placed)? {
                 Ok(()) => {
                     adopted.segments += 1;
@@ -115,7 +112,7 @@ fn take_file(archive: &Archive, from: &Archive, placed: &Placed) -> Result<std::
     let Placed { ledger, seq, segment } = placed;
     let number = wire::SegmentNumber(segment.number);
     let (theirs, file) =
-        (from.segment_path(ledger, number)?, layout::incoming(archive.dir(), ledger, number));
+        (from.segment_path(ledger, number)?, archive.incoming(ledger, number, segment.bytes)?);
     if let Err(error) = link_or_copy(&theirs, &file) {
         let _ = fs::remove_file(&file); // what is left goes at the next start
         return Ok(Err(format!("{}: {error}", theirs.display())));

@@ -7,6 +7,7 @@ use wire::entry::Entry;
 use wire::proto::GapCause;
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
+use super::disks::DiskNumber;
 use super::room::Use;
 
 /// One change; it becomes durable whole or not at all.
@@ -118,6 +119,22 @@ pub enum Change {
         /// Which entry.
         seq: Seq,
     },
+    /// The disk with these bytes is not there: they are held no more, and wanted from the other side.
+    Away {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// Which entries; they are segments.
+        seqs: RangeSet,
+    },
+    /// The disk is there again.
+    Back {
+        /// Of which ledger.
+        ledger: LedgerId,
+        /// These are held again.
+        whole: RangeSet,
+        /// These are not as they should be, and damaged like any.
+        not: RangeSet,
+    },
     /// How far whoever re-reads the archive has come.
     Scrubbed {
         /// As it is to be read again.
@@ -127,6 +144,8 @@ pub enum Change {
     Deleted {
         /// Which.
         files: Vec<(LedgerId, SegmentNumber)>,
+        /// Those that another disk has better ones of.
+        outdated: Vec<(DiskNumber, LedgerId, SegmentNumber)>,
     },
     /// The vault has acked these.
     Acked {
@@ -156,6 +175,8 @@ impl Change {
         match self {
             Self::Free { .. }
             | Self::Deleted { .. }
+            | Self::Away { .. }
+            | Self::Back { .. }
             | Self::Open { .. }
             | Self::OpenSalvage { .. }
             | Self::OpenStandby { .. }

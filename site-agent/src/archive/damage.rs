@@ -141,7 +141,7 @@ impl Archive {
     }
 }
 
-/// Moves a file to `discarded/`, under a name that says where it was.
+/// Moves a file to `discarded/` on the same disk, under a name that says where it was.
 pub(super) fn set_aside(dir: &Path, file: &Path) -> Result<()> {
     let folder = dir.join("discarded");
     layout::make_synced(dir, &folder)?;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wire::entry::Entry;
 use wire::proto::GapCause;
@@ -15,6 +15,7 @@ use wire::{LedgerId, RangeSet, SegmentNumber, Seq, UnixMicros, proto};
 
 use super::change::{Change, Done};
 use super::damage::set_aside;
+use super::disks::DiskNumber;
 use super::index::Then;
 use super::records::LedgerRecord;
 use super::writer::Pass;
@@ -32,6 +33,8 @@ pub struct HeldSegment {
     /// The first of the entries without bytes directly before it: they may be named with it, which keeps the
     /// ranges few.
     pub from: Seq,
+    /// Its number in the ledger.
+    pub number: SegmentNumber,
     /// Its first instant.
     pub start: UnixMicros,
     /// The first instant after it.
@@ -50,14 +53,32 @@ impl Archive {
         most: usize,
         mut wanted: impl FnMut(Seq, UnixMicros, UnixMicros) -> bool,
     ) -> Result<Vec<HeldSegment>> {
+        self.held_segments_with(ledger, seqs, most, |held| Ok(wanted(held.seq, held.start, held.end)))
+    }
+
+    /// [`Archive::held_segments`], by anything there is to know of them.
+    pub fn held_segments_with(
+        &self,
+        ledger: &LedgerId,
+        seqs: &RangeSet,
+        most: usize,
+        mut wanted: impl FnMut(&HeldSegment) -> Result<bool>,
+    ) -> Result<Vec<HeldSegment>> {
         let mut found = Vec::new();
         for range in seqs.iter() {
             let mut from = Seq(range.start);
             self.inner.index.walk_while(ledger, range, |seq, _, entry| {
                 if let Some(segment) = entry.segment() {
-                    let (start, end) = (UnixMicros(segment.start_us), UnixMicros(segment.end_us));
-                    if wanted(seq, start, end) {
-                        found.push(HeldSegment { seq, from, start, end, bytes: segment.bytes });
+                    let held = HeldSegment {
+                        seq,
+                        from,
+                        number: SegmentNumber(segment.number),
+                        start: UnixMicros(segment.start_us),
+                        end: UnixMicros(segment.end_us),
+                        bytes: segment.bytes,
+                    };
+                    if wanted(&held)? {
+                        found.push(held);
                     }
                     from = Seq(seq.0 + 1);
                 }
@@ -73,20 +94,20 @@ impl Archive {
     /// Deletes files that were freed, as many as `most`; tells how many. What a crash left between an entry and
     /// its files goes here too.
     pub fn delete_freed(&self, most: usize) -> Result<usize> {
-        let files = self.inner.index.freed(most)?;
+        // Those on a disk that is not there wait for it.
+        let there = |ledger: &LedgerId, number| Ok(self.disk_of(ledger, number)?.is_in_use());
+        let files = self.inner.index.freed(most, there)?;
         let mut folders = BTreeSet::new();
         for (ledger, number, then) in &files {
             let path = self.segment_path(ledger, *number)?;
             match then {
                 Then::Delete => remove(&path)?,
-                Then::SetAside => set_aside(self.dir(), &path)?,
+                Then::SetAside => set_aside(self.disk_of(ledger, *number)?.dir(), &path)?,
             }
             failpoint::pass("free/file-deleted");
-            if let Some(folder) = path.parent() {
-                let ended = self.ledger(ledger).is_some_and(|record| record.ended);
-                folders.insert((folder.to_owned(), ended));
-            }
+            self.note_folder(ledger, &path, &mut folders);
         }
+        let outdated = self.delete_outdated(most, &mut folders)?;
         for (folder, ended) in folders {
             if folder.is_dir() {
                 layout::sync_folder(&folder)?;
@@ -96,12 +117,41 @@ impl Archive {
             }
         }
         failpoint::pass("free/files-deleted");
-        let deleted = files.len();
+        let deleted = files.len() + outdated.len();
         if deleted > 0 {
             let files = files.into_iter().map(|(ledger, number, _)| (ledger, number)).collect();
-            self.submit_blocking(Change::Deleted { files })?;
+            self.submit_blocking(Change::Deleted { files, outdated })?;
         }
         Ok(deleted)
+    }
+
+    /// Files that are somewhere else by now, since their disk was not there.
+    fn delete_outdated(
+        &self,
+        most: usize,
+        folders: &mut BTreeSet<(PathBuf, bool)>,
+    ) -> Result<Vec<(DiskNumber, LedgerId, SegmentNumber)>> {
+        let mut outdated = Vec::new();
+        if !self.disks().are_several() {
+            return Ok(outdated);
+        }
+        for disk in self.disks().in_use() {
+            for (ledger, number) in self.inner.index.outdated(disk.number(), most)? {
+                let Some(record) = self.ledger(&ledger) else { continue };
+                let path = layout::segment(disk.dir(), &record.site()?, &ledger, number);
+                remove(&path)?;
+                self.note_folder(&ledger, &path, folders);
+                outdated.push((disk.number(), ledger, number));
+            }
+        }
+        Ok(outdated)
+    }
+
+    fn note_folder(&self, ledger: &LedgerId, path: &Path, folders: &mut BTreeSet<(PathBuf, bool)>) {
+        if let Some(folder) = path.parent() {
+            let ended = self.ledger(ledger).is_some_and(|record| record.ended);
+            folders.insert((folder.to_owned(), ended));
+        }
     }
 }
 
@@ -137,6 +187,8 @@ impl Pass<'_> {
         if record.site != writer.site || of.stream != ledger.stream {
             return Err(ArchiveError::NotYours { ledger: of, owner: record.site()? });
         }
+        // What is on a disk that is not there is not lost: nobody says so before a person does.
+        let seqs = seqs.minus(&record.away());
         let (held, damaged, missing) = (record.held(), record.damaged(), record.missing());
         let (mut bytes, mut span, mut freed) = (0, None::<(i64, i64)>, Vec::new());
         for range in seqs.iter() {
@@ -192,8 +244,14 @@ impl Pass<'_> {
         self.changed.insert(of, record);
     }
 
-    /// Is a file of this name still to be deleted?
-    pub(super) fn is_freed(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<bool> {
-        self.inner.index.is_freed(ledger, number)
+    /// Is a file of this name still to be deleted, on this disk or where it was before?
+    pub(super) fn is_freed(
+        &self,
+        disk: DiskNumber,
+        ledger: &LedgerId,
+        number: SegmentNumber,
+    ) -> Result<bool> {
+        let index = &self.inner.index;
+        Ok(index.is_freed(ledger, number)? || index.is_outdated(disk, ledger, number)?)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! | family | key | value |
 //! |---|---|---|
-//! | `meta` | name | schema, vault id, generation; names of files to be deleted; how far it is re-read |
+//! | `meta` | name | schema, vault id, generation; names of files to be deleted; how far it is re-read; disks |
 //! | `ledgers` | ledger | `LedgerRecord` |
 //! | `entries` | ledger, seq | chain head after it (32 bytes), the entry as first encoded |
-//! | `numbers` | ledger, segment number | seq |
+//! | `numbers` | ledger, segment number | seq; the disk, unless it is the first |
 //! | `times` | site, stream, start, ledger's origin, seq | end |
 //!
 //! A ledger's key is origin (16 bytes), length of the stream's name (1 byte), the name. Numbers are
@@ -24,6 +24,7 @@ use wire::chain::Head;
 use wire::entry::Entry;
 use wire::{LedgerId, OriginId, SegmentNumber, Seq, SiteId, StreamId, UnixMicros, VaultId};
 
+use super::disks::{DiskNumber, FIRST};
 use super::records::LedgerRecord;
 use super::{ArchiveError, Result};
 
@@ -160,6 +161,127 @@ impl Index {
         Ok(value.map(|value| Seq(number(&value))))
     }
 
+    /// The disk that a segment's file is on, or was to be.
+    pub(crate) fn disk_of(&self, ledger: &LedgerId, segment: SegmentNumber) -> Result<DiskNumber> {
+        let value = self.get(self.family("numbers"), &number_key(ledger, segment))?;
+        Ok(value.map_or(FIRST, |value| disk_in(&value)))
+    }
+
+    /// Calls `visit` for the segments of a ledger that are on a disk.
+    pub(crate) fn walk_disk(
+        &self,
+        ledger: &LedgerId,
+        disk: DiskNumber,
+        mut visit: impl FnMut(SegmentNumber, Seq),
+    ) -> Result<()> {
+        let prefix = ledger_key(ledger);
+        let mode = IteratorMode::From(&prefix, Direction::Forward);
+        for row in self.db.iterator_cf(self.family("numbers"), mode) {
+            let (key, value) = row.map_err(|source| self.error(source))?;
+            let Some(rest) = key.strip_prefix(prefix.as_slice()) else { break };
+            if disk_in(&value) == disk {
+                visit(SegmentNumber(number(rest)), Seq(number(&value)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says where a segment's file is.
+    pub(crate) fn put_place(
+        &self,
+        batch: &mut WriteBatch,
+        (ledger, segment): (&LedgerId, SegmentNumber),
+        seq: Seq,
+        disk: DiskNumber,
+    ) {
+        let mut value = seq.0.to_be_bytes().to_vec();
+        if disk != FIRST {
+            value.extend(disk.to_be_bytes());
+        }
+        batch.put_cf(self.family("numbers"), number_key(ledger, segment), value);
+    }
+
+    /// Disks that were ever the archive's, as they are noted.
+    pub(crate) fn disks(&self) -> Result<Vec<(DiskNumber, Vec<u8>)>> {
+        self.rows(DISK, |rest| Some(DiskNumber::from_be_bytes(rest.try_into().ok()?)))
+    }
+
+    /// Notes a disk, durably.
+    pub(crate) fn put_disk(&self, disk: DiskNumber, row: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family("meta"), [DISK, &disk.to_be_bytes()].concat(), row);
+        self.write(batch)
+    }
+
+    /// What the further disks name, if there ever was one.
+    pub(crate) fn archive_id(&self) -> Result<Option<String>> {
+        let id = self.get(self.family("meta"), ARCHIVE_ID)?;
+        Ok(id.map(|id| String::from_utf8_lossy(&id).into_owned()))
+    }
+
+    pub(crate) fn put_archive_id(&self, id: &str) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family("meta"), ARCHIVE_ID, id);
+        self.write(batch)
+    }
+
+    /// Notes a file on a disk that another has better bytes of: it is to be deleted.
+    pub(crate) fn put_outdated(
+        &self,
+        batch: &mut WriteBatch,
+        disk: DiskNumber,
+        (ledger, segment): (&LedgerId, SegmentNumber),
+    ) {
+        batch.put_cf(self.family("meta"), outdated_key(disk, ledger, segment), []);
+    }
+
+    pub(crate) fn remove_outdated(
+        &self,
+        batch: &mut WriteBatch,
+        disk: DiskNumber,
+        (ledger, segment): (&LedgerId, SegmentNumber),
+    ) {
+        batch.delete_cf(self.family("meta"), outdated_key(disk, ledger, segment));
+    }
+
+    pub(crate) fn is_outdated(
+        &self,
+        disk: DiskNumber,
+        ledger: &LedgerId,
+        segment: SegmentNumber,
+    ) -> Result<bool> {
+        Ok(self.get(self.family("meta"), &outdated_key(disk, ledger, segment))?.is_some())
+    }
+
+    /// The first such files of a disk.
+    pub(crate) fn outdated(&self, disk: DiskNumber, most: usize) -> Result<Vec<(LedgerId, SegmentNumber)>> {
+        let prefix = [OUTDATED, &disk.to_be_bytes()].concat();
+        let rows = self.first_rows(&prefix, most, segment_in)?;
+        Ok(rows.into_iter().map(|(file, _)| file).collect())
+    }
+
+    fn rows<T>(&self, prefix: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<(T, Vec<u8>)>> {
+        self.first_rows(prefix, usize::MAX, parse)
+    }
+
+    /// The first rows of `meta` whose keys begin like this.
+    fn first_rows<T>(
+        &self,
+        prefix: &[u8],
+        most: usize,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<(T, Vec<u8>)>> {
+        let mode = IteratorMode::From(prefix, Direction::Forward);
+        let mut found = Vec::new();
+        for row in self.db.iterator_cf(self.family("meta"), mode).take(most) {
+            let (key, value) = row.map_err(|source| self.error(source))?;
+            let Some(rest) = key.strip_prefix(prefix) else { break };
+            let damaged = || ArchiveError::Damaged("a row".into(), format!("key {key:02x?}"));
+            found.push((parse(rest).ok_or_else(damaged)?, value.into_vec()));
+        }
+        Ok(found)
+    }
+
     /// Rows of a stream that begin in `from..to`, in order.
     pub(crate) fn spans(
         &self,
@@ -188,7 +310,8 @@ impl Index {
         batch.put_cf(self.family("ledgers"), ledger_key(ledger), record.encode_to_vec());
     }
 
-    /// Adds an entry and, for a segment or a gap, its place in time.
+    /// Adds an entry and, for a segment or a gap, its place in time. A segment's file is on the first disk until
+    /// [`Self::put_place`] says otherwise.
     pub(crate) fn put_entry(
         &self,
         batch: &mut WriteBatch,
@@ -201,8 +324,7 @@ impl Index {
         let value = [head.0.as_slice(), entry.bytes()].concat();
         batch.put_cf(self.family("entries"), entry_key(ledger, seq), value);
         if let Some(segment) = entry.segment() {
-            let key = number_key(ledger, SegmentNumber(segment.number));
-            batch.put_cf(self.family("numbers"), key, seq.0.to_be_bytes());
+            self.put_place(batch, (ledger, SegmentNumber(segment.number)), seq, FIRST);
         }
         if let Some((start, end)) = super::query::span_of(entry) {
             let key = [
@@ -244,20 +366,23 @@ impl Index {
         Ok(self.get(self.family("meta"), &freed_key(ledger, number))?.is_some())
     }
 
-    /// The first files that are to be deleted.
-    pub(crate) fn freed(&self, most: usize) -> Result<Vec<(LedgerId, SegmentNumber, Then)>> {
+    /// The first files that are to be deleted, of those that `may` be.
+    pub(crate) fn freed(
+        &self,
+        most: usize,
+        may: impl Fn(&LedgerId, SegmentNumber) -> Result<bool>,
+    ) -> Result<Vec<(LedgerId, SegmentNumber, Then)>> {
         let mode = IteratorMode::From(FREED, Direction::Forward);
         let mut files = Vec::new();
-        for row in self.db.iterator_cf(self.family("meta"), mode).take(most) {
+        for row in self.db.iterator_cf(self.family("meta"), mode) {
             let (key, value) = row.map_err(|source| self.error(source))?;
-            let Some(rest) = key.strip_prefix(FREED) else { break };
+            let Some(rest) = key.strip_prefix(FREED).filter(|_| files.len() < most) else { break };
             let then = if value.is_empty() { Then::Delete } else { Then::SetAside };
-            let file = rest.split_last_chunk::<8>().and_then(|(ledger, number)| {
-                Some((parse_ledger_key(ledger)?, SegmentNumber(u64::from_be_bytes(*number)), then))
-            });
-            files.push(
-                file.ok_or_else(|| ArchiveError::Damaged("a freed file".into(), format!("key {key:02x?}")))?,
-            );
+            let damaged = || ArchiveError::Damaged("a freed file".into(), format!("key {key:02x?}"));
+            let (ledger, number) = segment_in(rest).ok_or_else(damaged)?;
+            if may(&ledger, number)? {
+                files.push((ledger, number, then));
+            }
         }
         Ok(files)
     }
@@ -296,6 +421,30 @@ const SCRUB: &[u8] = b"scrub";
 
 /// Before the key of a segment in `meta`: its file is to be deleted.
 const FREED: &[u8] = b"freed/";
+
+/// In `meta`: the id of an archive that has, or had, several disks.
+const ARCHIVE_ID: &[u8] = b"archive-id";
+
+/// Before the number of a disk in `meta`.
+const DISK: &[u8] = b"disk/";
+
+/// Before a disk's number and the key of a segment in `meta`: its file there is to be deleted, another disk has it.
+const OUTDATED: &[u8] = b"outdated/";
+
+fn outdated_key(disk: DiskNumber, ledger: &LedgerId, number: SegmentNumber) -> Vec<u8> {
+    [OUTDATED, &disk.to_be_bytes(), number_key(ledger, number).as_slice()].concat()
+}
+
+/// A ledger and a segment's number, from the key of the two.
+fn segment_in(key: &[u8]) -> Option<(LedgerId, SegmentNumber)> {
+    let (ledger, number) = key.split_last_chunk::<8>()?;
+    Some((parse_ledger_key(ledger)?, SegmentNumber(u64::from_be_bytes(*number))))
+}
+
+/// The disk in a row of `numbers`: behind the seq, if it isn't the first.
+fn disk_in(value: &[u8]) -> DiskNumber {
+    value.get(8..12).and_then(|disk| disk.try_into().ok()).map_or(FIRST, DiskNumber::from_be_bytes)
+}
 
 fn freed_key(ledger: &LedgerId, number: SegmentNumber) -> Vec<u8> {
     [FREED, number_key(ledger, number).as_slice()].concat()

@@ -7,6 +7,7 @@
 //! incoming/                                           being put together: by a vault, or what is fetched again
 //! lock                                                held while somebody has the archive open
 //! ```
+//! A further disk of the archive has `media`, `open` and `incoming`, and the file by which it is known.
 //! A folder takes a thousand segments, so that none grows without bound.
 
 use std::collections::BTreeSet;
@@ -27,6 +28,11 @@ pub fn make(dir: &Path) -> Result<()> {
         make_synced(there, dir)?;
     }
     ["index", "media", "open", "incoming"].iter().try_for_each(|part| make_synced(dir, &dir.join(part)))
+}
+
+/// Makes the folders of a disk that has no index.
+pub(super) fn make_segment_folders(dir: &Path) -> Result<()> {
+    ["media", "open", "incoming"].iter().try_for_each(|part| make_synced(dir, &dir.join(part)))
 }
 
 /// Takes the lock; it is let go when the file is closed, however the process ends.
@@ -134,6 +140,11 @@ static DURABLE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// So many are remembered; then it begins anew, which costs a sync each.
 const DURABLE_MAX: usize = 10_000;
 
+/// What is below `dir` may be another disk's next time.
+pub(super) fn forget_durable(dir: &Path) {
+    DURABLE.lock().unwrap_or_else(PoisonError::into_inner).retain(|folder| !folder.starts_with(dir));
+}
+
 /// Makes a folder below `root`, and its name durable, and those of all folders in between. One that exists may have been
 /// made a moment ago, by a process that was killed before it synced the name, or by another thread: it is synced too.
 pub fn make_synced(root: &Path, folder: &Path) -> Result<()> {
@@ -158,17 +169,14 @@ pub fn make_synced(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The ledger and number of a committed segment's file of a site; `None` for anything else.
-pub(super) fn parse_segment(dir: &Path, site: &SiteId, path: &Path) -> Option<(LedgerId, SegmentNumber)> {
-    let parts: Vec<_> = path
-        .strip_prefix(dir.join("media").join(site.as_str()))
-        .ok()?
-        .iter()
-        .filter_map(|part| part.to_str())
-        .collect();
-    let [camera, stream, origin, _, _] = parts.as_slice() else { return None };
+/// The site, ledger and number of a committed segment's file; `None` for anything else.
+pub(super) fn parse_any_segment(dir: &Path, path: &Path) -> Option<(SiteId, LedgerId, SegmentNumber)> {
+    let parts: Vec<_> =
+        path.strip_prefix(dir.join("media")).ok()?.iter().filter_map(|part| part.to_str()).collect();
+    let [site, camera, stream, origin, _, _] = parts.as_slice() else { return None };
     let stream = wire::StreamId::new(camera, stream).ok()?;
-    Some((LedgerId { origin: origin.parse().ok()?, stream }, parse_number(path)?))
+    let ledger = LedgerId { origin: origin.parse().ok()?, stream };
+    Some((SiteId::new(*site).ok()?, ledger, parse_number(path)?))
 }
 
 #[cfg(test)]

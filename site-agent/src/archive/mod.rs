@@ -16,10 +16,12 @@
 pub mod adopt;
 mod change;
 mod damage;
+pub mod disks;
 mod gone;
 mod index;
 pub mod layout;
 mod open_segment;
+mod placing;
 mod query;
 mod rebuild;
 mod records;
@@ -44,6 +46,7 @@ use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, StreamId, V
 
 pub use change::{Change, Done, Returned};
 pub use damage::{Damage, Placed};
+pub use disks::{Disk, DiskNumber, Disks};
 pub use gone::{GONE_SPAN_MAX, HeldSegment};
 pub use open_segment::OpenSegment;
 pub use query::Located;
@@ -172,6 +175,11 @@ pub enum Event {
         /// Its number.
         segment: SegmentNumber,
     },
+    /// A disk that held something went out, or is back: of many ledgers other segments are held than before.
+    Moved {
+        /// Is it back?
+        back: bool,
+    },
     /// Bytes are held no more.
     Gone {
         /// Of which ledger.
@@ -199,7 +207,7 @@ pub(crate) struct Inner {
     sites: Mutex<settled::Sites>,
     poison: OnceLock<String>,
     events: broadcast::Sender<Event>,
-    room: Room,
+    disks: Disks,
     damage: damage::Counts,
     _lock: File,
 }
@@ -207,15 +215,21 @@ pub(crate) struct Inner {
 impl Archive {
     /// Opens the archive in `dir`, making it if there is none, and starts its writer thread.
     pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_with(dir, &[])
+    }
+
+    /// [`Archive::open`], with further disks at these places.
+    pub fn open_with(dir: &Path, places: &[disks::Place]) -> Result<Self> {
         layout::make(dir)?;
         let lock = layout::lock(dir)?;
         layout::clear_incoming(dir)?;
-        let room = Room::new(dir);
         // Opening an index writes.
-        room.admits(0, room::Use::Index);
-        let index = rebuild::open_index(dir)?;
+        Room::new(dir).admits(0, room::Use::Index);
+        let index = rebuild::open_index(dir, places)?;
         let (vault, generation) = index.identity()?;
         let ledgers = index.ledgers()?;
+        let away = ledgers.values().any(|record| !record.away_ranges.is_empty());
+        let disks = Disks::open(&index, dir, places, away)?;
         let sites = Mutex::new(ledgers.iter().collect());
         let (events, _) = broadcast::channel(4096);
         let inner = Arc::new(Inner {
@@ -227,7 +241,7 @@ impl Archive {
             sites,
             poison: OnceLock::new(),
             events,
-            room,
+            disks,
             damage: damage::Counts::default(),
             _lock: lock,
         });
@@ -240,9 +254,39 @@ impl Archive {
         &self.inner.dir
     }
 
-    /// Room on its disk.
+    /// Room on the disk with the index.
     pub fn room(&self) -> &Room {
-        &self.inner.room
+        self.inner.disks.first().room()
+    }
+
+    /// Its disks.
+    pub fn disks(&self) -> &Disks {
+        &self.inner.disks
+    }
+
+    /// A file for a segment that is to be recorded, on one of the disks.
+    pub fn create_segment(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<OpenSegment> {
+        let disk = self.inner.disks.choose(ledger, number, 0)?;
+        OpenSegment::create_on(disk, ledger, number)
+    }
+
+    /// Where a segment of so many bytes is to be put together, on one of the disks: an error if none has room.
+    pub fn incoming(&self, ledger: &LedgerId, number: SegmentNumber, bytes: u64) -> Result<PathBuf> {
+        let disk = self.inner.disks.choose(ledger, number, bytes)?;
+        Ok(layout::incoming(disk.dir(), ledger, number))
+    }
+
+    /// The number of the disk that a segment's file is on.
+    pub(crate) fn disk_number(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<DiskNumber> {
+        self.inner.index.disk_of(ledger, number)
+    }
+
+    /// The disk that a segment's file is on.
+    pub(crate) fn disk_of(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<Arc<Disk>> {
+        let disk = self.inner.index.disk_of(ledger, number)?;
+        let unknown =
+            || ArchiveError::Damaged(format!("{ledger} segment {number}"), format!("no disk {disk}"));
+        self.inner.disks.get(disk).ok_or_else(unknown)
     }
 
     /// Who it is, and which life of it: what acks name.
@@ -353,7 +397,7 @@ impl Archive {
     /// Where the file of a segment is.
     pub fn segment_path(&self, ledger: &LedgerId, number: SegmentNumber) -> Result<PathBuf> {
         let record = self.ledger(ledger).ok_or_else(|| ArchiveError::UnknownLedger(ledger.clone()))?;
-        Ok(layout::segment(&self.inner.dir, &record.site()?, ledger, number))
+        Ok(layout::segment(self.disk_of(ledger, number)?.dir(), &record.site()?, ledger, number))
     }
 
     /// Opens the file of a segment: it can be read to its end, also if it is deleted meanwhile.

@@ -29,6 +29,8 @@ pub struct Located {
     pub held: bool,
     /// Were its bytes here, and were found damaged?
     pub damaged: bool,
+    /// Is the disk that they are on not there?
+    pub away: bool,
     /// Has the vault acked it (at a site)?
     pub acked: bool,
     /// Does the hub have its bytes, and this archive not yet?
@@ -58,6 +60,7 @@ pub(super) fn query(
             entry,
             held: false,
             damaged: false,
+            away: false,
             acked: false,
             missing: false,
             gone: false,
@@ -68,6 +71,7 @@ pub(super) fn query(
         if let Some(record) = ledgers.get(&located.ledger) {
             located.held = in_ranges(&record.held_ranges, located.seq);
             located.damaged = in_ranges(&record.damaged_ranges, located.seq);
+            located.away = in_ranges(&record.away_ranges, located.seq);
             located.acked = in_ranges(&record.acked_ranges, located.seq);
             located.gone = in_ranges(&record.gone_ranges, located.seq);
             located.missing = record.ended && !located.held && !located.damaged && !located.gone;

@@ -6,14 +6,13 @@
 //! again without crossing the line. What nobody knows an entry of is entered as what it is, by a run that records
 //! nothing.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wire::{LedgerId, SegmentNumber, SiteId, StreamId, UnixMicros};
+use wire::{SegmentNumber, SiteId};
 
-use super::change::Change;
 use super::damage::Placed;
+use super::disks::Place;
 use super::recover::{Recovered, salvage};
 use super::{Archive, ArchiveError, Index, Result, layout};
 use crate::scrub::{Finding, check};
@@ -22,7 +21,7 @@ use crate::scrub::{Finding, check};
 const MARK: &str = "index-lost";
 
 /// Opens the index, or begins a new one where there is none any more, or none that can be read.
-pub(super) fn open_index(dir: &Path) -> Result<Index> {
+pub(super) fn open_index(dir: &Path, places: &[Place]) -> Result<Index> {
     if dir.join("index/CURRENT").exists() {
         match Index::open(dir) {
             Err(ArchiveError::Index { source, .. }) if is_damage(&source) => {
@@ -30,10 +29,15 @@ pub(super) fn open_index(dir: &Path) -> Result<Index> {
             }
             opened => return opened,
         }
-    } else if !layout::files(&dir.join("media"))?.is_empty() {
+    } else if !layout::files(&dir.join("media"))?.is_empty() || places.iter().any(has_segments) {
         begin_anew(dir, "it is gone")?;
     }
     Index::open(dir)
+}
+
+/// Is anything recorded on a further disk? One that can't be read has nothing to tell.
+fn has_segments(place: &Place) -> bool {
+    layout::files(&place.dir.join("media")).is_ok_and(|files| !files.is_empty())
 }
 
 /// Is the index itself at fault? A disk that can't be read now may be well again tomorrow.
@@ -77,42 +81,36 @@ impl Archive {
         self.dir().join(MARK).exists()
     }
 
-    /// The file of an entry whose bytes are not held, if it is in its place and what the entry says.
+    /// The file of an entry whose bytes are not held, if it is in its place on some disk and what the entry says.
     pub fn found_in_place(&self, placed: &Placed) -> Result<Option<PathBuf>> {
-        let path = self.segment_path(&placed.ledger, SegmentNumber(placed.segment.number))?;
-        let good = path.exists() && matches!(check(&path, &placed.segment, &mut |_, _| true), Finding::Good);
-        Ok(good.then_some(path))
+        let Placed { ledger, segment, .. } = placed;
+        let record = self.ledger(ledger).ok_or_else(|| ArchiveError::UnknownLedger(ledger.clone()))?;
+        let site = record.site()?;
+        let good =
+            |path: &PathBuf| path.exists() && matches!(check(path, segment, &mut |_, _| true), Finding::Good);
+        let paths = self.disks().in_use().into_iter();
+        let mut paths =
+            paths.map(|disk| layout::segment(disk.dir(), &site, ledger, SegmentNumber(segment.number)));
+        Ok(paths.find(good))
     }
 
     /// Enters the files of a site that no entry speaks of, by a run that records nothing: everybody who might know of
     /// them was asked. The index is whole then. Returns how many they were.
-    pub fn enter_unknown(&self, site: &SiteId, at: UnixMicros) -> Result<u64> {
-        let origin = super::new_origin();
-        let mut numbers: BTreeMap<StreamId, u64> = BTreeMap::new();
+    pub fn enter_unknown(&self, site: &SiteId) -> Result<u64> {
         let mut unknown: Vec<Recovered> = Vec::new();
-        for file in layout::files(&self.dir().join("media").join(site.as_str()))? {
-            let Some((ledger, number)) = layout::parse_segment(self.dir(), site, &file) else { continue };
-            if self.seq_of(&ledger, number)?.is_none()
-                && let Some(found) = salvage(&file)?
-            {
-                unknown.push(found);
+        for disk in self.disks().in_use() {
+            for file in layout::files(&disk.dir().join("media").join(site.as_str()))? {
+                let Some((_, ledger, number)) = layout::parse_any_segment(disk.dir(), &file) else {
+                    continue;
+                };
+                if self.seq_of(&ledger, number)?.is_none()
+                    && let Some(found) = salvage(&file)?
+                {
+                    unknown.push(found);
+                }
             }
         }
-        unknown.sort_by_key(|found| found.segment.start_us);
-        for found in unknown {
-            let ledger = LedgerId { origin, stream: found.ledger.stream.clone() };
-            let number = numbers.entry(ledger.stream.clone()).or_insert_with(|| 0);
-            if *number == 0 {
-                let (ledger, site) = (ledger.clone(), site.clone());
-                self.submit_blocking(Change::Open { ledger, site, opened: at })?;
-            }
-            self.submit_blocking(found.entered(origin, SegmentNumber(*number), at))?;
-            *number += 1;
-        }
-        for stream in numbers.keys() {
-            self.submit_blocking(Change::End { ledger: LedgerId { origin, stream: stream.clone() } })?;
-        }
-        let entered = numbers.values().sum();
+        let entered = self.enter_as_run(site, unknown, false)?;
         self.index_is_whole(entered)?;
         Ok(entered)
     }

@@ -52,6 +52,10 @@ pub struct LedgerRecord {
     /// At a site: the hub wrote it, and gave it back. It has ended as far as this archive is concerned.
     #[prost(bool, tag = "14")]
     pub returned: bool,
+    /// Seqs whose bytes are on a disk that is not there. They are among the damaged, that is, wanted from the other side;
+    /// but nobody says that they are lost, for the disk may come back.
+    #[prost(message, repeated, tag = "15")]
+    pub away_ranges: Vec<proto::Range>,
 }
 
 impl LedgerRecord {
@@ -114,6 +118,11 @@ impl LedgerRecord {
         RangeSet::from_proto(&self.damaged_ranges)
     }
 
+    /// Seqs among these whose disk is not there.
+    pub fn away(&self) -> RangeSet {
+        RangeSet::from_proto(&self.away_ranges)
+    }
+
     /// Seqs the vault has acked.
     pub fn acked(&self) -> RangeSet {
         RangeSet::from_proto(&self.acked_ranges)
@@ -153,7 +162,29 @@ impl LedgerRecord {
     fn undamage(&mut self, seqs: &RangeSet) {
         if !self.damaged_ranges.is_empty() {
             self.damaged_ranges = self.damaged().minus(seqs).to_proto();
+            self.away_ranges = self.away().minus(seqs).to_proto();
         }
+    }
+
+    /// Their disk is not there: none of them is held until it is. Returns those that were held.
+    pub(super) fn go_away(&mut self, seqs: &RangeSet) -> RangeSet {
+        let held = self.held();
+        let gone = seqs.minus(&seqs.minus(&held));
+        self.held_ranges = held.minus(&gone).to_proto();
+        self.damaged_ranges = self.damaged().union(&gone).to_proto();
+        self.away_ranges = self.away().union(&gone).to_proto();
+        gone
+    }
+
+    /// Their disk is there again, with `whole` of them as they should be; the others are simply damaged. Returns those of
+    /// the whole that were away.
+    pub(super) fn come_back(&mut self, whole: &RangeSet, not: &RangeSet) -> RangeSet {
+        let away = self.away();
+        let back = whole.minus(&whole.minus(&away));
+        self.held_ranges = self.held().union(&back).to_proto();
+        self.damaged_ranges = self.damaged().minus(&back).to_proto();
+        self.away_ranges = away.minus(&back).minus(not).to_proto();
+        back
     }
 
     /// Marks seqs as not here any more.

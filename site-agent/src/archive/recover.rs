@@ -14,6 +14,7 @@ use wire::{LedgerId, OriginId, SegmentNumber, UnixMicros};
 
 use super::change::Change;
 use super::damage::set_aside;
+use super::disks::Disk;
 use super::{Archive, ArchiveError, Result, layout};
 
 /// A file with complete fragments that no entry names.
@@ -69,18 +70,21 @@ pub fn recover_standbys(archive: &Archive) -> Result<Remains> {
     collect(archive, archive.open_ledgers().into_iter().filter(own).collect())
 }
 
+/// From every disk that is in use; what one brings that is not there yet, [`super::disks`] enters when it is.
 fn collect(archive: &Archive, ledgers: Vec<LedgerId>) -> Result<Remains> {
-    let mut files = layout::files(&archive.dir().join("open"))?;
-    for ledger in &ledgers {
-        files.extend(files_without_entry(archive, ledger)?);
-    }
     let mut recovered: Vec<Recovered> = Vec::new();
-    for file in files {
-        match salvage(&file)? {
-            Some(found) => recovered.push(found),
-            None => {
-                tracing::warn!(file = %file.display(), "no complete fragment in an open segment");
-                set_aside(archive.dir(), &file)?;
+    for disk in archive.disks().in_use() {
+        let mut files = layout::files(&disk.dir().join("open"))?;
+        for ledger in &ledgers {
+            files.extend(files_without_entry(archive, &disk, ledger)?);
+        }
+        for file in files {
+            match salvage(&file)? {
+                Some(found) => recovered.push(found),
+                None => {
+                    tracing::warn!(file = %file.display(), "no complete fragment in an open segment");
+                    set_aside(disk.dir(), &file)?;
+                }
             }
         }
     }
@@ -89,10 +93,10 @@ fn collect(archive: &Archive, ledgers: Vec<LedgerId>) -> Result<Remains> {
 }
 
 /// Files that were renamed into place just before the index would have named them. They are the newest
-/// of their ledger, so only its last folder is looked at.
-fn files_without_entry(archive: &Archive, ledger: &LedgerId) -> Result<Vec<PathBuf>> {
+/// of their ledger, so only its last folder on the disk is looked at.
+pub(super) fn files_without_entry(archive: &Archive, disk: &Disk, ledger: &LedgerId) -> Result<Vec<PathBuf>> {
     let Some(record) = archive.ledger(ledger) else { return Ok(Vec::new()) };
-    let media = layout::ledger_media(archive.dir(), &record.site()?, ledger);
+    let media = layout::ledger_media(disk.dir(), &record.site()?, ledger);
     let files = layout::files(&media)?;
     let Some(last) = files.iter().filter_map(|file| file.parent()).max() else { return Ok(Vec::new()) };
     let mut found = Vec::new();

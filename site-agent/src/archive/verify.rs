@@ -1,6 +1,6 @@
 //! Re-reads a whole archive offline: every chain, every file, every hash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use wire::entry::Entry;
 use wire::proto::Segment;
 use wire::{LedgerId, SegmentNumber, Seq};
 
+use super::disks::{self, DiskNumber};
 use super::index::Index;
 use super::records::LedgerRecord;
 use super::{Result, layout, recover};
@@ -32,6 +33,8 @@ pub struct Report {
     pub at_hub: u64,
     /// Segments that are known to be damaged here, and wanted again.
     pub damaged: u64,
+    /// Those of them whose disk is not there.
+    pub away: u64,
     /// Everything that is wrong, named.
     pub bad: Vec<String>,
     /// Files that no entry names.
@@ -52,7 +55,12 @@ pub struct Progress {
 }
 
 /// Verifies the archive in `dir`, which nobody may have open. It writes nothing but the lock.
-pub fn verify(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report> {
+pub fn verify(dir: &Path, progress: impl FnMut(Progress)) -> Result<Report> {
+    verify_with(dir, &[], progress)
+}
+
+/// [`verify`], with the archive's further disks in these folders; without, where they were last.
+pub fn verify_with(dir: &Path, disks: &[PathBuf], mut progress: impl FnMut(Progress)) -> Result<Report> {
     if !dir.join("index").is_dir() {
         return Err(super::ArchiveError::Io {
             what: "open archive",
@@ -64,14 +72,16 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report> 
     let index = Index::open_read_only(dir)?;
     let ledgers = index.ledgers()?;
     let total = ledgers.values().map(|record| record.next).sum();
-    let mut pass = Pass { dir, report: Report::default(), files: BTreeSet::new(), done: 0 };
+    let dirs = disks::folders(&index, dir, disks)?;
+    let mut pass = Pass { dirs, index: &index, report: Report::default(), files: BTreeSet::new(), done: 0 };
     for (ledger, record) in &ledgers {
-        pass.ledger(&index, ledger, record, &mut |done| progress(Progress { done, total }))?;
+        pass.ledger(ledger, record, &mut |done| progress(Progress { done, total }))?;
     }
     let mut report = pass.report;
-    let orphans = recover::known_files(dir, &pass.files)?;
-    report.orphans = orphans.len() as u64;
-    report.open = layout::files(&dir.join("open"))?.len() as u64;
+    for dir in pass.dirs.values() {
+        report.orphans += recover::known_files(dir, &pass.files)?.len() as u64;
+        report.open += layout::files(&dir.join("open"))?.len() as u64;
+    }
     report.ok = report.bad.is_empty();
     Ok(report)
 }
@@ -81,11 +91,14 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report> 
 enum State {
     Held,
     Damaged,
+    Away,
     Absent,
 }
 
 struct Pass<'a> {
-    dir: &'a Path,
+    /// The folders of the disks that are there.
+    dirs: BTreeMap<DiskNumber, PathBuf>,
+    index: &'a Index,
     report: Report,
     files: BTreeSet<PathBuf>,
     done: u64,
@@ -94,14 +107,13 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn ledger(
         &mut self,
-        index: &Index,
         ledger: &LedgerId,
         record: &LedgerRecord,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         self.report.ledgers += 1;
         let held = record.held();
-        let damaged = record.damaged();
+        let (damaged, away, index) = (record.damaged(), record.away(), self.index);
         let mut head = Head::genesis(ledger);
         let mut next = 0;
         index.walk(ledger, 0..record.next, |seq, stored, entry| {
@@ -116,6 +128,7 @@ impl Pass<'_> {
             }
             let state = match (held.contains(seq.0), damaged.contains(seq.0)) {
                 (true, _) => State::Held,
+                (_, true) if away.contains(seq.0) => State::Away,
                 (_, true) => State::Damaged,
                 _ => State::Absent,
             };
@@ -139,12 +152,26 @@ impl Pass<'_> {
     ) -> Result<()> {
         self.report.entries += 1;
         let Some(segment) = entry.segment() else { return Ok(()) };
-        let path = layout::segment(self.dir, &record.site()?, ledger, SegmentNumber(segment.number));
+        let number = SegmentNumber(segment.number);
+        let disk = self.index.disk_of(ledger, number)?;
+        let Some(dir) = self.dirs.get(&disk) else {
+            match state {
+                State::Held => {
+                    self.report.segments += 1;
+                    self.bad(format!("{ledger} entry {seq}: disk {disk} is not there"));
+                }
+                State::Absent => self.report.without_bytes += 1,
+                State::Damaged | State::Away => self.report.away += 1,
+            }
+            return Ok(());
+        };
+        let path = layout::segment(dir, &record.site()?, ledger, number);
         match state {
             State::Absent if record.returned => self.report.at_hub += 1,
             State::Absent => self.report.without_bytes += 1,
-            State::Damaged => {
-                self.report.damaged += 1;
+            State::Damaged | State::Away => {
+                self.report.damaged += u64::from(matches!(state, State::Damaged));
+                self.report.away += u64::from(matches!(state, State::Away));
                 self.files.insert(path);
             }
             State::Held => self.held(ledger, seq, segment, path),

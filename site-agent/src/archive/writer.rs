@@ -2,7 +2,6 @@
 //! their rows, in one batch, then tells everybody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,10 +14,12 @@ use wire::proto::entry::Kind;
 use wire::{LedgerId, SegmentNumber, Seq, SiteId};
 
 use super::change::{Change, Done};
+use super::disks::{DiskNumber, FIRST};
 use super::gone::Freed;
+use super::placing::Placed;
 use super::records::LedgerRecord;
 use super::room::Use;
-use super::{ArchiveError, Event, Inner, Result, layout};
+use super::{ArchiveError, Event, Inner, Result, layout, placing};
 use crate::failpoint;
 
 /// Changes that wait at most; whoever submits more waits.
@@ -93,21 +94,19 @@ fn commit(inner: &Inner, group: Vec<Job>) {
         return;
     }
     failpoint::pass("commit/begun");
+    // An index that meets a full disk in the middle of a write is poisoned; one that never tries is not.
+    let group = admitted(inner, group);
+    let (group, placed) = placing::place_group(inner, group);
     let mut pass = Pass {
         inner,
         changed: BTreeMap::new(),
         batch: WriteBatch::default(),
+        placed,
         folders: BTreeSet::new(),
         told: Vec::new(),
     };
     let mut prepared = Vec::new();
-    let room = (inner.room.admits(0, Use::Index), inner.room.admits(0, Use::Freeing));
     for job in group {
-        // An index that meets a full disk in the middle of a write is poisoned; one that never tries is not.
-        if !(if job.change.purpose() == Use::Freeing { room.1 } else { room.0 }) {
-            let _ = job.reply.send(Err(ArchiveError::Full(inner.dir.clone())));
-            continue;
-        }
         match pass.apply(job.change) {
             Ok((done, event)) => prepared.push(Prepared { reply: job.reply, done, event }),
             Err(error) => {
@@ -129,6 +128,22 @@ fn commit(inner: &Inner, group: Vec<Job>) {
     }
 }
 
+/// Those of a group for which there is room in the index; the others are told. Asked once for all of them.
+fn admitted(inner: &Inner, group: Vec<Job>) -> Vec<Job> {
+    let room = inner.disks.first().room();
+    let index = room.admits(0, Use::Index);
+    let freeing = index || room.admits(0, Use::Freeing);
+    let mut admitted = Vec::with_capacity(group.len());
+    for job in group {
+        if if job.change.purpose() == Use::Freeing { freeing } else { index } {
+            admitted.push(job);
+        } else {
+            let _ = job.reply.send(Err(ArchiveError::Full(inner.dir.clone())));
+        }
+    }
+    admitted
+}
+
 fn publish(inner: &Inner, prepared: Prepared) {
     if let Some(event) = prepared.event {
         let _ = inner.events.send(event); // nobody may be listening
@@ -141,6 +156,8 @@ pub(super) struct Pass<'a> {
     pub(super) inner: &'a Inner,
     pub(super) changed: BTreeMap<LedgerId, LedgerRecord>,
     pub(super) batch: WriteBatch,
+    /// Files that are in their place already, on further disks.
+    placed: Placed,
     /// Folders that took a file.
     folders: BTreeSet<PathBuf>,
     /// What is to be told beside the events of single changes.
@@ -192,9 +209,14 @@ impl Pass<'_> {
                 self.inner.index.put_scrub_note(&mut self.batch, &note);
                 Ok((Done::Stored, None))
             }
-            Change::Deleted { files } => {
+            Change::Away { ledger, seqs } => self.away(ledger, &seqs),
+            Change::Back { ledger, whole, not } => self.back(ledger, &whole, &not),
+            Change::Deleted { files, outdated } => {
                 for (ledger, number) in files {
                     self.inner.index.remove_freed(&mut self.batch, &ledger, number);
+                }
+                for (disk, ledger, number) in outdated {
+                    self.inner.index.remove_outdated(&mut self.batch, disk, (&ledger, number));
                 }
                 Ok((Done::Stored, None))
             }
@@ -220,11 +242,15 @@ impl Pass<'_> {
         }
         let site = record.site()?;
         let segment = entry.segment().map(|segment| (SegmentNumber(segment.number), part_count(segment)));
+        let mut disk = FIRST;
         if let (Some(file), Some((number, _))) = (file, segment) {
-            self.place(&site, &ledger, number, &file)?;
+            disk = self.place(&site, &ledger, number, &file)?;
         }
         let seq = record.next();
         let head = self.add(&site, &ledger, &mut record, &entry);
+        if let Some((number, _)) = segment.filter(|_| disk != FIRST) {
+            self.inner.index.put_place(&mut self.batch, (&ledger, number), seq, disk);
+        }
         record.hold(seq);
         record.bytes += entry.segment().map_or(0, |segment| segment.bytes);
         self.changed.insert(ledger.clone(), record);
@@ -271,10 +297,19 @@ impl Pass<'_> {
             return Err(ArchiveError::Damaged(format!("{ledger} entry {seq}"), what));
         };
         let number = SegmentNumber(segment.number);
-        if self.is_freed(&ledger, number)? {
+        let (before, to) =
+            (self.inner.index.disk_of(&ledger, number)?, self.inner.disks.of_path(file).number());
+        if self.is_freed(to, &ledger, number)? {
             return Err(ArchiveError::BeingFreed(ledger, seq));
         }
-        self.place(&record.site()?, &ledger, number, file)?;
+        let disk = self.place(&record.site()?, &ledger, number, file)?;
+        if disk != before {
+            self.inner.index.put_place(&mut self.batch, (&ledger, number), seq, disk);
+            // Only where there may be a file: most bytes that come were never here.
+            if before != FIRST || record.damaged().contains(seq.0) {
+                self.inner.index.put_outdated(&mut self.batch, before, (&ledger, number));
+            }
+        }
         if !record.held().contains(seq.0) {
             record.bytes += segment.bytes;
         }
@@ -298,28 +333,33 @@ impl Pass<'_> {
         head
     }
 
-    /// Makes a file durable and moves it where the index will say it is.
-    fn place(&mut self, site: &SiteId, ledger: &LedgerId, number: SegmentNumber, file: &Path) -> Result<()> {
-        let target = layout::segment(&self.inner.dir, site, ledger, number);
-        let folder = target.parent().unwrap_or(&self.inner.dir).to_owned();
-        let io = |what| move |source| ArchiveError::Io { what, path: file.to_owned(), source };
-        let opened = File::open(file).map_err(io("open segment file"))?;
-        if let Err(source) = opened.sync_all() {
-            // The kernel has forgotten which pages were dirty: a retry would report success falsely.
-            let error = io("sync segment file")(source);
-            self.inner.poison(&error.to_string());
-            return Err(error);
+    /// Makes a file durable and moves it where the index will say it is; returns on which disk.
+    fn place(
+        &mut self,
+        site: &SiteId,
+        ledger: &LedgerId,
+        number: SegmentNumber,
+        file: &Path,
+    ) -> Result<DiskNumber> {
+        if let Some(disk) = self.placed.get(file) {
+            return Ok(*disk);
         }
-        failpoint::pass("commit/file-synced");
-        layout::make_synced(&self.inner.dir, &folder)?;
-        fs::rename(file, &target).map_err(|source| ArchiveError::Io {
-            what: "move segment file into place",
-            path: target.clone(),
-            source,
-        })?;
-        failpoint::pass("commit/moved");
-        self.folders.insert(folder);
-        Ok(())
+        let disk = self.inner.disks.of_path(file);
+        if disk.number() != FIRST {
+            // Its ledger begins in this very group.
+            return placing::place_one(&disk, &layout::segment(disk.dir(), site, ledger, number), file);
+        }
+        let target = layout::segment(&self.inner.dir, site, ledger, number);
+        match placing::move_synced(&self.inner.dir, file, &target) {
+            Ok(folder) => self.folders.insert(folder),
+            Err(placing::Failed::Sync(error)) => {
+                // The kernel has forgotten which pages were dirty: a retry would report success falsely.
+                self.inner.poison(&error.to_string());
+                return Err(error);
+            }
+            Err(placing::Failed::Other(error)) => return Err(error),
+        };
+        Ok(FIRST)
     }
 
     /// Makes all of it durable; returns what is to be told then.

@@ -18,6 +18,7 @@ pub mod accepted;
 pub mod check;
 pub mod congestion;
 pub mod defaults;
+pub mod disks;
 pub mod identity;
 pub mod keep;
 pub mod keys;

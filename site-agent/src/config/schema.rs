@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::disks::DiskSection;
 use super::identity::IdentitySection;
 use super::leaf::{Flag, Number, Secret, Text, Whole};
 
@@ -17,6 +18,7 @@ pub const SITE_SECTIONS: &[&str] = &[
     "uplink.limit[0]",
     "uplink.window[0]",
     "archive",
+    "archive.disk[0]",
     "http",
     "standby",
     "camera[0]",
@@ -92,6 +94,7 @@ pub(super) struct WindowSection {
 #[serde(expecting = "a section, [archive]", default)]
 pub(super) struct ArchiveSection {
     pub(super) dir: Option<Text>,
+    pub(super) disk: Option<Vec<DiskSection>>,
     pub(super) segment_s: Option<Whole>,
     pub(super) fragment_ms: Option<Whole>,
     pub(super) keep_days_max: Option<Number>,

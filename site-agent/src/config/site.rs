@@ -14,6 +14,7 @@ use wire::{Policies, Policy as Crossing, Replicate, SiteId, StreamId};
 use super::check::Choice;
 use super::quirks::policy;
 use super::{IdentityFiles, Quirks, Secret};
+use crate::archive::disks::Place;
 use crate::retention::plan::{self, Marks, Policy, Rules, Unacked};
 use crate::scrub::plan::Rules as Scrub;
 
@@ -127,6 +128,8 @@ pub struct Hub {
 pub struct Archive {
     /// The archive's folder.
     pub dir: PathBuf,
+    /// Further disks for segments.
+    pub disks: Vec<Place>,
     /// How long a segment is, about: it ends at a keyframe.
     pub segment: Duration,
     /// How long a fragment is at most.

@@ -13,7 +13,6 @@ use wire::id::check_slug;
 use wire::{SiteId, StreamId};
 
 use super::check::Check;
-use super::defaults;
 use super::identity::IdentityDefaults;
 use super::keep;
 use super::leaf::{Secret, Text};
@@ -21,6 +20,7 @@ use super::quirks::Quirks;
 use super::report::Outcome;
 use super::schema::{ArchiveSection, CameraSection, HubSection, SiteFile, SiteSection, StreamSection};
 use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream};
+use super::{defaults, disks};
 use super::{uplink_check, windows_check};
 use crate::retention::plan::Policy;
 
@@ -144,6 +144,7 @@ fn archive(section: ArchiveSection, check: &mut Check) -> Archive {
     let restore_rate_max =
         check.number("archive.restore_mbit_max", section.restore_mbit_max, defaults::RATE_MBIT_RANGE);
     Archive {
+        disks: disks::places("archive", &dir, section.disk.unwrap_or_default(), check),
         dir,
         segment: Duration::from_secs(segment_s),
         fragment: Duration::from_millis(fragment_ms),

@@ -114,6 +114,8 @@ pub struct Recording {
     pub held: bool,
     /// Were they, and were found damaged?
     pub damaged: bool,
+    /// Is the disk that they are on not there?
+    pub away: bool,
     /// Has the vault acked it?
     pub acked: bool,
     /// Has the hub got its bytes, and are they to come here (at a site)?

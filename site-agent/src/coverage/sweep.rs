@@ -137,6 +137,10 @@ fn candidates(known: &Known) -> Vec<Candidate> {
         } else if known.replicate.withholds() && known.viewpoint != Viewpoint::Recorder {
             let replicate = known.replicate;
             (Class::Elsewhere, What::AtSite { ledger, seq: recording.seq, replicate })
+        } else if recording.away {
+            let detail =
+                "the disk it is on is not there; it is wanted from the other side, or until the disk is back";
+            (Class::Lost, What::Gap { cause: GapCause::DiskLost, detail: detail.to_owned() })
         } else if recording.damaged {
             let detail = "it was found damaged here, and is wanted from the other side".to_owned();
             (Class::Lost, What::Gap { cause: GapCause::Corrupt, detail })

@@ -22,6 +22,7 @@ fn recording(origin: u8, seq: u64, start: i64, end: i64) -> Recording {
         end: at(end),
         held: true,
         damaged: false,
+        away: false,
         acked: false,
         missing: false,
         gone: false,

@@ -17,7 +17,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use wire::{Policies, RangeSet, Replicate, SiteId, UnixMicros};
 
-use crate::archive::{Archive, LedgerRecord, Result};
+use crate::archive::{Archive, Disk, LedgerRecord, Result};
 use crate::retention::plan::{Camera, Rules, Unacked};
 use crate::serve::Refusal;
 use crate::uplink::Restoring;
@@ -95,7 +95,8 @@ fn wanted(side: Side, record: &LedgerRecord) -> RangeSet {
 /// bytes, which are never freed.
 pub fn room(archive: &Archive, rules: &Rules, kept: u64, waiting: &[Waiting]) -> Option<u64> {
     let marks = rules.marks.filter(|_| rules.unacked == Unacked::Free && rules.acked_by_hub)?;
-    let free = archive.room().free_bytes().ok()?.saturating_sub(marks.low);
+    let free = |disk: &Arc<Disk>| Some(disk.room().free_bytes().ok()?.saturating_sub(marks.low));
+    let free: u64 = archive.disks().in_use().iter().map(free).sum::<Option<u64>>()?;
     let held: u64 = archive.ledgers().iter().map(|(_, record)| record.bytes).sum();
     let unacked: u64 = waiting.iter().filter(|one| !one.kept).map(|one| one.bytes).sum();
     Some(free + held.saturating_sub(unacked).saturating_sub(kept))

@@ -16,7 +16,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,8 +25,8 @@ use std::time::Duration;
 use wire::proto::GapCause;
 use wire::{LedgerId, OriginId, RangeSet, SiteId, StreamId, UnixMicros};
 
-use crate::archive::room::Use;
-use crate::archive::{Archive, ArchiveError, Change, Done, GONE_SPAN_MAX, Result};
+use crate::archive::disks::FIRST;
+use crate::archive::{Archive, ArchiveError, Change, DiskNumber, Done, GONE_SPAN_MAX, Result};
 
 use crate::private_file;
 use crate::replication::Replication;
@@ -37,7 +37,7 @@ pub use status::{Shown, Status};
 
 use clock_guard::{Belief, ClockGuard, Reading};
 use holds::{Kept, Measure};
-use plan::{Camera, Hold, Rules, Segment, State};
+use plan::{Camera, DiskRoom, Hold, Rules, Segment, State};
 use survey::{Look, Survey};
 
 /// Between two looks, if nobody asks for room.
@@ -153,7 +153,7 @@ struct Keeper {
     measure: Measure,
     clock: ClockGuard,
     noted_boot_us: u64,
-    making_room: bool,
+    making_room: BTreeSet<DiskNumber>,
 }
 
 impl Keeper {
@@ -170,7 +170,7 @@ impl Keeper {
             measure: Measure::default(),
             clock,
             noted_boot_us,
-            making_room: false,
+            making_room: BTreeSet::new(),
         }
     }
 
@@ -189,12 +189,7 @@ impl Keeper {
         let archive = self.archive.clone();
         let room = archive.room();
         loop {
-            let freed = room.free_bytes().map_err(|source| ArchiveError::Io {
-                what: "ask for free space of",
-                path: archive.dir().to_owned(),
-                source,
-            });
-            let freed = freed.and_then(|free| self.step(&reading(), free));
+            let freed = self.free_on_disks().and_then(|free| self.step(&reading(), &free));
             let again = match freed {
                 Ok(freed) => freed > 0,
                 Err(error) => {
@@ -203,19 +198,37 @@ impl Keeper {
                     false
                 }
             };
-            room.answer(room.admits(0, Use::Media));
+            room.answer(archive.disks().admit(0));
             if !again || room.is_ending() {
                 break;
             }
             std::thread::sleep(PAUSE);
         }
-        if let Err(error) = room.keep_ballast(self.settings.ballast_bytes) {
-            tracing::warn!(archive = %archive.dir().display(), %error, "keep the ballast");
+        for disk in archive.disks().in_use() {
+            if let Err(error) = disk.room().keep_ballast(self.settings.ballast_bytes) {
+                tracing::warn!(disk = %disk.dir().display(), %error, "keep the ballast");
+            }
         }
     }
 
-    /// One step; returns how many segments it freed.
-    fn step(&mut self, now: &Reading, free_bytes: u64) -> Result<usize> {
+    /// Bytes free on each disk. One of the further ones that doesn't tell is left out: whoever looks after them finds it.
+    fn free_on_disks(&self) -> Result<BTreeMap<DiskNumber, u64>> {
+        let mut free = BTreeMap::new();
+        for disk in self.archive.disks().in_use() {
+            match disk.room().free_bytes() {
+                Ok(bytes) => drop(free.insert(disk.number(), bytes)),
+                Err(_) if disk.number() != FIRST => {}
+                Err(source) => {
+                    let path = disk.dir().to_owned();
+                    return Err(ArchiveError::Io { what: "ask for free space of", path, source });
+                }
+            }
+        }
+        Ok(free)
+    }
+
+    /// One step, with so much free on each disk; returns how many segments it freed.
+    fn step(&mut self, now: &Reading, free: &BTreeMap<DiskNumber, u64>) -> Result<usize> {
         self.archive.delete_freed(STEP)?;
         if let Some(replication) = &self.settings.replication {
             self.settings.rules.withheld = replication.now().policies.clone();
@@ -231,7 +244,8 @@ impl Keeper {
         let own = self.settings.writer.origin();
         let current = |origin: OriginId| origin == own;
         let rules = &self.settings.rules;
-        let look = Look { archive: &self.archive, rules, holds_now, current: &current };
+        let disks: Vec<_> = free.keys().copied().collect();
+        let look = Look { archive: &self.archive, rules, holds_now, current: &current, disks: &disks };
         let (mut segments, held) = self.survey.take(&look)?;
         if held_now.unknown.is_some() {
             segments.clear();
@@ -241,18 +255,18 @@ impl Keeper {
         let state = State {
             now: now.wall,
             clock_good,
-            free_bytes,
-            making_room: self.making_room,
+            disks: free.iter().map(|(disk, free)| (*disk, self.room_on(*disk, *free))).collect(),
             kept: kept_of(&held, &in_force, kept.as_ref()),
             held,
         };
         let plan = plan::plan(rules, &state, segments, STEP);
         self.making_room = plan.making_room;
         self.status.looked(status::Looked {
-            free_bytes,
-            ballast_bytes: self.archive.room().ballast_bytes(),
+            free_bytes: free.values().sum(),
+            ballast_bytes: self.archive.disks().in_use().iter().map(|disk| disk.room().ballast_bytes()).sum(),
             belief,
-            stuck: plan.stuck,
+            // With room on one of them recording goes on.
+            stuck: free.keys().all(|disk| plan.stuck.contains(disk)),
             holds: in_force.len(),
             kept_bytes: kept.map(|kept| kept.values().sum()),
             unknown: held_now.unknown.clone(),
@@ -264,6 +278,10 @@ impl Keeper {
         )?;
         self.archive.delete_freed(STEP)?;
         Ok(freed)
+    }
+
+    fn room_on(&self, disk: DiskNumber, free_bytes: u64) -> DiskRoom {
+        DiskRoom { free_bytes, making_room: self.making_room.contains(&disk) }
     }
 
     /// Says what is gone, of all groups with one sync; returns how many segments that were.

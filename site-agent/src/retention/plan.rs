@@ -2,7 +2,8 @@
 //!
 //! Three reasons, in this order: a segment is too old (`Policy::age_max`), a camera has too much
 //! (`Policy::bytes_max`), the disk is getting full ([`Marks`]). For the latter two, what the hub has acked goes
-//! first, oldest first, and then, if the site says so, what it has not. What a hold names never goes.
+//! first, oldest first, and then, if the site says so, what it has not. What a hold names never goes. Each disk of the
+//! archive makes its own room.
 //!
 //! It guarantees: nothing without one of these reasons, and no more than they ask for. What it is shown may be a
 //! window of what there is; then another step follows, and the order is the same as if it had seen all.
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use wire::proto::GapCause;
 use wire::{LedgerId, Policies, Seq, SiteId, UnixMicros};
+
+use crate::archive::DiskNumber;
 
 /// A camera, in an archive that may have those of many sites.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,6 +151,10 @@ pub struct Segment {
     pub acked: bool,
     /// How old it is among the others.
     pub age: Age,
+    /// The disk it is on.
+    pub disk: DiskNumber,
+    /// Is nothing older missing among what is shown of all disks? Of its own disk nothing is in any case.
+    pub in_order: bool,
 }
 
 /// The order in which segments grow old: what the hub gave back first, for it never displaces what was recorded here;
@@ -163,6 +170,15 @@ pub struct Age {
     pub end: UnixMicros,
 }
 
+/// Room on one disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// Bytes free on it.
+    pub free_bytes: u64,
+    /// Did the last step make room there, with more to be made?
+    pub making_room: bool,
+}
+
 /// How things are.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -170,10 +186,8 @@ pub struct State {
     pub now: UnixMicros,
     /// Is the wall clock to be believed?
     pub clock_good: bool,
-    /// Bytes free on the disk.
-    pub free_bytes: u64,
-    /// Did the last step make room, with more to be made?
-    pub making_room: bool,
+    /// Room on each disk that is in use.
+    pub disks: BTreeMap<DiskNumber, DiskRoom>,
     /// Bytes held of each camera.
     pub held: BTreeMap<Camera, u64>,
     /// Bytes of them that holds keep, of cameras of which they keep any: they count to no camera's most. `None` where
@@ -209,10 +223,10 @@ pub enum Why {
 pub struct Plan {
     /// These are freed, in this order.
     pub free: Vec<(Segment, Why)>,
-    /// More room is to be made, and there may be something to make it of.
-    pub making_room: bool,
-    /// Too little room is left, and nothing may be freed.
-    pub stuck: bool,
+    /// On these disks more room is to be made, and there may be something to make it of.
+    pub making_room: BTreeSet<DiskNumber>,
+    /// On these too little is left, and nothing may be freed.
+    pub stuck: BTreeSet<DiskNumber>,
 }
 
 /// What the ledger says of the cause.
@@ -227,7 +241,12 @@ pub fn plan(rules: &Rules, state: &State, mut segments: Vec<Segment>, most: usiz
     let mut step = Step { rules, state, freed: vec![None; segments.len()], order: Vec::new(), most };
     step.too_old(&segments);
     step.too_much(&segments);
-    let (making_room, stuck) = step.too_full(&segments);
+    let (mut making_room, mut stuck) = (BTreeSet::new(), BTreeSet::new());
+    for (disk, room) in &state.disks {
+        let (more, none) = step.too_full(&segments, *disk, *room);
+        making_room.extend(more.then_some(*disk));
+        stuck.extend(none.then_some(*disk));
+    }
     let Step { freed, order, .. } = step;
     let free = order.into_iter().filter_map(|at| Some((segments[at].clone(), freed[at]?))).collect();
     Plan { free, making_room, stuck }
@@ -270,7 +289,7 @@ impl Step<'_> {
             let Some(kept) = self.state.kept.get(camera).copied().unwrap_or(Some(0)) else { continue };
             let freed = self.bytes_freed(segments, |one| one.camera == *camera);
             let mut over = held.saturating_sub(kept).saturating_sub(freed).saturating_sub(most);
-            for at in self.in_order(segments, |one| one == camera) {
+            for at in self.in_order(segments, |one| one.in_order && one.camera == *camera) {
                 if over == 0 || self.is_full() {
                     break;
                 }
@@ -280,14 +299,16 @@ impl Step<'_> {
         }
     }
 
-    /// Whether more room is to be made in the next step, and whether none can be.
-    fn too_full(&mut self, segments: &[Segment]) -> (bool, bool) {
+    /// Whether more room is to be made on a disk in the next step, and whether none can be.
+    fn too_full(&mut self, segments: &[Segment], disk: DiskNumber, room: DiskRoom) -> (bool, bool) {
         let Some(Marks { low, high }) = self.rules.marks else { return (false, false) };
-        let mut free = self.state.free_bytes.saturating_add(self.bytes_freed(segments, |_| true));
-        if free >= if self.state.making_room { high } else { low } {
+        let here = |one: &Segment| one.disk == disk;
+        let mut free = room.free_bytes.saturating_add(self.bytes_freed(segments, here));
+        if free >= if room.making_room { high } else { low } {
             return (false, false);
         }
-        for at in self.in_order(segments, |_| true) {
+        let mut freed = self.order.iter().any(|at| here(&segments[*at]));
+        for at in self.in_order(segments, here) {
             let segment = &segments[at];
             // Of what only we have, no more than must be.
             let enough = if self.rules.is_safe(segment) { high } else { low };
@@ -298,16 +319,16 @@ impl Step<'_> {
                 return (true, false);
             }
             free = free.saturating_add(segment.bytes);
+            freed = true;
             self.take(at, Why::Room);
         }
-        let stuck = free < low && self.order.is_empty();
-        (free < high && !self.order.is_empty(), stuck)
+        (free < high && freed, free < low && !freed)
     }
 
     /// What may be freed to make room: what is acked, oldest first. What is not comes only where nothing acked
     /// is left of what may be chosen from: what is shown may be a window, and a later one show more.
-    fn in_order(&self, segments: &[Segment], chosen: impl Fn(&Camera) -> bool) -> Vec<usize> {
-        let left = |at: &usize| self.freed[*at].is_none() && chosen(&segments[*at].camera);
+    fn in_order(&self, segments: &[Segment], chosen: impl Fn(&Segment) -> bool) -> Vec<usize> {
+        let left = |at: &usize| self.freed[*at].is_none() && chosen(&segments[*at]);
         let safe = |at: &usize| self.rules.is_safe(&segments[*at]);
         let acked: Vec<_> = (0..segments.len()).filter(left).filter(safe).collect();
         if !acked.is_empty() || self.rules.unacked == Unacked::Keep {

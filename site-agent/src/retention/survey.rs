@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use wire::{LedgerId, OriginId, RangeSet, Seq, SiteId, UnixMicros};
+use wire::{LedgerId, OriginId, RangeSet, SiteId, UnixMicros};
 
 use super::plan::{Age, Camera, Hold, Rules, Segment};
-use crate::archive::{Archive, LedgerRecord, Result};
+use crate::archive::{Archive, DiskNumber, HeldSegment, LedgerRecord, Result};
 
 /// Segments shown of each ledger, acked and not.
 const WINDOW: usize = 8;
@@ -17,6 +17,8 @@ pub(super) struct Survey {
     ledgers: BTreeMap<LedgerId, Seen>,
     /// Holds in force when it was made: with others everything is looked at anew.
     holds: Vec<Hold>,
+    /// Disks that were in use then, likewise.
+    disks: Vec<DiskNumber>,
 }
 
 /// One ledger as it was seen last.
@@ -24,9 +26,18 @@ struct Seen {
     held: Vec<wire::proto::Range>,
     acked: Vec<wire::proto::Range>,
     withheld: bool,
-    windows: [Window; 2],
-    /// Seqs that holds keep, as far as was looked: they are not read again, however many they are.
+    /// Of each disk that was looked at, acked and not.
+    windows: BTreeMap<DiskNumber, [Window; 2]>,
+    passed: Passed,
+}
+
+/// What was looked at and is not to be chosen from: it is not read again, however much it is.
+#[derive(Default)]
+struct Passed {
+    /// Seqs that holds keep.
     kept: RangeSet,
+    /// Seqs that are not on a disk.
+    elsewhere: BTreeMap<DiskNumber, RangeSet>,
 }
 
 /// The oldest segments of one kind.
@@ -45,6 +56,8 @@ pub(super) struct Look<'a> {
     pub(super) holds_now: UnixMicros,
     /// Runs that go on.
     pub(super) current: &'a dyn Fn(OriginId) -> bool,
+    /// Disks that are in use.
+    pub(super) disks: &'a [DiskNumber],
 }
 
 impl Survey {
@@ -52,8 +65,9 @@ impl Survey {
     /// nothing older is missing.
     pub(super) fn take(&mut self, look: &Look<'_>) -> Result<(Vec<Segment>, BTreeMap<Camera, u64>)> {
         let in_force = look.rules.holds.iter().filter(|hold| look.holds_now < hold.until);
-        if !in_force.clone().eq(&self.holds) {
+        if !in_force.clone().eq(&self.holds) || look.disks != self.disks {
             self.holds = in_force.cloned().collect();
+            self.disks = look.disks.to_vec();
             self.ledgers.clear();
         }
         let mut held = BTreeMap::new();
@@ -71,20 +85,35 @@ impl Survey {
                     && seen.withheld == withheld
             });
             if !known {
-                let kept = self.ledgers.remove(&ledger).map(|seen| seen.kept).unwrap_or_default();
-                let seen = see(look, &site, &ledger, &record, kept)?;
+                let passed = self.ledgers.remove(&ledger).map(|seen| seen.passed).unwrap_or_default();
+                let seen = see(look, &site, &ledger, &record, passed)?;
                 self.ledgers.insert(ledger, seen);
             }
         }
         let mut segments = Vec::new();
         for kind in 0..2 {
-            let windows = || self.ledgers.values().map(|seen| &seen.windows[kind]);
-            let ends = windows().filter(|window| window.more);
-            let horizon = ends.filter_map(|window| window.segments.last()).map(|last| last.age).min();
-            let shown = windows().flat_map(|window| &window.segments);
-            segments.extend(shown.filter(|one| horizon.is_none_or(|horizon| one.age <= horizon)).cloned());
+            let of_all = look.disks.iter().filter_map(|disk| self.horizon(*disk, kind)).min();
+            for disk in look.disks {
+                let horizon = self.horizon(*disk, kind);
+                let shown = self.windows(*disk, kind).flat_map(|window| &window.segments);
+                let shown = shown.filter(|one| horizon.is_none_or(|horizon| one.age <= horizon));
+                segments.extend(shown.cloned().map(|one| {
+                    let in_order = of_all.is_none_or(|horizon| one.age <= horizon);
+                    Segment { in_order, ..one }
+                }));
+            }
         }
         Ok((segments, held))
+    }
+
+    fn windows(&self, disk: DiskNumber, kind: usize) -> impl Iterator<Item = &Window> {
+        self.ledgers.values().filter_map(move |seen| Some(&seen.windows.get(&disk)?[kind]))
+    }
+
+    /// Nothing on a disk is older than this and not shown; none, if all is shown.
+    fn horizon(&self, disk: DiskNumber, kind: usize) -> Option<Age> {
+        let ends = self.windows(disk, kind).filter(|window| window.more);
+        ends.filter_map(|window| window.segments.last()).map(|last| last.age).min()
     }
 }
 
@@ -93,41 +122,51 @@ fn see(
     site: &SiteId,
     ledger: &LedgerId,
     record: &LedgerRecord,
-    mut kept: RangeSet,
+    mut passed: Passed,
 ) -> Result<Seen> {
     let (held, withheld) = (record.held(), look.rules.withholds(ledger));
     let unacked = if withheld { RangeSet::new() } else { held.minus(&record.acked()) };
-    let windows = [
-        window(look, site, ledger, (&held.minus(&unacked), &mut kept), true)?,
-        window(look, site, ledger, (&unacked, &mut kept), false)?,
-    ];
+    let mut windows = BTreeMap::new();
+    for disk in look.disks {
+        let acked = window(look, site, ledger, (*disk, &held.minus(&unacked), &mut passed), true)?;
+        let others = window(look, site, ledger, (*disk, &unacked, &mut passed), false)?;
+        windows.insert(*disk, [acked, others]);
+    }
     let (held, acked) = (record.held_ranges.clone(), record.acked_ranges.clone());
-    Ok(Seen { held, acked, withheld, windows, kept })
+    Ok(Seen { held, acked, withheld, windows, passed })
 }
 
 fn window(
     look: &Look<'_>,
     site: &SiteId,
     ledger: &LedgerId,
-    (seqs, kept): (&RangeSet, &mut RangeSet),
+    (disk, seqs, passed): (DiskNumber, &RangeSet, &mut Passed),
     acked: bool,
 ) -> Result<Window> {
     let camera = Camera::of(site, ledger);
     let returned = look.archive.ledger(ledger).is_some_and(|record| record.returned);
-    let mut found_kept = RangeSet::new();
-    let wanted = |seq: Seq, start, end| {
-        let keeps = look.rules.keeps(look.holds_now, &camera, start, end);
-        if keeps {
-            found_kept.insert_one(seq.0);
+    let (mut found_kept, mut found_elsewhere) = (RangeSet::new(), RangeSet::new());
+    let elsewhere = passed.elsewhere.entry(disk).or_default();
+    let several = look.disks.len() > 1;
+    let wanted = |held: &HeldSegment| {
+        if several && look.archive.disk_number(ledger, held.number)? != disk {
+            found_elsewhere.insert_one(held.seq.0);
+            return Ok(false);
         }
-        !keeps
+        let keeps = look.rules.keeps(look.holds_now, &camera, held.start, held.end);
+        if keeps {
+            found_kept.insert_one(held.seq.0);
+        }
+        Ok(!keeps)
     };
-    let found = look.archive.held_segments(ledger, &seqs.minus(kept), WINDOW, wanted)?;
-    *kept = kept.union(&found_kept);
+    let left = seqs.minus(&passed.kept).minus(elsewhere);
+    let found = look.archive.held_segments_with(ledger, &left, WINDOW, wanted)?;
+    passed.kept = passed.kept.union(&found_kept);
+    *elsewhere = elsewhere.union(&found_elsewhere);
     let current = (look.current)(ledger.origin);
     let more = found.len() == WINDOW;
     let mut latest = UnixMicros::MIN;
-    let segment = |held: crate::archive::HeldSegment| {
+    let segment = |held: HeldSegment| {
         latest = latest.max(held.end);
         Segment {
             ledger: ledger.clone(),
@@ -139,6 +178,8 @@ fn window(
             bytes: held.bytes,
             acked,
             age: Age { own: !returned, current, end: latest },
+            disk,
+            in_order: true,
         }
     };
     Ok(Window { segments: found.into_iter().map(segment).collect(), more })

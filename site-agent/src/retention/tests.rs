@@ -78,9 +78,13 @@ fn what_is_acked_goes_first_and_the_timeline_says_why() {
     let before = bytes_of(&archive);
     let size = before / 6; // about
     let mut keeper = keeper(&archive, for_room(1_000_000, 2 * size));
-    assert_eq!(keeper.step(&now(100), 1_000_000).unwrap(), 0, "there is room");
-    assert_eq!(keeper.step(&now(100), 999_999).unwrap(), 2, "all that is acked");
-    assert_eq!(keeper.step(&now(100), 999_999 - size).unwrap(), 2, "and as much of the rest as must be");
+    assert_eq!(keeper.step(&now(100), &[(0, 1_000_000)].into()).unwrap(), 0, "there is room");
+    assert_eq!(keeper.step(&now(100), &[(0, 999_999)].into()).unwrap(), 2, "all that is acked");
+    assert_eq!(
+        keeper.step(&now(100), &[(0, 999_999 - size)].into()).unwrap(),
+        2,
+        "and as much of the rest as must be"
+    );
     assert_eq!(files(dir.path()), 2);
     assert!(bytes_of(&archive).abs_diff(2 * size) < size / 2);
     let causes: Vec<_> = (0..6).map(|n| cause_at(&archive, 10 * n + 1)).collect();
@@ -108,11 +112,11 @@ fn nothing_left_is_said_and_ends_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let archive = recorded(dir.path(), RUN, 1);
     let mut keeper = keeper(&archive, Rules { unacked: Unacked::Keep, ..for_room(1000, 1) });
-    assert_eq!(keeper.step(&now(100), 999).unwrap(), 0);
+    assert_eq!(keeper.step(&now(100), &[(0, 999)].into()).unwrap(), 0);
     assert!(keeper.status.snapshot().stuck);
     ack(&archive, RUN, 0..1);
-    assert_eq!(keeper.step(&now(100), 999).unwrap(), 1);
-    assert_eq!(keeper.step(&now(100), 2000).unwrap(), 0);
+    assert_eq!(keeper.step(&now(100), &[(0, 999)].into()).unwrap(), 1);
+    assert_eq!(keeper.step(&now(100), &[(0, 2000)].into()).unwrap(), 0);
     assert!(!keeper.status.snapshot().stuck);
 }
 
@@ -142,7 +146,7 @@ fn a_crash_leaves_files_that_the_next_step_deletes() {
     assert_eq!(archive.delete_freed(2).unwrap(), 2);
     drop(archive);
     let archive = Archive::open(dir.path()).unwrap();
-    keeper(&archive, Rules::default()).step(&now(1), 0).unwrap();
+    keeper(&archive, Rules::default()).step(&now(1), &[(0, 0)].into()).unwrap();
     assert_eq!(files(dir.path()), 1);
     assert_eq!(archive.delete_freed(9).unwrap(), 0);
     drop(archive);
@@ -158,8 +162,8 @@ fn a_camera_that_is_gone_grows_old_too() {
     archive.submit_blocking(Change::End { ledger: ledger(1) }).unwrap();
     let policy = Policy { age_max: Some(Duration::from_secs(60)), bytes_max: None };
     let mut keeper = keeper(&archive, Rules { policy, ..Rules::default() });
-    assert_eq!(keeper.step(&now(90), 0).unwrap(), 3);
-    assert_eq!(keeper.step(&now(95), 0).unwrap(), 1);
+    assert_eq!(keeper.step(&now(90), &[(0, 0)].into()).unwrap(), 3);
+    assert_eq!(keeper.step(&now(95), &[(0, 0)].into()).unwrap(), 1);
     assert_eq!((files(dir.path()), bytes_of(&archive)), (0, 0));
     assert!(!dir.path().join("media/shop-1/till-1/main").join(ledger(1).origin.to_string()).exists());
     assert_eq!(cause_at(&archive, 1), Some(GapCause::Expired));
@@ -179,9 +183,13 @@ fn after_a_jump_of_the_clock_nothing_is_too_old() {
     let policy = Policy { age_max: Some(Duration::from_secs(86_400)), bytes_max: None };
     let mut keeper = keeper(&archive, Rules { policy, ..Rules::default() });
     let jumped = Reading { wall: UnixMicros(400 * 86_400 * 1_000_000), ..now(60) };
-    assert_eq!(keeper.step(&jumped, 0).unwrap(), 0);
+    assert_eq!(keeper.step(&jumped, &[(0, 0)].into()).unwrap(), 0);
     assert!(keeper.status.snapshot().clock_in_doubt);
-    assert_eq!(keeper.step(&now(90_000), 0).unwrap(), 4, "the clocks agree again, a day later");
+    assert_eq!(
+        keeper.step(&now(90_000), &[(0, 0)].into()).unwrap(),
+        4,
+        "the clocks agree again, a day later"
+    );
     drop(keeper);
     record(&archive, &ledger(RUN), 4);
     // The next run knows what the clocks showed; then a person says that it is right.
@@ -193,9 +201,9 @@ fn after_a_jump_of_the_clock_nothing_is_too_old() {
         replication: None,
     };
     let mut keeper = Keeper::new(archive.clone(), settings, Arc::default(), jumped.clone());
-    assert_eq!(keeper.step(&jumped, 0).unwrap(), 0);
+    assert_eq!(keeper.step(&jumped, &[(0, 0)].into()).unwrap(), 0);
     confirm_clock(dir.path()).unwrap();
-    assert_eq!(keeper.step(&jumped, 0).unwrap(), 1);
+    assert_eq!(keeper.step(&jumped, &[(0, 0)].into()).unwrap(), 1);
     assert!(!keeper.status.snapshot().clock_in_doubt);
 }
 
@@ -205,10 +213,10 @@ fn a_hold_keeps_what_would_go() {
     let archive = recorded(dir.path(), RUN, 30);
     let rules = Rules { holds: vec![hold(0, 201)], acked_by_hub: false, ..for_room(u64::MAX - 1, 1) };
     let mut keeper = keeper(&archive, rules);
-    while keeper.step(&now(4000), 0).unwrap() > 0 {}
+    while keeper.step(&now(4000), &[(0, 0)].into()).unwrap() > 0 {}
     assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(21..30), "all that is not held");
     assert!(keeper.status.snapshot().stuck);
-    while keeper.step(&now(5001), 0).unwrap() > 0 {}
+    while keeper.step(&now(5001), &[(0, 0)].into()).unwrap() > 0 {}
     assert_eq!(files(dir.path()), 0);
 }
 
@@ -239,7 +247,7 @@ fn the_oldest_of_all_ledgers_go_however_few_are_seen_at_once() {
     let before = bytes_of(&archive);
     let (mut freed, mut steps) = (0, 0);
     loop {
-        let more = keeper.step(&now(100_000), 999 + before - bytes_of(&archive)).unwrap();
+        let more = keeper.step(&now(100_000), &[(0, 999 + before - bytes_of(&archive))].into()).unwrap();
         if more == 0 {
             break;
         }
@@ -262,14 +270,14 @@ fn what_nobody_waits_for_expires_and_is_never_lost() {
         // Also where what the hub waits for is kept: it waits for nothing here, and recording goes on.
         let rules = Rules { unacked: Unacked::Keep, withheld, ..for_room(1000, 1) };
         let mut keeper = keeper(&archive, rules);
-        assert_eq!(keeper.step(&now(100), 999).unwrap(), 1);
+        assert_eq!(keeper.step(&now(100), &[(0, 999)].into()).unwrap(), 1);
         assert_eq!(cause_at(&archive, 1), Some(GapCause::Expired), "{replicate:?}");
         assert_eq!(keeper.status.snapshot().lost_segments, 0);
         // Another policy counts from the next step on.
         keeper.settings.rules.withheld = wire::Policies::default();
-        assert_eq!(keeper.step(&now(101), 999).unwrap(), 0);
+        assert_eq!(keeper.step(&now(101), &[(0, 999)].into()).unwrap(), 0);
         keeper.settings.rules.unacked = Unacked::Free;
-        assert_eq!(keeper.step(&now(102), 999).unwrap(), 1);
+        assert_eq!(keeper.step(&now(102), &[(0, 999)].into()).unwrap(), 1);
         assert_eq!(cause_at(&archive, 11), Some(GapCause::LostBeforeReplication), "{replicate:?}");
     }
 }
@@ -279,7 +287,7 @@ fn a_vault_learns_what_will_not_come() {
     let (source, vault) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let archive = recorded(source.path(), RUN, 3);
     let mut keeper = keeper(&archive, Rules { acked_by_hub: true, ..for_room(1000, 1) });
-    assert_eq!(keeper.step(&now(100), 999).unwrap(), 1);
+    assert_eq!(keeper.step(&now(100), &[(0, 999)].into()).unwrap(), 1);
     let vault = Archive::open(vault.path()).unwrap();
     open_ledger(&vault, &ledger(RUN));
     let entries = archive.entries(&ledger(RUN), 0..4).unwrap();
@@ -328,7 +336,7 @@ fn what_is_held_is_beside_what_is_kept_of_a_camera() {
     // How much is held is measured beside; till then nothing goes.
     let patience = wire::clock::now() + Duration::from_secs(60);
     loop {
-        let freed = keeper.step(&now(4000), u64::MAX).unwrap();
+        let freed = keeper.step(&now(4000), &[(0, u64::MAX)].into()).unwrap();
         if keeper.status.snapshot().kept_bytes.is_some() {
             break;
         }
@@ -337,7 +345,7 @@ fn what_is_held_is_beside_what_is_kept_of_a_camera() {
         std::thread::yield_now();
     }
     assert_eq!(keeper.status.snapshot().kept_bytes, Some(held));
-    while keeper.step(&now(4000), u64::MAX).unwrap() > 0 {}
+    while keeper.step(&now(4000), &[(0, u64::MAX)].into()).unwrap() > 0 {}
     assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(4..7));
 }
 
@@ -348,10 +356,10 @@ fn nothing_is_freed_before_it_is_known_what_is_held() {
     let policy = Policy { age_max: Some(Duration::from_secs(60)), bytes_max: None };
     let mut keeper = keeper(&archive, Rules { policy, ..Rules::default() });
     keeper.settings.holds.suspend("nobody has told".into());
-    assert_eq!(keeper.step(&now(4000), 0).unwrap(), 0);
+    assert_eq!(keeper.step(&now(4000), &[(0, 0)].into()).unwrap(), 0);
     assert!(keeper.status.snapshot().detail.contains("nobody has told"));
     keeper.settings.holds.set(vec![hold(0, 11)]);
-    assert_eq!(keeper.step(&now(4000), 0).unwrap(), 2);
+    assert_eq!(keeper.step(&now(4000), &[(0, 0)].into()).unwrap(), 2);
     assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(2..4));
 }
 
@@ -364,12 +372,12 @@ fn a_jump_of_the_clock_ends_no_hold() {
     let mut keeper = keeper(&archive, rules);
     let jumped = Reading { wall: second(9000), ..now(60) };
     ack(&archive, RUN, 0..5);
-    while keeper.step(&jumped, 0).unwrap() > 0 {}
+    while keeper.step(&jumped, &[(0, 0)].into()).unwrap() > 0 {}
     ack(&archive, RUN, 0..12);
-    while keeper.step(&jumped, 0).unwrap() > 0 {}
+    while keeper.step(&jumped, &[(0, 0)].into()).unwrap() > 0 {}
     assert!(keeper.status.snapshot().clock_in_doubt && keeper.status.trusted_wall().is_none());
     assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(10..12));
-    while keeper.step(&now(5001), 0).unwrap() > 0 {}
+    while keeper.step(&now(5001), &[(0, 0)].into()).unwrap() > 0 {}
     assert_eq!(files(dir.path()), 0, "it was, by a clock that goes on as it should");
 }
 
@@ -381,7 +389,8 @@ fn a_hold_is_obeyed_once_it_is_set() {
     let policy = Policy { age_max: Some(Duration::from_secs(60)), bytes_max: None };
     let mut keeper = keeper(&archive, Rules { policy, ..Rules::default() });
     let holds = keeper.settings.holds.clone();
-    let stepping = std::thread::spawn(move || while keeper.step(&now(4000), 0).unwrap() > 0 {});
+    let stepping =
+        std::thread::spawn(move || while keeper.step(&now(4000), &[(0, 0)].into()).unwrap() > 0 {});
     holds.set(vec![hold(0, 100_000)]);
     let held = archive.ledger(&ledger(RUN)).unwrap().held();
     stepping.join().unwrap();

@@ -179,16 +179,20 @@ impl Scrubber {
         if matches!(finding, Finding::Interrupted) {
             return Ok(());
         }
-        self.progress.read(ledger, *seq, segment.bytes);
+        let disk = self.archive.disk_of(ledger, wire::SegmentNumber(segment.number))?;
+        if !matches!(finding, Finding::Good | Finding::Bad) && disk.is_lost() {
+            return Ok(()); // of the whole disk, not of this file: whoever looks after disks says so
+        }
+        self.progress.read(ledger, *seq, (disk.number(), segment.bytes));
         // What was freed meanwhile is not missing.
         if matches!(finding, Finding::Good) || !self.archive.holds(ledger, *seq) {
             return Ok(());
         }
-        let totals = &mut self.progress.totals;
+        let mut count = |one: fn(&mut plan::Totals)| self.progress.count(disk.number(), one);
         match &finding {
-            Finding::Bad => totals.bad += 1,
-            Finding::Missing => totals.missing += 1,
-            Finding::Failing(_) => totals.failing += 1,
+            Finding::Bad => count(|totals| totals.bad += 1),
+            Finding::Missing => count(|totals| totals.missing += 1),
+            Finding::Failing(_) => count(|totals| totals.failing += 1),
             Finding::Unknown(error) => {
                 tracing::warn!(%ledger, %seq, %error, "re-read a segment: it is tried again in the next pass");
                 self.status.failed(format!("{ledger} entry {seq}: {error}"));
@@ -196,7 +200,7 @@ impl Scrubber {
             }
             Finding::Good | Finding::Interrupted => return Ok(()),
         }
-        tracing::error!(%ledger, %seq, ?finding, disk = %self.archive.dir().display(), "a segment is damaged: wanted again");
+        tracing::error!(%ledger, %seq, ?finding, disk = %disk.dir().display(), "a segment is damaged: wanted again");
         self.archive.submit_blocking(Change::Damaged { ledger: ledger.clone(), seq: *seq })?;
         self.note();
         Ok(())
@@ -250,7 +254,9 @@ impl Scrubber {
     fn show(&mut self) {
         self.count();
         // What is wanted was looked at before what is repaired was counted: the two fit together.
-        self.status.show(self.archive.dir(), &self.progress, self.counted);
+        let disks = self.archive.disks().all();
+        let disks = disks.iter().map(|disk| (disk.dir().display().to_string(), disk.number()));
+        self.status.show(disks.collect(), &self.progress, self.counted);
     }
 
     fn note(&mut self) {

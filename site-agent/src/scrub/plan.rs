@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use wire::{LedgerId, Seq, UnixMicros, proto};
 
+use crate::archive::DiskNumber;
+use crate::archive::disks::FIRST;
+
 /// No rest is longer: what there is to read changes meanwhile.
 const REST_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,6 +53,20 @@ pub struct Progress {
     /// All that was ever found.
     #[prost(message, required, tag = "9")]
     pub totals: Totals,
+    /// Of it, what was found on each further disk.
+    #[prost(message, repeated, tag = "10")]
+    pub disks: Vec<OnDisk>,
+}
+
+/// What was found on one disk.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct OnDisk {
+    /// Which.
+    #[prost(uint32, tag = "1")]
+    pub disk: DiskNumber,
+    /// What.
+    #[prost(message, required, tag = "2")]
+    pub totals: Totals,
 }
 
 /// Counted since the archive was made.
@@ -82,7 +99,8 @@ impl Progress {
     /// Begins the next pass.
     pub fn begin(&mut self, now: UnixMicros, asked: bool) {
         let (pass, ended_us, totals) = (self.pass + 1, self.ended_us, self.totals);
-        *self = Self { pass, began_us: now.0, asked, ended_us, totals, ..Self::default() };
+        let disks = std::mem::take(&mut self.disks);
+        *self = Self { pass, began_us: now.0, asked, ended_us, totals, disks, ..Self::default() };
     }
 
     /// Everything was read: the pass ends, and the next begins.
@@ -97,13 +115,46 @@ impl Progress {
         LedgerId::from_proto(Some(self.ledger.as_ref()?)).ok().map(|ledger| (ledger, Seq(self.seq)))
     }
 
-    /// A segment was read.
-    pub fn read(&mut self, ledger: &LedgerId, seq: Seq, bytes: u64) {
+    /// Counts something that was found on a disk.
+    pub fn count(&mut self, disk: DiskNumber, one: impl Fn(&mut Totals)) {
+        one(&mut self.totals);
+        if disk == FIRST {
+            return;
+        }
+        let known = self.disks.iter().position(|known| known.disk == disk);
+        let at = known.unwrap_or_else(|| {
+            self.disks.push(OnDisk { disk, ..OnDisk::default() });
+            self.disks.len() - 1
+        });
+        one(&mut self.disks[at].totals);
+    }
+
+    /// What was read on a disk and what was wrong there. What became of it is counted of the whole archive alone.
+    pub fn of_disk(&self, disk: DiskNumber) -> Totals {
+        let of = |one: &OnDisk| Totals { repaired: 0, given_up: 0, ..one.totals };
+        if disk != FIRST {
+            return self.disks.iter().find(|one| one.disk == disk).map(of).unwrap_or_default();
+        }
+        let mut first = Totals { repaired: 0, given_up: 0, ..self.totals };
+        for one in &self.disks {
+            first.read_segments -= one.totals.read_segments;
+            first.read_bytes -= one.totals.read_bytes;
+            first.bad -= one.totals.bad;
+            first.missing -= one.totals.missing;
+            first.failing -= one.totals.failing;
+        }
+        first
+    }
+
+    /// A segment was read, on a disk.
+    pub fn read(&mut self, ledger: &LedgerId, seq: Seq, (disk, bytes): (DiskNumber, u64)) {
         (self.ledger, self.seq) = (Some(ledger.to_proto()), seq.0);
         self.segments += 1;
         self.bytes += bytes;
-        self.totals.read_segments += 1;
-        self.totals.read_bytes += bytes;
+        self.count(disk, |totals| {
+            totals.read_segments += 1;
+            totals.read_bytes += bytes;
+        });
     }
 }
 
@@ -170,7 +221,7 @@ mod tests {
         let mut read = Vec::new();
         for seq in 0..count {
             read.push(now);
-            progress.read(&ledger(), Seq(seq), SEGMENT);
+            progress.read(&ledger(), Seq(seq), (0, SEGMENT));
             let pace = pace(&rules(), progress, now, count * SEGMENT).unwrap();
             assert!(!pace.late);
             now = now + rest(pace, SEGMENT);
@@ -227,7 +278,7 @@ mod tests {
     fn progress_survives_as_bytes() {
         use prost::Message;
         let mut progress = begun();
-        progress.read(&ledger(), Seq(7), SEGMENT);
+        progress.read(&ledger(), Seq(7), (1, SEGMENT));
         progress.totals.bad += 1;
         let known = Progress::decode(&*progress.encode_to_vec()).unwrap();
         assert_eq!(known, progress);

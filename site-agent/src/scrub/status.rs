@@ -1,7 +1,7 @@
 //! How re-reading is doing, for status pages and metrics; and where it is asked for.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use wire::UnixMicros;
 
 use super::plan::{Progress, Totals};
-use crate::archive::Damage;
+use crate::archive::{Damage, DiskNumber};
 
 /// Shared between the thread and whoever asks.
 #[derive(Debug, Default)]
@@ -25,11 +25,14 @@ struct State {
     ending: bool,
 }
 
-/// What is shown. One of an archive, which is on one disk.
+/// What is shown.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Shown {
-    /// The disk's folder.
+    /// The archive's folder.
     pub disk: String,
+    /// What of it was found on each of several disks, by folder.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<String, Totals>,
     /// Counted since the archive was made.
     #[serde(flatten)]
     pub totals: Totals,
@@ -53,6 +56,28 @@ pub struct Shown {
     pub detail: String,
 }
 
+impl Shown {
+    /// What was read, and what was wrong there, disk by disk.
+    fn of_disks(&self) -> String {
+        let only = BTreeMap::from([(self.disk.clone(), self.totals)]);
+        let disks = if self.disks.is_empty() { &only } else { &self.disks };
+        let mut text = String::new();
+        let mut put = |name: &str, help: &str, value: fn(&Totals) -> u64| {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "# HELP holdfast_scrub_{name} {help}\n# TYPE holdfast_scrub_{name} gauge");
+            for (disk, totals) in disks {
+                let _ = writeln!(text, "holdfast_scrub_{name}{{disk={disk:?}}} {}", value(totals));
+            }
+        };
+        put("read_segments", "Segments re-read.", |totals| totals.read_segments);
+        put("read_bytes", "Their bytes.", |totals| totals.read_bytes);
+        put("bad", "Files found that are not what their entry says.", |totals| totals.bad);
+        put("missing", "Files found missing.", |totals| totals.missing);
+        put("failing", "Files that the disk could not read.", |totals| totals.failing);
+        text
+    }
+}
+
 impl Status {
     /// A copy.
     pub fn snapshot(&self) -> Shown {
@@ -69,17 +94,12 @@ impl Status {
     /// For `/metrics`.
     pub fn metrics(&self) -> String {
         let shown = self.snapshot();
-        let mut text = String::new();
+        let mut text = shown.of_disks();
         let mut put = |name: &str, help: &str, value: u64| {
             // Writing to a String can't fail.
             let _ = writeln!(text, "# HELP holdfast_scrub_{name} {help}\n# TYPE holdfast_scrub_{name} gauge");
             let _ = writeln!(text, "holdfast_scrub_{name}{{disk={:?}}} {value}", shown.disk);
         };
-        put("read_segments", "Segments re-read.", shown.totals.read_segments);
-        put("read_bytes", "Their bytes.", shown.totals.read_bytes);
-        put("bad", "Files found that are not what their entry says.", shown.totals.bad);
-        put("missing", "Files found missing.", shown.totals.missing);
-        put("failing", "Files that the disk could not read.", shown.totals.failing);
         put("repaired", "Damaged segments whose right bytes came again.", shown.totals.repaired);
         put("given_up", "Damaged segments that nobody has any more.", shown.totals.given_up);
         put("wanted", "Damaged segments whose right bytes have yet to come.", shown.wanted);
@@ -88,11 +108,13 @@ impl Status {
         text
     }
 
-    pub(super) fn show(&self, disk: &Path, progress: &Progress, damage: Damage) {
+    /// Shows what was found on these disks, the archive's own first.
+    pub(super) fn show(&self, disks: Vec<(String, DiskNumber)>, progress: &Progress, damage: Damage) {
         let mut state = self.lock();
         let (late, detail) = (state.shown.late, std::mem::take(&mut state.shown.detail));
         state.shown = Shown {
-            disk: disk.display().to_string(),
+            disk: disks.first().map(|(dir, _)| dir.clone()).unwrap_or_default(),
+            disks: if disks.len() > 1 { by_disk(disks, progress) } else { BTreeMap::new() },
             totals: progress.totals,
             wanted: damage.wanted,
             pass: progress.pass,
@@ -145,4 +167,8 @@ impl Status {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn by_disk(disks: Vec<(String, DiskNumber)>, progress: &Progress) -> BTreeMap<String, Totals> {
+    disks.into_iter().map(|(dir, disk)| (dir, progress.of_disk(disk))).collect()
 }

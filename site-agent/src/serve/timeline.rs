@@ -78,7 +78,7 @@ pub fn timeline(
 }
 
 fn take(known: &mut Known, located: Located) {
-    let Located { ledger, seq, start, end, entry, held, damaged, acked, missing, gone } = located;
+    let Located { ledger, seq, start, end, entry, held, damaged, away, acked, missing, gone } = located;
     if let Some(segment) = entry.segment() {
         let segment = SegmentNumber(segment.number);
         known.recordings.push(Recording {
@@ -89,6 +89,7 @@ fn take(known: &mut Known, located: Located) {
             end,
             held,
             damaged,
+            away,
             acked,
             missing,
             gone,

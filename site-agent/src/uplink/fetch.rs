@@ -13,7 +13,7 @@ use wire::{SegmentNumber, frame};
 
 use super::limits::Bucket;
 use super::shared::priority;
-use crate::archive::{Placed, layout};
+use crate::archive::{Archive, Placed};
 
 /// A hub that says nothing for so long is not asked any further: it may be busy, or older than this request.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ impl Pace {
 /// Asks for a segment's bytes. An error says nothing of them.
 pub(super) async fn fetch(
     connection: &quinn::Connection,
-    archive: &Path,
+    archive: &Archive,
     wanted: &Placed,
     pace: &mut Pace,
 ) -> anyhow::Result<Answer> {
@@ -73,7 +73,8 @@ pub(super) async fn fetch(
     }
     let length = wanted.segment.bytes;
     ensure!(answer.bytes == length, "the hub has {} bytes, the entry says {length}", answer.bytes);
-    let path = layout::incoming(archive, &wanted.ledger, SegmentNumber(wanted.segment.number));
+    let number = SegmentNumber(wanted.segment.number);
+    let path = archive.incoming(&wanted.ledger, number, length).context("find room for it")?;
     match take(&mut reader, &path, wanted, pace).await {
         Ok(()) => Ok(Answer::Here(path)),
         Err(error) => {

@@ -80,6 +80,7 @@ fn happened(shared: &Shared, event: Event) {
             shared.session().committed(&ledger, seq, head, segment);
         }
         Event::Damaged { .. } => {} // see `repair`; nothing of it is read any more
+        Event::Moved { .. } => {}   // likewise
         Event::Gone { ledger, seqs } => shared.session().gone(&ledger, &seqs),
     }
     shared.wake.notify_one();

@@ -10,8 +10,9 @@ use tokio::task::spawn_blocking;
 use wire::proto::GapCause;
 
 use super::fetch::{self, Answer, Pace};
+use super::restore::bytes::decide;
+use super::restore::plan::Verdict;
 use super::shared::Shared;
-use crate::archive::room::Use;
 use crate::archive::{Change, Event, Placed};
 use crate::scrub::give_up;
 
@@ -50,13 +51,20 @@ async fn next(
 async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     let archive = &shared.uplink.archive;
     let Placed { ledger, seq, segment } = placed;
-    anyhow::ensure!(archive.room().admits(segment.bytes, Use::Media), "there is no room on the disk");
-    match fetch::fetch(&shared.connection, archive.dir(), placed, &mut Pace::new(None)).await? {
+    let away = archive.ledger(ledger).is_some_and(|record| record.away().contains(seq.0));
+    let mut pace = Pace::new(if away { shared.uplink.config.archive.restore_rate_max } else { None });
+    if away && !is_worth_it(shared, placed).await? {
+        return Ok(());
+    }
+    anyhow::ensure!(archive.disks().admit(segment.bytes), "there is no room on the disks");
+    match fetch::fetch(&shared.connection, archive, placed, &mut pace).await? {
         Answer::Here(file) => {
             let change = Change::Bytes { ledger: ledger.clone(), seq: *seq, file };
             archive.submit(change).await.context("take in")?;
             tracing::info!(%ledger, %seq, "repaired with the hub's bytes");
         }
+        // The disk may come back.
+        Answer::NotHeld if away => {}
         Answer::NotHeld => {
             let (archive, writer, placed) = (archive.clone(), shared.uplink.writer, placed.clone());
             let given_up = spawn_blocking(move || give_up(&archive, writer, &placed, GapCause::Corrupt));
@@ -67,11 +75,21 @@ async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Is what a disk that is not there held to come from the hub? As little as anything else may it displace what is
+/// recorded here, nor come what would go at once.
+async fn is_worth_it(shared: &Shared, placed: &Placed) -> anyhow::Result<bool> {
+    Ok(matches!(decide(shared, placed).await?, Verdict::Fetch))
+}
+
 /// Waits until something is found damaged; what was missed may have been that.
 async fn until_damaged(events: &mut broadcast::Receiver<Event>) -> anyhow::Result<()> {
     loop {
         match events.recv().await {
-            Ok(Event::Damaged { .. }) | Err(RecvError::Lagged(_)) => return Ok(()),
+            Ok(Event::Damaged { .. } | Event::Moved { back: false }) | Err(RecvError::Lagged(_)) => {
+                return Ok(());
+            }
+            // What was not sent from there was passed over: a new connection begins with all there is.
+            Ok(Event::Moved { back: true }) => anyhow::bail!("a disk is back: what it holds is offered anew"),
             Ok(_) => {}
             Err(RecvError::Closed) => anyhow::bail!("the archive is closed"),
         }

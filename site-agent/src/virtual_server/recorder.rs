@@ -16,7 +16,6 @@ use wire::proto::{GapCause, RecordingState};
 use wire::{LedgerId, SegmentNumber, SiteId, UnixMicros, proto};
 
 use super::status::{StreamStatus, lock};
-use crate::archive::room::Use;
 use crate::archive::{Archive, ArchiveError, Change, OpenSegment};
 use crate::camera::CameraEvent;
 use crate::live::{Live, LivePart};
@@ -250,10 +249,7 @@ impl Recorder {
     }
 
     fn create(&mut self, number: SegmentNumber) -> Option<Writing> {
-        let file = self.attempt(|place| {
-            room_for(place, 0)?;
-            OpenSegment::create(place.archive.dir(), &place.ledger, number).map(Some)
-        })?;
+        let file = self.attempt(|place| place.archive.create_segment(&place.ledger, number).map(Some))?;
         Some(Writing { file, parts: 0, running_hash: [0; 32], end: UnixMicros::MIN, cut_short: false })
     }
 
@@ -266,7 +262,7 @@ impl Recorder {
             return false;
         }
         let written = self.attempt(|place| {
-            room_for(place, part.data.len() as u64)?;
+            room_for(place, &open.file, part.data.len() as u64)?;
             open.file.append(&part.data).map(Some)
         });
         if written.is_some() {
@@ -423,12 +419,8 @@ impl Recorder {
 }
 
 /// Is there room for so many bytes of a recording? What is left then is the index's.
-fn room_for(place: &Place, bytes: u64) -> Result<(), ArchiveError> {
-    if place.archive.room().admits(bytes, Use::Media) {
-        Ok(())
-    } else {
-        Err(ArchiveError::Full(place.archive.dir().to_owned()))
-    }
+fn room_for(place: &Place, file: &OpenSegment, bytes: u64) -> Result<(), ArchiveError> {
+    if file.admits(bytes) { Ok(()) } else { Err(ArchiveError::Full(place.archive.dir().to_owned())) }
 }
 
 /// The segment as far as it is in its file.

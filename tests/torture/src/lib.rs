@@ -5,6 +5,7 @@
 //! | [`disk`] | a disk that loses what was not synced, fills up, goes away |
 //! | [`ledger_of_acks`] | what was acked, and what became of it |
 //! | [`kill`] | daemons that die, at any moment and at every step |
+//! | [`disks`] | archives of two disks, one of which is pulled and returned |
 //! | [`full`] | disks that fill up, and go away |
 //! | [`power`] | the power goes |
 //! | [`recovery`] | how long a start takes that finds a large archive |
@@ -14,6 +15,7 @@
 //! Everything is real but the disks: daemons as installed, cameras, a network.
 
 pub mod disk;
+pub mod disks;
 pub mod full;
 pub mod kill;
 pub mod ledger_of_acks;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use torture::{full, kill, power, recovery, rot, schedules};
+use torture::{disks, full, kill, power, recovery, rot, schedules};
 
 #[derive(Parser)]
 #[command(name = "holdfast-torture", version, about = "What was acked survives whatever happens; needs root")]
@@ -67,6 +67,12 @@ enum Command {
     /// One run of a schedule
     #[command(hide = true)]
     Record { dir: PathBuf, seed: u64 },
+    /// Pulls the second of an archive's disks and returns it, at both sides
+    Disks {
+        /// How often each
+        #[arg(long, default_value_t = 1)]
+        rounds: u32,
+    },
     /// Fills disks, empties them, takes them away and brings them back, at both sides
     Full {
         /// How often each
@@ -105,6 +111,7 @@ fn run(command: &Command, seed: u64) -> anyhow::Result<(bool, Value)> {
             recovery::run(*segments).map(|outcome| (outcome.holds(), outcome.json()))
         }
         Command::RecoverOnce { dir } => recovery::once(dir).map(|recovered| (true, recovered.into())),
+        Command::Disks { rounds } => disks::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Full { rounds } => full::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Power { times, lying_disks } => {
             power::run(*times, seed, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))

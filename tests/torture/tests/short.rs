@@ -50,3 +50,9 @@ fn disks_that_fill_up_and_go_away_end_well() {
     let (held, figures) = torture("full");
     assert!(held && figures["steps"] == 4, "{figures}");
 }
+
+#[test]
+fn a_disk_of_several_that_is_pulled_and_returned_costs_nothing() {
+    let (held, figures) = torture("disks");
+    assert!(held && figures["pulls"] == 2, "{figures}");
+}

@@ -24,6 +24,8 @@ fn segment(camera_index: u8, run: u8, seq: u64, ago_s: u64, bytes: u64, acked: b
         bytes,
         acked,
         age: Age { own: true, current: run == 9, end },
+        disk: 0,
+        in_order: true,
     }
 }
 
@@ -32,7 +34,18 @@ fn state(segments: &[Segment], free_bytes: u64) -> State {
     for one in segments {
         *held.entry(one.camera.clone()).or_default() += one.bytes;
     }
-    State { now: NOW, clock_good: true, free_bytes, making_room: false, held, kept: BTreeMap::new() }
+    let room = DiskRoom { free_bytes, making_room: false };
+    let disks = segments.iter().map(|one| one.disk).chain([0]).map(|disk| (disk, room)).collect();
+    State { now: NOW, clock_good: true, disks, held, kept: BTreeMap::new() }
+}
+
+fn making_room(state: State, making: bool) -> State {
+    let disks = state.disks.into_iter().map(|(disk, room)| (disk, DiskRoom { making_room: making, ..room }));
+    State { disks: disks.collect(), ..state }
+}
+
+fn freed(state: &mut State, one: &Segment) {
+    state.disks.get_mut(&one.disk).unwrap().free_bytes += one.bytes;
 }
 
 /// Likewise, with what holds keep measured.
@@ -67,7 +80,7 @@ fn while_it_is_not_known_what_holds_keep_nothing_goes_for_being_too_much() {
 fn room_is_made_of_what_is_acked_up_to_the_high_mark_and_of_the_rest_to_the_low_one() {
     let segments: Vec<_> = (0..10).map(|n| segment(0, 1, n, 1000 - 10 * n, 30, n >= 4)).collect();
     let plan_with = |free, making_room, segments: &[Segment]| {
-        plan(&rules(), &State { making_room, ..state(segments, free) }, segments.to_vec(), 99)
+        plan(&rules(), &self::making_room(state(segments, free), making_room), segments.to_vec(), 99)
     };
     assert_eq!(plan_with(100, false, &segments), Plan::default(), "enough");
     assert_eq!(seqs(&plan_with(99, false, &segments)), [4, 5, 6, 7], "219 are free then");
@@ -75,13 +88,13 @@ fn room_is_made_of_what_is_acked_up_to_the_high_mark_and_of_the_rest_to_the_low_
     let one_acked = &segments[..5];
     let first = plan_with(0, false, one_acked);
     assert_eq!(
-        (seqs(&first), first.making_room),
+        (seqs(&first), first.making_room.contains(&0)),
         (vec![4], true),
         "what isn't acked waits for the next step"
     );
     assert_eq!(seqs(&plan_with(30, true, &segments[..4])), [0, 1, 2], "only what must be");
     let none = plan_with(0, false, &[]);
-    assert!(none.stuck && !none.making_room);
+    assert!(none.stuck.contains(&0) && none.making_room.is_empty());
 }
 
 #[test]
@@ -89,7 +102,7 @@ fn what_is_not_acked_stays_if_the_site_says_so() {
     let segments = [segment(0, 1, 0, 100, 30, false)];
     let keep = Rules { unacked: Unacked::Keep, ..rules() };
     let kept = plan(&keep, &state(&segments, 0), segments.to_vec(), 9);
-    assert!(kept.free.is_empty() && kept.stuck);
+    assert!(kept.free.is_empty() && kept.stuck.contains(&0));
     let alone = Rules { acked_by_hub: false, ..keep };
     let freed = plan(&alone, &state(&segments, 0), segments.to_vec(), 9);
     assert_eq!(freed.free.len(), 1, "without a hub nobody waits for it");
@@ -127,12 +140,16 @@ fn each_camera_has_its_own_policy() {
 }
 
 fn segments() -> impl Strategy<Value = Vec<Segment>> {
-    let one = (0u8..3, prop_oneof![Just(1u8), Just(2), Just(9)], 1u64..20_000, 1u64..50, any::<bool>());
+    let one =
+        (0u8..3, prop_oneof![Just(1u8), Just(2), Just(9)], 1u64..20_000, 1u64..50, any::<bool>(), 0u32..2);
     proptest::collection::vec(one, 0..40).prop_map(|made| {
         let seqs = 0u64..;
         let all = made.into_iter().zip(seqs);
-        all.map(|((camera, run, ago, bytes, acked), seq)| segment(camera, run, seq, ago, bytes, acked))
-            .collect()
+        let one = |((camera, run, ago, bytes, acked, disk), seq)| Segment {
+            disk,
+            ..segment(camera, run, seq, ago, bytes, acked)
+        };
+        all.map(one).collect()
     })
 }
 
@@ -189,9 +206,11 @@ fn run(
             left.retain(|other| other != one);
             assert_eq!(left.len() + 1, before, "freed once, and only what was there");
             *state.held.get_mut(&one.camera).unwrap() -= one.bytes;
-            state.free_bytes += one.bytes;
+            freed(&mut state, one);
         }
-        state.making_room = done.making_room;
+        for (disk, room) in &mut state.disks {
+            room.making_room = done.making_room.contains(disk);
+        }
         plans.push(done);
     }
 }
@@ -245,11 +264,12 @@ proptest! {
                 prop_assert!(!left.iter().filter(|one| one.camera == *camera).any(|one| may_for_room(&one)));
             }
         }
-        if let Some(marks) = rules.marks.filter(|marks| end.free_bytes < marks.low) {
-            prop_assert!(!left.iter().any(|one| may_for_room(&one)), "{} of {marks:?}", end.free_bytes);
+        for (disk, room) in &end.disks {
+            let short = rules.marks.is_some_and(|marks| room.free_bytes < marks.low);
+            let mut here = left.iter().filter(|one| one.disk == *disk);
+            prop_assert!(!short || !here.any(|one| may_for_room(&one)), "{room:?} of {:?}", rules.marks);
+            prop_assert_eq!(plans.last().unwrap().stuck.contains(disk), short, "it says so, and only then");
         }
-        let short = rules.marks.is_some_and(|marks| end.free_bytes < marks.low);
-        prop_assert_eq!(plans.last().unwrap().stuck, short, "it says so, and only then");
     }
 
     #[test]
@@ -270,12 +290,15 @@ proptest! {
                     Why::Room => {
                         let marks = rules.marks.unwrap();
                         let enough = if rules.is_safe(one) { marks.high } else { marks.low };
-                        prop_assert!(state.free_bytes < enough);
+                        prop_assert!(state.disks[&one.disk].free_bytes < enough, "of its own disk");
                     }
                 }
                 if *why != Why::Age {
                     let rivals = left.iter().filter(|other| {
-                        let of_camera = *why == Why::Room || other.camera == one.camera;
+                        let of_camera = match why {
+                            Why::Room => other.disk == one.disk,
+                            _ => other.camera == one.camera,
+                        };
                         of_camera && !rules.keeps(now, &other.camera, other.start, other.end)
                     });
                     for other in rivals {
@@ -286,12 +309,37 @@ proptest! {
                 }
                 left.retain(|other| other != one);
                 *state.held.get_mut(&one.camera).unwrap() -= one.bytes;
-                state.free_bytes += one.bytes;
+                freed(&mut state, one);
             }
             if done.free.is_empty() {
                 break;
             }
-            state.making_room = done.making_room;
+            for (disk, room) in &mut state.disks {
+                room.making_room = done.making_room.contains(disk);
+            }
         }
     }
+}
+
+#[test]
+fn each_disk_makes_its_own_room() {
+    let on = |disk, one: Segment| Segment { disk, ..one };
+    let segments: Vec<_> =
+        (0..8).map(|n| on(u32::from(n >= 4), segment(0, 1, n, 1000 - 10 * n, 30, true))).collect();
+    let mut state = state(&segments, 1000);
+    state.disks.get_mut(&1).unwrap().free_bytes = 99;
+    let done = plan(&rules(), &state, segments.clone(), 99);
+    assert_eq!(seqs(&done), [4, 5, 6, 7], "the older ones are on a disk with room");
+    state.disks.get_mut(&1).unwrap().free_bytes = 0;
+    let only_first = plan(&rules(), &state, segments[..4].to_vec(), 99);
+    assert_eq!((only_first.free.len(), only_first.stuck), (0, [1].into()), "nothing to be had there");
+}
+
+#[test]
+fn what_is_not_in_order_goes_for_room_and_for_its_age_only() {
+    let behind = Segment { disk: 1, in_order: false, ..segment(0, 1, 5, 5, 30, true) };
+    let segments = vec![segment(0, 1, 0, 100, 30, true), behind];
+    let rules = Rules { policy: Policy { bytes_max: Some(0), ..Policy::default() }, ..rules() };
+    assert_eq!(seqs(&plan(&rules, &state(&segments, 1000), segments.clone(), 99)), [0]);
+    assert_eq!(seqs(&plan(&rules, &state(&segments, 99), segments.clone(), 99)), [0, 5]);
 }

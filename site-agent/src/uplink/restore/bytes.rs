@@ -95,11 +95,11 @@ async fn take_from_place(shared: &Shared, placed: &Placed) -> anyhow::Result<boo
 /// Once the hub has told all it knows, what is here of files that it has no entry of is entered as what it is.
 async fn enter_unknown(shared: &Shared) -> anyhow::Result<()> {
     let (archive, site) = (shared.uplink.archive.clone(), shared.uplink.config.site.id.clone());
-    let entered = spawn_blocking(move || archive.enter_unknown(&site, wire::clock::wall()));
+    let entered = spawn_blocking(move || archive.enter_unknown(&site));
     entered.await.context("enter files")?.context("enter files that no entry speaks of").map(drop)
 }
 
-async fn decide(shared: &Shared, placed: &Placed) -> anyhow::Result<Verdict> {
+pub(in crate::uplink) async fn decide(shared: &Shared, placed: &Placed) -> anyhow::Result<Verdict> {
     let uplink = &shared.uplink;
     let backlog = shared.session().has_backlog();
     let (archive, rules) = (uplink.archive.clone(), uplink.config.retention());
@@ -121,7 +121,7 @@ async fn decide(shared: &Shared, placed: &Placed) -> anyhow::Result<Verdict> {
                 .collect(),
             keep: rules.of(&camera),
             camera_bytes: camera_bytes(&archive, &placed.ledger),
-            free: archive.room().free_bytes().context("ask for free space")?,
+            free: archive.disks().most_free().context("ask for free space")?,
             free_high: rules.marks.map_or(0, |marks| marks.high),
             backlog,
             settles_after,
@@ -138,7 +138,7 @@ fn camera_bytes(archive: &Archive, ledger: &LedgerId) -> u64 {
 async fn bring(shared: &Shared, placed: Placed, pace: &mut Pace) -> anyhow::Result<()> {
     let archive = &shared.uplink.archive;
     let Placed { ledger, seq, segment } = &placed;
-    match fetch::fetch(&shared.connection, archive.dir(), &placed, pace).await? {
+    match fetch::fetch(&shared.connection, archive, &placed, pace).await? {
         Answer::Here(file) => {
             let change = Change::Bytes { ledger: ledger.clone(), seq: *seq, file };
             archive.submit(change).await.context("take in")?;

@@ -3,9 +3,9 @@
 //!
 //! Nothing here stops the connection, and nothing of it displaces or delays what is recorded here ([`plan`]).
 
-mod bytes;
+pub(super) mod bytes;
 mod entries;
-mod plan;
+pub(super) mod plan;
 
 use std::convert::Infallible;
 use std::sync::Arc;

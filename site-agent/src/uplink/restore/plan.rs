@@ -38,7 +38,7 @@ pub(super) struct Facts {
 
 /// What becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::uplink) enum Verdict {
     /// It is fetched now.
     Fetch,
     /// It is not, and never will be.
