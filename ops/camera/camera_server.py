@@ -18,8 +18,11 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstVideo", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer, GstVideo  # noqa: E402
+
+import onvif_server  # noqa: E402
 
 DEFAULTS = {
     "codec": "h264",
@@ -33,6 +36,8 @@ DEFAULTS = {
     "password": "",
     "change_after": "",
     "onvif_metadata": "0",
+    "onvif": "",
+    "onvif_ahead": "0",
 }
 ANONYMOUS = "anonymous"
 METADATA_PT = 107
@@ -95,6 +100,13 @@ class Spec:
                 else (max(32, self.width // 4 * 2), max(32, self.height // 4 * 2))
             )
         self.onvif_metadata = values["onvif_metadata"] not in ("", "0")
+        self.onvif = values["onvif"]
+        if self.onvif not in ("", "wsse", "digest", "hang"):
+            raise ValueError(f"camera {name}: onvif must be wsse, digest or hang")
+        try:
+            self.onvif_ahead = int(values["onvif_ahead"])
+        except ValueError:
+            raise ValueError(f"camera {name}: onvif_ahead=SECONDS") from None
 
     def video_caps(self, size=None):
         w, h = size or (self.width, self.height)
@@ -331,6 +343,13 @@ class Run:
             self.bin.get_by_name("vcaps").set_property("caps", caps)
         return GLib.SOURCE_REMOVE
 
+    def force_keyframe(self):
+        """The encoder's next picture is an IDR, as after SetSynchronizationPoint at a camera."""
+        if self.live:
+            event = GstVideo.video_event_new_upstream_force_key_unit(Gst.CLOCK_TIME_NONE, True, 0)
+            self.bin.get_by_name("pay0").get_static_pad("sink").push_event(event)
+        return GLib.SOURCE_REMOVE
+
     def send_metadata(self):
         if not self.live:
             return GLib.SOURCE_REMOVE
@@ -368,7 +387,16 @@ class Camera:
         self.factory = GstRtspServer.RTSPMediaFactory()
         self.factory.set_launch(spec.launch())
         self.factory.set_shared(True)
-        self.factory.connect("media-configure", lambda _factory, media: Run(self, media))
+        self.run = None
+        self.factory.connect("media-configure", self.configure)
+
+    def configure(self, _factory, media):
+        self.run = Run(self, media)
+
+    def force_keyframe(self):
+        """Called on any thread."""
+        if self.run:
+            GLib.idle_add(self.run.force_keyframe)
 
 
 def set_up_auth(server, cameras, methods):
@@ -445,6 +473,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8554, help="0 takes any free port")
+    parser.add_argument("--onvif-port", type=int, default=0, help="0 takes any free port")
     parser.add_argument("--log-dir", required=True)
     parser.add_argument("--camera", action="append", required=True, metavar="NAME=SPEC")
     parser.add_argument("--auth", choices=("digest", "basic"), default="digest")
@@ -491,6 +520,15 @@ def main():
     host = f"[{args.address}]" if ":" in args.address else args.address
     port = server.get_bound_port()
     urls = [f"rtsp://{host}:{port}/{c.spec.name}" for c in cameras]
+    services = [
+        onvif_server.Service(c.spec, c.force_keyframe, args.log_dir) for c in cameras if c.spec.onvif
+    ]
+    if services:
+        try:
+            onvif = onvif_server.Server(args.address, args.onvif_port, services)
+        except OSError as e:
+            fail(f"cannot listen on {args.address}:{args.onvif_port}: {e}")
+        urls += [onvif.url(service.spec.name) for service in services]
     print("ready " + " ".join(urls), flush=True)
     GLib.MainLoop().run()
 

@@ -103,6 +103,7 @@ fn task(url: url::Url) -> CameraTask {
         },
         audio: false,
         metadata: false,
+        onvif: None,
         seed: 1,
     }
 }

@@ -139,6 +139,7 @@ fn configuration() -> proto::Configuration {
         priority: 100,
         single_session: true,
         streams: vec![stream],
+        onvif: "http://10.0.0.5/onvif/device_service".to_owned(),
     };
     proto::Configuration {
         revision: 1_750_000_000,

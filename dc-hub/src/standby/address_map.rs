@@ -4,9 +4,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use decide::SiteId;
+use site_agent::camera::Onvif;
 use site_agent::config::Accepted;
+use url::Url;
 
 /// A range of addresses, as `192.168.1.0/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +58,20 @@ impl Rule {
 /// Rewrites the addresses of a site's cameras; the first rule that fits counts, names stay as they are.
 pub(super) fn apply(rules: &[Rule], accepted: &mut Accepted) {
     let site = accepted.site.clone();
-    let streams = accepted.cameras.iter_mut().flat_map(|camera| &mut camera.streams);
-    for stream in streams {
-        let host = stream.url.host_str().unwrap_or_default();
-        let Ok(address) = host.trim_matches(['[', ']']).parse() else { continue };
+    let map = |url: &mut Url| {
+        let host = url.host_str().unwrap_or_default();
+        let Ok(address) = host.trim_matches(['[', ']']).parse() else { return };
         let mapped = rules.iter().filter(|rule| rule.site == site).find_map(|rule| rule.map(address));
         if let Some(mapped) = mapped {
-            let _ = stream.url.set_ip_host(mapped); // a URL with a host can have another
+            let _ = url.set_ip_host(mapped); // a URL with a host can have another
+        }
+    };
+    for camera in &mut accepted.cameras {
+        camera.streams.iter_mut().for_each(|stream| map(&mut stream.url));
+        if let Some(onvif) = &mut camera.onvif {
+            let mut url = onvif.service().clone();
+            map(&mut url);
+            *onvif = Arc::new(Onvif::new(url));
         }
     }
 }

@@ -131,6 +131,8 @@ pub struct Camera {
     pub audio: bool,
     /// Whether ONVIF metadata is kept.
     pub metadata: bool,
+    /// Where it is asked for keyframes.
+    pub onvif: Option<String>,
     /// Its streams.
     pub streams: Vec<Stream>,
 }
@@ -145,7 +147,7 @@ impl Camera {
             replicate: Replicate::default(),
         };
         let (audio, metadata) = (defaults::AUDIO, defaults::METADATA);
-        Self { id: id.into(), name: None, audio, metadata, streams: vec![stream] }
+        Self { id: id.into(), name: None, audio, metadata, onvif: None, streams: vec![stream] }
     }
 }
 

@@ -97,6 +97,9 @@ fn write_camera(text: &mut String, camera: &Camera) -> std::fmt::Result {
     writeln!(text, "\n[[camera]]\nid = {}", quote(&camera.id))?;
     writeln!(text, "name = {}", quote(camera.name.as_deref().unwrap_or(&camera.id)))?;
     writeln!(text, "audio = {}\nmetadata = {}", camera.audio, camera.metadata)?;
+    if let Some(onvif) = &camera.onvif {
+        writeln!(text, "onvif = {}", quote(onvif))?;
+    }
     for stream in &camera.streams {
         writeln!(text, "\n[[camera.stream]]\nname = {}\nurl = {}", quote(&stream.name), quote(&stream.url))?;
         if stream.replicate != Replicate::default() {

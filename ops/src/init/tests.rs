@@ -275,6 +275,7 @@ fn templates_tell_the_defaults() {
         "keep_days_max",
         "keep_gb_max",
         "restore_mbit_max",
+        "onvif",
     ];
     let full = uncommented(&fs::read_to_string(file).unwrap(), &skip);
     // Not every controller knows a contracted rate.

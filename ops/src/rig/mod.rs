@@ -33,6 +33,8 @@ const AGENT_IS_THERE: &str = "serving HTTP";
 const FREE_MB: (u64, u64) = (16, 24);
 const BALLAST_MB: u64 = 4;
 const CAMERA_PORT: u16 = 8554;
+/// Of cameras whose `spec` has `onvif`: the one behind that of RTSP.
+const ONVIF_PORT: u16 = CAMERA_PORT + 1;
 const SITE_HTTP_PORT: u16 = 8081;
 
 /// A camera to be.
@@ -352,6 +354,11 @@ fn camera_plan(camera: &CameraPlan, cable: &Cable) -> init::Camera {
     let url = format!("rtsp://{}:{CAMERA_PORT}/{}", cable.site_address, camera.id);
     let mut planned = init::Camera::new(&camera.id, url);
     planned.audio = camera.audio;
+    if camera.spec.split(',').any(|setting| setting.starts_with("onvif=")) {
+        let service =
+            format!("http://{}:{ONVIF_PORT}/{}/onvif/device_service", cable.site_address, camera.id);
+        planned.onvif = Some(service);
+    }
     let credentials = camera.credentials.clone().map(|(user, password)| (user, Secret::new(password)));
     for stream in &mut planned.streams {
         stream.credentials.clone_from(&credentials);

@@ -166,7 +166,7 @@ pub mod programs {
         Ok([&program, Path::new("run"), Path::new("--config"), config].map(text).into())
     }
 
-    /// The camera server, listening at `address`.
+    /// The camera server, listening at `address`; for ONVIF at the next port.
     pub fn cameras(
         address: &str,
         port: u16,
@@ -176,7 +176,14 @@ pub mod programs {
         let script = camera_script()?;
         let mut command: Vec<String> =
             ["/usr/bin/python3", &text(&script), "--address", address].map(String::from).into();
-        command.extend(["--port".into(), port.to_string(), "--log-dir".into(), text(logs)]);
+        command.extend([
+            "--port".into(),
+            port.to_string(),
+            "--onvif-port".into(),
+            (port + 1).to_string(),
+            "--log-dir".into(),
+            text(logs),
+        ]);
         command.push("--die-with-parent".into());
         for camera in cameras {
             command.extend(["--camera".into(), format!("{}={}", camera.id, camera.spec)]);

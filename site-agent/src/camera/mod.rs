@@ -9,6 +9,7 @@
 //! | `connect` | DESCRIBE, SETUP, PLAY; which of the camera's streams are taken |
 //! | `receive` | items of a playing session → events |
 //! | `track` | codec parameters → tracks |
+//! | `onvif` | a keyframe asked for as a session begins |
 //! | `failure` | why there are no frames, for people and for the archive |
 //! | `backoff` | when to try again (pure) |
 //!
@@ -26,10 +27,13 @@
 mod backoff;
 mod connect;
 mod failure;
+mod onvif;
 mod prepare;
 mod receive;
 mod run;
 mod track;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use media::{Arrival, AudioFrame, AudioTrack, VideoFrame, VideoTrack};
@@ -37,6 +41,7 @@ use wire::proto::GapCause;
 
 use crate::config::{Camera, Stream};
 
+pub use onvif::Onvif;
 pub use prepare::{Prepared, prepare};
 pub use run::run;
 
@@ -91,6 +96,8 @@ pub struct CameraTask {
     pub audio: bool,
     /// Is ONVIF metadata wanted?
     pub metadata: bool,
+    /// Who is asked for a keyframe when a session begins.
+    pub onvif: Option<Arc<Onvif>>,
     /// What the waits between attempts are drawn from.
     pub seed: u64,
 }
@@ -102,6 +109,7 @@ impl CameraTask {
             stream: stream.clone(),
             audio: camera.audio,
             metadata: camera.metadata,
+            onvif: camera.onvif.clone(),
             seed: wire::clock::seed(),
         }
     }

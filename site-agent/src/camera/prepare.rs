@@ -33,6 +33,7 @@ impl Prepared {
 /// Describes a stream. A camera that refuses or doesn't answer is not tried again: `None`.
 pub async fn prepare(task: CameraTask) -> Option<Prepared> {
     let group = super::run::group(&task);
+    super::onvif::prepare(&task);
     let target = Target::new(&task.stream.url, task.stream.credentials.is_some());
     match describe(&task, &target, &group).await {
         Ok(session) => Some(Prepared { group, session, since: wire::clock::now() }),

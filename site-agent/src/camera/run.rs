@@ -12,6 +12,7 @@ use wire::proto::GapCause;
 use super::backoff::Backoff;
 use super::connect::{connect, play};
 use super::failure::{Failure, Target};
+use super::onvif::Keyframes;
 use super::receive::{Ended, receive};
 use super::{CameraEvent, CameraTask, Prepared};
 use crate::config::quirks::UnassignedChannelData;
@@ -59,6 +60,7 @@ async fn record(
     let target = Target::new(&task.stream.url, task.stream.credentials.is_some());
     let mut backoff = Backoff::new(task.seed);
     let mut told: Option<(GapCause, String)> = None;
+    let mut keyframes = Keyframes::new();
     let mut first = match prepared.and_then(Prepared::fresh) {
         // A camera that has forgotten us meanwhile is simply connected to.
         Some(session) => tokio::time::timeout(PREPARED_WITHIN, play(task, &target, session))
@@ -73,7 +75,10 @@ async fn record(
             None => connect(task, &target, group).await,
         };
         let ended = match playing {
-            Ok(playing) => receive(playing, &target, events).await,
+            Ok(playing) => {
+                keyframes.ask(task);
+                receive(playing, &target, events).await
+            }
             Err(failure) => Ended { failure, connected: false, well: Duration::ZERO },
         };
         let Failure { cause, pace, detail } = ended.failure;

@@ -5,6 +5,7 @@
 //! configuration: a site can only harm itself with it.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -13,8 +14,9 @@ use wire::{SiteId, StreamId, proto};
 
 use super::check::Choice;
 use super::defaults;
-use super::site_check::rtsp_url;
+use super::site_check::{onvif_url, rtsp_url};
 use super::{Camera, Credentials, Quirks, Secret, SiteConfig, Stream, Tier};
+use crate::camera::Onvif;
 
 /// More cameras than one recorder can have.
 const CAMERAS_MAX: usize = 256;
@@ -111,6 +113,7 @@ fn told(camera: &Camera) -> proto::CameraConfiguration {
         priority: camera.priority.into(),
         single_session: camera.single_session,
         streams: camera.streams.iter().map(told_stream).collect(),
+        onvif: camera.onvif.as_ref().map(|onvif| onvif.service().to_string()).unwrap_or_default(),
     }
 }
 
@@ -149,6 +152,14 @@ fn camera(told: &proto::CameraConfiguration) -> Result<Camera, String> {
         }
         streams.push(stream);
     }
+    let onvif = match short(&told.onvif)? {
+        "" => None,
+        url => {
+            let url =
+                onvif_url(url, &streams).map_err(|what| format!("the onvif of `{}` {what}", told.id))?;
+            Some(Arc::new(Onvif::new(url)))
+        }
+    };
     Ok(Camera {
         id: told.id.clone(),
         name: short(&told.name)?.to_owned(),
@@ -156,6 +167,7 @@ fn camera(told: &proto::CameraConfiguration) -> Result<Camera, String> {
         metadata: told.metadata,
         priority: u8::try_from(told.priority).unwrap_or(u8::MAX),
         single_session: told.single_session,
+        onvif,
         keep: None, // a vault has its own
         streams,
     })
@@ -217,7 +229,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("site.toml");
         let text = "[site]\nid = \"shop-1\"\n[standby]\ntier = \"cold\"\n[[camera]]\nid = \"till-1\"\n\
-                    priority = 7\nsingle_session = true\n[[camera.stream]]\nname = \"main\"\n\
+                    priority = 7\nsingle_session = true\nonvif = \"http://10.0.0.5:8080/onvif/device_service\"\n\
+                    [[camera.stream]]\nname = \"main\"\n\
                     url = \"rtsp://10.0.0.5/one\"\nusername = \"viewer\"\npassword = \"s3cret\"\n\
                     teardown = \"always\"\nmax_timestamp_jump_s = 9\nrate_mbit = 2.5\n\
                     [[camera.stream]]\nname = \"sub\"\nurl = \"rtsp://10.0.0.5/two\"\ntransport = \"udp\"\n";
@@ -256,6 +269,7 @@ mod tests {
         refused(&|told| told.cameras[0].streams.clear());
         refused(&|told| told.cameras.push(told.cameras[0].clone()));
         refused(&|told| told.cameras[0].streams[1].name = "main".to_owned());
+        refused(&|told| told.cameras[0].onvif = "http://10.0.0.6/onvif/device_service".to_owned());
         let what =
             refused(&|told| told.cameras[0].streams[0].url = "rtsp://me:s3cret@10.0.0.5/one".to_owned());
         assert!(!what.contains("s3cret"), "{what}");

@@ -130,6 +130,7 @@ pub(super) struct CameraSection {
     pub(super) metadata: Option<Flag>,
     pub(super) priority: Option<Whole>,
     pub(super) single_session: Option<Flag>,
+    pub(super) onvif: Option<Text>,
     pub(super) keep_days_max: Option<Number>,
     pub(super) keep_gb_max: Option<Number>,
     pub(super) stream: Option<Vec<StreamSection>>,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Time;
@@ -15,6 +16,7 @@ use super::check::Choice;
 use super::quirks::policy;
 use super::{IdentityFiles, Quirks, Secret};
 use crate::archive::disks::Place;
+use crate::camera::Onvif;
 use crate::retention::plan::{self, Marks, Policy, Rules, Unacked};
 use crate::scrub::plan::Rules as Scrub;
 
@@ -207,6 +209,8 @@ pub struct Camera {
     pub priority: u8,
     /// Does it serve one recorder only?
     pub single_session: bool,
+    /// Where it speaks ONVIF, if it is to be asked for keyframes.
+    pub onvif: Option<Arc<Onvif>>,
     /// What is kept of it, if not what the archive says.
     pub keep: Option<Policy>,
     /// What is recorded of it; at least one.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -22,6 +23,7 @@ use super::schema::{ArchiveSection, CameraSection, HubSection, SiteFile, SiteSec
 use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream};
 use super::{defaults, disks};
 use super::{uplink_check, windows_check};
+use crate::camera::Onvif;
 use crate::retention::plan::Policy;
 
 const IDENTITY: IdentityDefaults =
@@ -205,17 +207,21 @@ fn camera(section: CameraSection, path: &str, keep: Policy, check: &mut Check) -
         }
         Some(stream)
     });
-    let streams = streams.collect();
+    let streams: Vec<Stream> = streams.collect();
     let audio = check.flag(section.audio, defaults::AUDIO);
     let metadata = check.flag(section.metadata, defaults::METADATA);
     let priority = section.priority;
     let priority = check.whole(&format!("{path}.priority"), priority, defaults::PRIORITY, 0..=255);
     let single_session = check.flag(section.single_session, defaults::SINGLE_SESSION);
+    let onvif = section.onvif.and_then(|url| {
+        let at = format!("{path}.onvif");
+        check.parsed(&at, &url.0, |url| onvif_url(url, &streams)).map(|url| Arc::new(Onvif::new(url)))
+    });
     let keep = keep::policy(path, (section.keep_days_max, section.keep_gb_max), keep, check);
     let id = id?;
     let name = section.name.map_or_else(|| id.clone(), |name| name.0);
     let priority = u8::try_from(priority).unwrap_or(u8::MAX);
-    Some(Camera { id, name, audio, metadata, priority, single_session, keep, streams })
+    Some(Camera { id, name, audio, metadata, priority, single_session, onvif, keep, streams })
 }
 
 fn stream(
@@ -284,6 +290,29 @@ pub(super) fn rtsp_url(text: &str) -> Result<Url, String> {
         return Err("names no host; write, for example, \"rtsp://10.0.0.5:554/stream1\"".into());
     }
     Ok(url)
+}
+
+/// Likewise. The log-in of the streams goes there, so it has to be where they are.
+pub(super) fn onvif_url(text: &str, streams: &[Stream]) -> Result<Url, String> {
+    let example = "write, for example, \"http://10.0.0.5/onvif/device_service\"";
+    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}); {example}"))?;
+    if url.scheme() != "http" {
+        return Err(format!("is {}, but keyframes are asked for over http; {example}", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds credentials; the log-in of the camera's streams is used".into());
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("names no host; {example}"));
+    }
+    // Not compared as parsed: only for URLs such as http's does the parser know what is an address.
+    match streams.iter().find(|stream| stream.url.host_str() != url.host_str()) {
+        Some(other) => Err(format!(
+            "is at another host than the stream `{}`, and would get its password; they have to be written the same way",
+            other.id.stream()
+        )),
+        None => Ok(url),
+    }
 }
 
 /// Some cameras take the password as a part of path or query.

@@ -18,6 +18,8 @@ pub(crate) struct CameraServer {
     logs: tempfile::TempDir,
     cameras: Vec<String>,
     port: u16,
+    /// ONVIF device services, of the cameras that have one.
+    services: Vec<Url>,
 }
 
 /// A line of a camera's log: a frame that went out.
@@ -37,8 +39,10 @@ impl CameraServer {
     pub(crate) fn start(cameras: &[&str]) -> Self {
         let logs = tempfile::tempdir().expect("make a folder for logs");
         let cameras: Vec<_> = cameras.iter().map(|&camera| camera.to_owned()).collect();
-        let (child, port) = spawn(logs.path(), &cameras, 0);
-        Self { child, logs, cameras, port }
+        let (child, urls) = spawn(logs.path(), &cameras, 0);
+        let port = urls[0].port().expect("a port");
+        let services = urls.into_iter().filter(|url| url.scheme() == "http").collect();
+        Self { child, logs, cameras, port, services }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -47,6 +51,23 @@ impl CameraServer {
 
     pub(crate) fn url(&self, name: &str) -> Url {
         url(self.port, name)
+    }
+
+    /// The ONVIF device service of camera `name`, if it has one.
+    pub(crate) fn onvif(&self, name: &str) -> Option<Url> {
+        self.services.iter().find(|url| url.path().starts_with(&format!("/{name}/"))).cloned()
+    }
+
+    /// What the ONVIF service of camera `name` was asked, and what it answered, in order.
+    pub(crate) fn onvif_log(&self, name: &str) -> Vec<(String, Option<u16>)> {
+        let text =
+            std::fs::read_to_string(self.logs.path().join(format!("{name}.onvif.log"))).unwrap_or_default();
+        let line = |line: &str| {
+            let asked: serde_json::Value = serde_json::from_str(line).expect("a line of the log");
+            let status = asked["status"].as_u64().map(|status| u16::try_from(status).expect("a status"));
+            (asked["asked"].as_str().expect("what was asked").to_owned(), status)
+        };
+        text.lines().map(line).collect()
     }
 
     /// Kills it at once, as if the power had gone.
@@ -107,7 +128,7 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn spawn(logs: &Path, cameras: &[String], port: u16) -> (Child, u16) {
+fn spawn(logs: &Path, cameras: &[String], port: u16) -> (Child, Vec<Url>) {
     let script: PathBuf =
         [env!("CARGO_MANIFEST_DIR"), "..", "ops", "camera", "camera_server.py"].iter().collect();
     let mut command = Command::new("/usr/bin/python3");
@@ -125,15 +146,12 @@ fn spawn(logs: &Path, cameras: &[String], port: u16) -> (Child, u16) {
         let _ = told.send(line);
     });
     let line = ready.recv_timeout(READY_WITHIN).unwrap_or_default();
-    let port = line.strip_prefix("ready ").and_then(|urls| urls.split_whitespace().next()).and_then(port_of);
-    let Some(port) = port else {
+    let urls = line.strip_prefix("ready ").into_iter().flat_map(str::split_whitespace);
+    let urls: Vec<_> = urls.map_while(|url| Url::parse(url).ok()).collect();
+    if urls.first().is_none_or(|url| url.port().is_none()) {
         let _ = child.kill();
         let _ = child.wait();
         panic!("the camera server did not start; it said {line:?}");
-    };
-    (child, port)
-}
-
-fn port_of(url: &str) -> Option<u16> {
-    Url::parse(url).ok()?.port()
+    }
+    (child, urls)
 }

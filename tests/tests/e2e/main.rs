@@ -14,6 +14,7 @@ mod http;
 mod hub_crash;
 mod identity;
 mod intruders;
+mod keyframe;
 mod long;
 mod nodes;
 mod partitions;
