@@ -86,6 +86,13 @@ impl Replication {
         Self { file: None, rules: watch::Sender::new(rules) }
     }
 
+    /// Everything crosses, at any time and as fast as it can.
+    pub fn unlimited() -> Self {
+        let (policies, zone) = (Policies::default(), TimeZone::UTC);
+        let rules = Rules { policies, limits: Vec::new(), windows: Vec::new(), zone };
+        Self { file: None, rules: watch::Sender::new(Arc::new(rules)) }
+    }
+
     /// What holds now.
     pub fn now(&self) -> Arc<Rules> {
         self.rules.borrow().clone()

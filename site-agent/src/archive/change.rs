@@ -7,6 +7,7 @@ use wire::entry::Entry;
 use wire::proto::GapCause;
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
+use super::records::Sender;
 use super::room::Use;
 
 /// One change; it becomes durable whole or not at all.
@@ -29,6 +30,15 @@ pub enum Change {
         /// Of whose recordings.
         site: SiteId,
         /// When.
+        opened: UnixMicros,
+    },
+    /// A host brings a ledger that it wrote elsewhere, as the site's standby.
+    OpenHosted {
+        /// Which.
+        ledger: LedgerId,
+        /// Who brings it, for which site.
+        by: Sender,
+        /// When its origin began.
         opened: UnixMicros,
     },
     /// A standby that runs beside a vault begins a ledger.
@@ -158,6 +168,7 @@ impl Change {
             | Self::Deleted { .. }
             | Self::Open { .. }
             | Self::OpenSalvage { .. }
+            | Self::OpenHosted { .. }
             | Self::OpenStandby { .. }
             | Self::End { .. } => Use::Freeing,
             _ => Use::Index,

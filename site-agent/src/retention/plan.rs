@@ -55,6 +55,9 @@ pub enum Unacked {
     Free,
     /// They are kept: recording stops.
     Keep,
+    /// They are a vault's, which makes room only of copies that another vault has acked: what its standbys recorded for
+    /// sites whose vault is elsewhere. With none of those left it is full, which is nothing to be told of here.
+    Vaulted,
 }
 
 /// What a person asked to be kept.
@@ -289,6 +292,9 @@ impl Step<'_> {
         }
         for at in self.in_order(segments, |_| true) {
             let segment = &segments[at];
+            if self.rules.unacked == Unacked::Vaulted && !segment.acked {
+                continue;
+            }
             // Of what only we have, no more than must be.
             let enough = if self.rules.is_safe(segment) { high } else { low };
             if free >= enough {
@@ -300,7 +306,7 @@ impl Step<'_> {
             free = free.saturating_add(segment.bytes);
             self.take(at, Why::Room);
         }
-        let stuck = free < low && self.order.is_empty();
+        let stuck = free < low && self.order.is_empty() && self.rules.unacked != Unacked::Vaulted;
         (free < high && !self.order.is_empty(), stuck)
     }
 
