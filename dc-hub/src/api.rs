@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
+use site_agent::archive::Sender;
 use site_agent::daemon::told_policies;
 use site_agent::live::Live;
 use site_agent::reconcile::{self, Link, Side, View};
@@ -19,8 +20,9 @@ use wire::proto::GapCause;
 use wire::{LedgerId, Replicate, SegmentNumber, SiteId, StreamId};
 
 use crate::beats::Intake;
+use crate::bring::Watched;
 use crate::config::HubConfig;
-use crate::downlink::{Downlink, SiteState, Sites};
+use crate::downlink::{Downlink, Hosts, SiteState, Sites};
 use crate::drills::Drills;
 use crate::holds;
 use crate::journal::{Fragment, Tail};
@@ -32,7 +34,7 @@ use crate::vault::Vault;
 pub async fn start(
     config: &HubConfig,
     downlink: &Downlink,
-    (quorum, drills): (Quorum, Drills),
+    (quorum, drills, brought): (Quorum, Drills, Watched),
     (kept, scrubbed): (Arc<retention::Status>, Arc<scrub::Status>),
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
@@ -51,10 +53,12 @@ pub async fn start(
         status: {
             let (vault, sites, quorum) = (vault.clone(), sites.clone(), quorum.clone());
             let kept = (kept.clone(), scrubbed.clone());
+            let (brought, hosts) = (brought.clone(), downlink.hosts.clone());
             let policies = downlink.policies.clone();
             Arc::new(move || {
                 let mut told = status(&name, &vault, (&kept.0, &kept.1), &sites, &quorum);
                 let of = |site: &SiteId| (site.to_string(), told_policies(&policies.of(site)));
+                told["standbys"] = json!({ "bring": brought.snapshot(), "brought": from(&hosts) });
                 told["replicate"] = sites.snapshot().keys().map(of).collect();
                 told
             })
@@ -63,7 +67,7 @@ pub async fn start(
             let (intake, drills, scrubbed) = (downlink.intake.clone(), drills.clone(), scrubbed.clone());
             let log = quorum.log().clone();
             Arc::new(move || {
-                let held = holds::metrics(&log.state());
+                let held = holds::metrics(&log.state()) + &unacked(&brought);
                 metrics(&vault, &kept, &sites, &intake)
                     + &vault.archive().disk_metrics()
                     + &scrubbed.metrics()
@@ -119,7 +123,7 @@ impl HubTails {
     }
 
     fn standby(&self, ledger: &LedgerId) -> Option<SiteId> {
-        self.vault.archive().ledger(ledger).filter(|record| record.standby)?.site().ok()
+        self.vault.archive().ledger(ledger).filter(|record| record.is_standby_here())?.site().ok()
     }
 }
 
@@ -234,6 +238,23 @@ fn status(
         "holds": holds::status(&quorum.log().state()),
         "sites": sites.snapshot(),
     })
+}
+
+/// Who brings what a standby recorded, for which sites, and from where.
+fn from(hosts: &Hosts) -> serde_json::Value {
+    let host = |(by, from): (Sender, std::net::SocketAddr)| json!({ "host": by.host, "site": by.site, "address": from.to_string() });
+    hosts.snapshot().into_iter().map(host).collect()
+}
+
+fn unacked(brought: &Watched) -> String {
+    let mut text = "# HELP holdfast_standby_unacked_entries Entries of standbys here that the site's vault has not acked.\n\
+                    # TYPE holdfast_standby_unacked_entries gauge\n"
+        .to_owned();
+    for (site, unacked) in brought.unacked() {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "holdfast_standby_unacked_entries{{site=\"{site}\"}} {unacked}");
+    }
+    text
 }
 
 fn metrics(vault: &Vault, kept: &retention::Status, sites: &Sites, intake: &Intake) -> String {

@@ -12,12 +12,14 @@
 //! | [`quorum`] | drives what decides, with all of these | what a silence means |
 //! | [`drills`] | drills: asked for, followed, measured, told of | what a silence means |
 //! | [`holds`] | what people asked to be kept: obeyed in the vault, asked for and shown | when a site confirms |
+//! | [`bring`] | what standbys recorded here → the node that keeps the site's vault | why this node recorded |
 //! | [`node`] | puts all of them together | |
 //! | [`standby`] | what this node does for sites whose recorder may be lost | who decided it |
 
 pub mod api;
 pub mod asked;
 pub mod beats;
+pub mod bring;
 pub mod config;
 pub mod downlink;
 pub mod drills;

@@ -11,19 +11,21 @@ use decide::standby::RunnerSettings;
 use decide::{HostId, NodeId, PathId};
 use site_agent::archive::disks::{Keeper, Whose};
 use site_agent::beats::CAMERA_PATH;
+use site_agent::config::defaults::{FREE_HIGH_MB, FREE_LOW_MB};
 use site_agent::live::Live;
 use site_agent::renew::Renewal;
-use site_agent::retention::plan::Rules;
+use site_agent::retention::plan::{Marks, Rules, Unacked};
 use site_agent::retention::{self, Retention};
 use site_agent::scrub::{self, Elsewhere, Scrub};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use wire::transport::{Identity, QuicHandle};
+use wire::transport::{Identity, QuicHandle, Settings as Transport};
 
 use crate::api::HubTails;
 use crate::asked::Asked;
 use crate::beats::{self, Intake};
+use crate::bring::{self, Bringing};
 use crate::config::{Control, HubConfig};
 use crate::downlink::{Downlink, Fetches, Sites, Turns};
 use crate::drills::{self, Drills};
@@ -36,6 +38,7 @@ use crate::vault::Vault;
 
 /// Beats that wait for whoever decides: a second's of 2,000 sites.
 const HEARD: usize = 4096;
+const MB: u64 = 1_000_000;
 /// Below the vault: what sites told of their cameras, log-ins included.
 const ACCEPTED: &str = "cameras";
 /// Likewise: which streams come by themselves.
@@ -67,7 +70,13 @@ pub async fn run(
     let holds = Arc::new(retention::Holds::unknown("the control log has not been read yet"));
     let settings = retention::Settings {
         // A full hub acks no more; what it has acked goes only by its own policy.
-        rules: Rules { policy: config.vault.keep, ..Rules::default() },
+        // Of what standbys here recorded for other nodes' vaults, copies that those have acked make room.
+        rules: Rules {
+            policy: config.vault.keep,
+            marks: Some(Marks { low: FREE_LOW_MB * MB, high: FREE_HIGH_MB * MB }),
+            unacked: Unacked::Vaulted,
+            ..Rules::default()
+        },
         holds: holds.clone(),
         ballast_bytes: config.vault.ballast_bytes,
         writer: retention::Writer::Vault(vault.origin()),
@@ -98,6 +107,7 @@ pub async fn run(
         limits: config.limits.clone(),
         turns: Turns::default(),
         fetches: Fetches::default(),
+        hosts: Arc::default(),
         policies,
         asked,
         quic: quic.clone(),
@@ -108,6 +118,16 @@ pub async fn run(
     let log = open_log(&config.control, &peers).await?;
     let obeying = AbortOnDropHandle::new(tokio::spawn(holds::obey(log.clone(), holds)));
     let host = HostId::new(&name).context("hub.name")?;
+    let bringing = bring::Options {
+        me: config.control.node,
+        log: log.clone(),
+        archive: vault.archive().clone(),
+        live: Arc::clone(&live),
+        origin: vault.origin(),
+        endpoint: endpoint.clone(),
+    };
+    let transport = Transport { congestion: config.hub.congestion, ..Transport::default() };
+    let bringing = Bringing::start(bringing, identity, &transport)?;
     let standby = match accepted {
         Some(accepted) => Some(StandbyHost::start(standby::Options {
             host: host.clone(),
@@ -145,11 +165,14 @@ pub async fn run(
         settings: Settings::default(),
     };
     let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
-    let http = crate::api::start(config, &downlink, (quorum, drills), (kept, scrubbed), stop.clone()).await?;
+    let parts = (quorum, drills, bringing.watched());
+    let http = crate::api::start(config, &downlink, parts, (kept, scrubbed), stop.clone()).await?;
     tracing::info!(hub = name, sites = %config.hub.listen, "listening");
     downlink.run(endpoint, tcp, Some(peers.clone()), stop).await;
     log.hand_over().await;
     let _ = ended.wait_for(|ended| *ended).await; // an error means that it has ended
+    // What is left goes at the next start.
+    bringing.stop().await;
     peers.stop();
     drop(obeying);
     log.stop().await;

@@ -8,23 +8,25 @@
 use std::io::Write;
 
 use media::read::rebuild;
-use site_agent::archive::{ArchiveError, Change};
+use site_agent::archive::{ArchiveError, Change, Sender};
 use wire::proto::entry::Kind;
 use wire::session::site::recovered_from;
-use wire::{LedgerId, OriginId, SegmentNumber, SiteId, proto};
+use wire::{LedgerId, OriginId, SegmentNumber, proto};
 
 use crate::journal::Tail;
 use crate::vault::{Vault, VaultError};
 
-/// Salvages what earlier origins of a site left. To be called once the site, running as `current`, has told
-/// all its entries. Returns how many segments were entered.
-pub async fn salvage(vault: &Vault, site: &SiteId, current: OriginId) -> Result<usize, VaultError> {
+/// Salvages what earlier origins of a site left. To be called once the site's agent, running as `current`, or a host
+/// that stood by for it has told all its entries. Returns how many segments were entered.
+pub async fn salvage(vault: &Vault, by: &Sender, current: OriginId) -> Result<usize, VaultError> {
+    let is_over = |tail: &Tail| match by.host {
+        None => tail.ledger.origin != current,
+        // Standbys' runs on a host have origins of their own, and it says which of them have ended.
+        Some(_) => vault.archive().ledger(&tail.ledger).is_some_and(|record| record.ended),
+    };
     let orphans: Vec<_> = vault
-        .journal()
-        .all()
-        .into_iter()
-        .filter(|tail| tail.site == *site)
-        .filter(|tail| is_gone(vault, tail) || (tail.ledger.origin != current && !is_known(vault, tail)))
+        .tails_of(by)
+        .filter(|tail| is_gone(vault, tail) || (is_over(tail) && !is_known(vault, tail)))
         .collect();
     let mut entered = 0;
     for tail in orphans {

@@ -8,17 +8,19 @@ use std::io::Write;
 use std::path::Path;
 
 use site_agent::archive::disks::Place;
-use site_agent::archive::{self, Archive, ArchiveError, Change, Placed};
-use site_agent::{failpoint, virtual_server};
+use site_agent::archive::{self, Archive, ArchiveError, Change, Placed, Sender};
+use site_agent::retention::Writer;
+use site_agent::{failpoint, scrub, virtual_server};
 use wire::chain::Head;
 use wire::entry::{Entry, part_count};
+use wire::proto::GapCause;
 use wire::proto::entry::Kind;
 use wire::session::hub::{Completion, KnownSegment, SiteView, VaultView};
 use wire::session::settled::{Digest, Settled};
 use wire::session::site::{recovered_from, segment_name};
 use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
-use crate::journal::{Journal, JournalError, TailPart};
+use crate::journal::{Journal, JournalError, Tail, TailPart};
 
 /// Why the vault could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -86,45 +88,83 @@ impl Vault {
         self.archive.poisoned().or_else(|| self.journal.poisoned())
     }
 
-    /// Takes a ledger of a site in, or finds that it is another's.
+    /// Takes a ledger in from whoever brings it, or finds that it is another's.
     pub async fn claim(
         &self,
-        site: &SiteId,
+        by: &Sender,
         ledger: &LedgerId,
         state: &proto::LedgerState,
     ) -> Result<(), VaultError> {
         let known = self.archive.ledger(ledger);
         let opened = UnixMicros(state.opened_us);
-        let change = Change::Open { ledger: ledger.clone(), site: site.clone(), opened };
-        if known.as_ref().is_none_or(|record| record.site != site.as_str() || record.is_written_here()) {
+        let (ledger, site) = (ledger.clone(), by.site.clone());
+        let change = match by.host {
+            None => Change::Open { ledger: ledger.clone(), site, opened },
+            Some(_) => Change::OpenHosted { ledger: ledger.clone(), by: by.clone(), opened },
+        };
+        if known.as_ref().is_none_or(|record| !by.brings(record)) {
             self.archive.submit(change).await?;
         }
         if state.ended && known.is_none_or(|record| !record.ended) {
-            self.archive.submit(Change::End { ledger: ledger.clone() }).await?;
+            self.archive.submit(Change::End { ledger }).await?;
         }
         Ok(())
     }
 
-    /// What it has of one site.
-    pub fn of_site<'a>(&'a self, site: &'a SiteId) -> OfSite<'a> {
-        OfSite { vault: self, site }
+    /// What it has of what one sender brings.
+    pub fn brought_by<'a>(&'a self, by: &'a Sender) -> BroughtBy<'a> {
+        BroughtBy { vault: self, by }
     }
 
-    /// Ledgers that a site wrote of whose unfinished segments there are parts.
-    pub fn unfinished(&self, site: &SiteId) -> BTreeSet<LedgerId> {
-        let tails = self.journal.all().into_iter().filter(|tail| tail.site == *site);
-        tails.map(|tail| tail.ledger).collect()
+    /// Ledgers that a sender brings of whose unfinished segments there are parts.
+    pub fn unfinished(&self, by: &Sender) -> BTreeSet<LedgerId> {
+        self.tails_of(by).map(|tail| tail.ledger).collect()
     }
 
-    /// Ends the ledgers that a site does not offer one by one and that its present run does not write: an origin has
-    /// one writer, and a site's agent has one origin.
+    /// Unfinished segments of what a sender brings. Those of ledgers that are not known here, as after the index was lost,
+    /// are left to the site.
+    pub fn tails_of(&self, by: &Sender) -> impl Iterator<Item = Tail> {
+        let tails = self.journal.all().into_iter().filter(|tail| tail.site == by.site);
+        let brings = |tail: &Tail| {
+            let record = self.archive.ledger(&tail.ledger);
+            record.map_or(by.host.is_none(), |record| by.brings(&record))
+        };
+        tails.filter(brings)
+    }
+
+    /// Bytes that are gone where they were recorded and did not come here never will: that is said, and nobody waits
+    /// for them. What a site lost it says itself, in its ledgers; a host doesn't.
+    pub async fn give_up(&self, lost: Vec<(LedgerId, RangeSet)>) -> Result<(), VaultError> {
+        let vault = self.clone();
+        let given_up = tokio::task::spawn_blocking(move || {
+            for (ledger, seqs) in lost {
+                let Some(record) = vault.archive.ledger(&ledger) else { continue };
+                let missing = record.missing();
+                for seq in missing.minus(&missing.minus(&seqs)).values().map(Seq) {
+                    let Some(segment) =
+                        vault.archive.entry(&ledger, seq)?.and_then(|one| one.segment().cloned())
+                    else {
+                        continue;
+                    };
+                    let placed = Placed { ledger: ledger.clone(), seq, segment };
+                    let writer = Writer::Vault(vault.origin);
+                    scrub::give_up(&vault.archive, writer, &placed, GapCause::LostBeforeReplication)?;
+                }
+            }
+            Ok(())
+        });
+        given_up.await.unwrap_or(Err(ArchiveError::Closed)).map_err(VaultError::Archive)
+    }
+
+    /// Ends the ledgers that a sender does not offer one by one and that its present run does not write: an origin has
+    /// one writer, and a site's agent has one origin; a host offers one by one what it still writes.
     pub async fn end_others(
         &self,
-        site: &SiteId,
+        by: &Sender,
         current: OriginId,
         offered: &BTreeSet<LedgerId>,
     ) -> Result<(), VaultError> {
-        for ledger in self.archive.running(site) {
+        for ledger in self.archive.running(by) {
             if ledger.origin != current && !offered.contains(&ledger) {
                 self.archive.submit(Change::End { ledger }).await?;
             }
@@ -267,19 +307,19 @@ fn salvaged(archive: &Archive) -> Result<BTreeSet<(LedgerId, SegmentNumber)>, Ar
     Ok(names)
 }
 
-/// A vault as a session asks of one site.
-pub struct OfSite<'a> {
+/// A vault as a session asks of one sender.
+pub struct BroughtBy<'a> {
     vault: &'a Vault,
-    site: &'a SiteId,
+    by: &'a Sender,
 }
 
-impl SiteView for OfSite<'_> {
+impl SiteView for BroughtBy<'_> {
     fn digest(&self, except: &BTreeSet<LedgerId>) -> Digest {
-        self.vault.archive.settled_digest(self.site, except)
+        self.vault.archive.settled_digest(self.by, except)
     }
 
     fn settled(&self, except: &BTreeSet<LedgerId>) -> Settled {
-        self.vault.archive.settled(self.site, except)
+        self.vault.archive.settled(self.by, except)
     }
 }
 

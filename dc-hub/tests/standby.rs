@@ -24,6 +24,7 @@ use decide::evidence::Answer;
 use decide::standby::Protection;
 use fleet::Fleet;
 use host::{Host, verified};
+use site_agent::archive::Sender;
 use site_agent::coverage::{GapCause, What};
 
 /// No single event takes longer, even on a busy machine.
@@ -101,7 +102,7 @@ async fn both_recorders_stand_side_by_side_in_the_timeline() {
     let claimed = wire::proto::LedgerState { ended: true, ..Default::default() };
     let own = wire::LedgerId { origin: beat.origin, stream: "one/main".parse().unwrap() };
     host.vault
-        .claim(&fleet::site(), &own, &claimed)
+        .claim(&Sender::agent(&fleet::site()), &own, &claimed)
         .await
         .expect_err("a site can't end its standby's ledger");
     fleet.heal();

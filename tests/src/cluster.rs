@@ -1,7 +1,7 @@
 //! Hub nodes and sites, each on a machine (a network namespace) of its own, all on one switch. Any machine can be
 //! cut from any other, in either direction; any daemon can be killed, or frozen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -67,6 +67,8 @@ pub struct Parts {
     pub own_disks: bool,
     /// Do sites have a second path to the hubs, called `lte`, that no cut touches?
     pub second_path: bool,
+    /// Has the first node, which keeps the sites' vaults, no room to stand by for anybody?
+    pub apart: bool,
 }
 
 /// All of it.
@@ -106,6 +108,9 @@ impl Cluster {
             let mut hub = cluster.make_hub(number, parts.hubs)?;
             if parts.own_disks {
                 hub.disk = Some(Disk::mount(&cluster.dir.path().join(&hub.name).join("control"))?);
+            }
+            if parts.apart && number == 1 {
+                hub.change(|text| text.replace("streams_max = 64", "streams_max = 0"))?;
             }
             cluster.hubs.push(hub);
         }
@@ -193,6 +198,24 @@ impl Cluster {
     /// Starts a daemon again that was killed.
     pub fn start_site(&mut self, site: usize) -> anyhow::Result<()> {
         self.sites[site].start(self.dir.path())
+    }
+
+    /// Starts a node again that was killed.
+    pub fn start_hub(&mut self, hub: usize) -> anyhow::Result<()> {
+        self.hubs[hub].start(self.dir.path())
+    }
+
+    /// The node that keeps a site's vault.
+    pub fn keeper(&self, site: usize) -> anyhow::Result<usize> {
+        let vault = self.why(0, site)?["known"]["vault"].as_u64().context("a node keeps the vault")?;
+        Ok(usize::try_from(vault)? - 1)
+    }
+
+    /// The node that has the place to stand by for a site.
+    pub fn placed(&self, site: usize) -> anyhow::Result<usize> {
+        let why = self.why(0, site)?;
+        let host = why["known"]["placement"].as_str().context("a node has the place")?;
+        self.hubs.iter().position(|hub| hub.name == host).context("a host is a node here")
     }
 
     /// Installs one more node, starts it, and has it called by the leader; its place.
@@ -308,15 +331,42 @@ impl Cluster {
         Ok(agreed)
     }
 
+    /// The runs that have something of a site's camera since `from` in one machine's store, whoever recorded it.
+    pub fn origins(
+        &self,
+        machine: &Machine,
+        site: usize,
+        from: UnixMicros,
+    ) -> anyhow::Result<BTreeSet<String>> {
+        let (site, to) = (&self.sites[site].name, wire::clock::wall());
+        let path = format!("/sites/{site}/cameras/{CAMERA}/coverage?from={}&to={}", from.0, to.0);
+        // A node that has nothing of a camera says that there is none.
+        let spans = machine.get(&path).ok().and_then(|told| told["spans"].as_array().cloned());
+        let origin = |span: &Value| Some(span["origin"].as_str()?.to_owned());
+        Ok(spans.unwrap_or_default().iter().filter_map(origin).collect())
+    }
+
     /// Stops everything, and compares what the cameras sent with all archives together.
     pub fn account(&mut self) -> anyhow::Result<BTreeMap<String, Account>> {
+        self.stop()?;
+        self.account_in(|_| true)
+    }
+
+    /// Stops everything.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
         for machine in self.sites.iter_mut().chain(&mut self.hubs) {
             if let Some(process) = machine.process.take() {
                 process.stop()?;
             }
         }
         self.cameras.clear();
-        let archives = self.sites.iter().chain(&self.hubs).map(|machine| Ok(Archive::open(&machine.store)?));
+        Ok(())
+    }
+
+    /// Compares what the cameras sent with the archives of some machines together; everything is stopped.
+    pub fn account_in(&self, chosen: impl Fn(&Machine) -> bool) -> anyhow::Result<BTreeMap<String, Account>> {
+        let machines = self.sites.iter().chain(&self.hubs).filter(|machine| chosen(machine));
+        let archives = machines.map(|machine| Ok(Archive::open(&machine.store)?));
         let archives: Vec<Archive> = archives.collect::<anyhow::Result<_>>()?;
         let archives: Vec<&Archive> = archives.iter().collect();
         let stream = StreamId::new(CAMERA, "main")?;
@@ -415,6 +465,14 @@ impl Machine {
         Ok(())
     }
 
+    /// Changes its configuration.
+    fn change(&self, changed: impl FnOnce(&str) -> String) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(&self.config).context("read the configuration")?;
+        let changed = changed(&text);
+        ensure!(changed != text, "{} is configured otherwise", self.name);
+        std::fs::write(&self.config, changed).context("write the configuration")
+    }
+
     fn log(&self, dir: &std::path::Path) -> PathBuf {
         dir.join(format!("{}.log", self.name))
     }
@@ -470,6 +528,17 @@ impl Machine {
         let token = self.store.join("http-token");
         let base = format!("http://127.0.0.1:{HTTP_PORT}");
         self.netns.netns().inside(|| Client::open(&base, &token, SILENCE)?.post(path, wish))?
+    }
+
+    /// Saves what its daemon answers, below `/api/v1`.
+    pub fn download(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let token = self.store.join("http-token");
+        let base = format!("http://127.0.0.1:{HTTP_PORT}");
+        self.netns.netns().inside(|| {
+            let mut file = Vec::new();
+            std::io::copy(&mut Client::open(&base, &token, SILENCE)?.download(path)?.1, &mut file)?;
+            Ok(file)
+        })?
     }
 
     fn nft(&self, rules: &str) -> anyhow::Result<()> {

@@ -196,6 +196,15 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         purpose: proto::Purpose::Session.into(),
         path: "wan".to_owned(),
         policies: Vec::new(),
+        hosted: String::new(),
+    };
+    let of_host = proto::Hello {
+        software: "holdfast dc-hub 0.1.0".to_owned(),
+        cameras: Vec::new(),
+        purpose: proto::Purpose::Host.into(),
+        path: String::new(),
+        hosted: "shop-1".to_owned(),
+        ..hello.clone()
     };
     let stream_policy = |stream: &str, replicate: proto::Replicate, priority| proto::StreamPolicy {
         stream: stream.to_owned(),
@@ -236,6 +245,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     let holding = proto::Beat { holds: holds::Digest::of(&held()).to_bytes(), ..beat.clone() };
     vec![
         ("hello", site_message::Kind::Hello(hello)),
+        ("hello_host", site_message::Kind::Hello(of_host)),
         ("hello_policies", site_message::Kind::Hello(with_policies)),
         ("offer", site_message::Kind::Offer(offer)),
         ("offer_split", site_message::Kind::Offer(split)),

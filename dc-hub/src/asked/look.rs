@@ -64,8 +64,8 @@ pub(super) fn look(
         let Some(record) = archive.ledger(&located.ledger) else { continue };
         if !record.is_written_here() && !record.gone().contains(located.seq.0) {
             left.add(segment.bytes);
-            // Nobody brings it any more, if the site has changed its mind.
-            if replicate != Replicate::Never {
+            // Nobody brings it any more, if the site has changed its mind. A host brings what it has unasked.
+            if replicate != Replicate::Never && record.is_by_site() {
                 missing.push((located.ledger, located.seq));
             }
         }

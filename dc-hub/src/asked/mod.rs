@@ -202,7 +202,7 @@ impl Asked {
         let mut wanted = Wanted::new();
         for placed in self.archive.damaged(None, DAMAGED_MAX)? {
             let theirs = |record: &site_agent::archive::LedgerRecord| {
-                record.site == site.as_str() && !record.is_written_here()
+                record.site == site.as_str() && record.is_by_site()
             };
             let on_demand = self.policies.replicate(site, &placed.ledger.stream) == Replicate::OnDemand;
             if on_demand && self.archive.ledger(&placed.ledger).is_some_and(|record| theirs(&record)) {

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::holds::Digest;
 use wire::proto::{hub_message, site_message};
+use wire::transport::Holder;
 use wire::{OriginId, SiteId, frame, proto};
 
 use crate::downlink::Sites;
@@ -77,6 +78,11 @@ pub trait Stands: Send + Sync {
     /// Has `site` to confirm what is held of its footage?
     fn awaits_holds(&self, _: &SiteId) -> bool {
         false
+    }
+    /// May `host`, as its certificate names it, bring here what it recorded as the standby of `site`? An error says why
+    /// not.
+    fn may_bring(&self, _site: &SiteId, _host: &Holder) -> anyhow::Result<()> {
+        bail!("this hub has one node: nobody else stands by")
     }
     /// Changes whenever a site's standing may have: each connection then asks, and says what is new.
     fn changes(&self) -> watch::Receiver<u64>;

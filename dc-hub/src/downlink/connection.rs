@@ -4,27 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use site_agent::archive::Sender;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
-use wire::transport::{explain, peer_node, peer_site};
+use wire::transport::{calls_as_host, explain, peer_node, peer_site};
 use wire::{Policies, SiteId, frame, proto};
 
 use super::peer::{Peer, ROOM_KIB};
-use super::{Downlink, control, fetch, parts, recall};
+use super::{Downlink, control, fetch, hosted, parts, recall};
 use crate::beats::{self, Speaker};
 use crate::peers::HubPeers;
 
 /// What this node tells sites it is.
 pub(crate) const SOFTWARE: &str = concat!("holdfast dc-hub ", env!("CARGO_PKG_VERSION"));
 /// A site that has not said hello by then is not one of ours.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of which a hello may say how they are replicated, those that are not configured any more among them.
 const POLICIES_MAX: usize = 4096;
 /// Acks of beats go before whatever else the hub says.
 const BEATS_PRIORITY: i32 = 30;
 /// Stored parts that wait for the session to know; whoever brings more waits.
-const STORED: usize = 1024;
+pub(super) const STORED: usize = 1024;
 
 /// Serves one connection; whatever ends it is said once.
 pub(super) async fn serve(downlink: Downlink, hubs: Option<HubPeers>, incoming: quinn::Incoming) {
@@ -36,6 +37,9 @@ pub(super) async fn serve(downlink: Downlink, hubs: Option<HubPeers>, incoming: 
             return;
         }
     };
+    if calls_as_host(&connection) {
+        return hosted::serve(downlink, connection).await;
+    }
     // The handshake has seen to it that such a certificate asked for the hubs' protocol.
     if let (Some(hubs), Ok(node)) = (hubs, peer_node(&connection)) {
         return hubs.serve(&node, connection).await;
@@ -90,12 +94,13 @@ async fn session(
         replaced.close(2u32.into(), b"a newer connection of the same site took over");
     }
     tracing::info!(%site, from = %connection.remote_address(), software = hello.software, "site is here");
-    let welcome = welcome(&downlink, site, standing.clone());
+    let welcome = welcome(&downlink, site, Some(standing.clone()));
     beats::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
     let (stored, to_session) = mpsc::channel(STORED);
     let peer = Arc::new(Peer {
         downlink,
         site: site.clone(),
+        by: Sender::agent(site),
         origin: speaker.origin(),
         connection: connection.clone(),
         ledgers: watch::Sender::default(),
@@ -131,7 +136,11 @@ async fn line(
     AbortOnDropHandle::new(quic.threads().spawn(hear)).await.context("the task of the connection")?
 }
 
-fn welcome(downlink: &Downlink, site: &SiteId, standing: proto::Standing) -> proto::Welcome {
+pub(super) fn welcome(
+    downlink: &Downlink,
+    site: &SiteId,
+    standing: Option<proto::Standing>,
+) -> proto::Welcome {
     let (vault, generation) = downlink.vault.archive().identity();
     proto::Welcome {
         protocol: wire::PROTOCOL,
@@ -140,7 +149,7 @@ fn welcome(downlink: &Downlink, site: &SiteId, standing: proto::Standing) -> pro
         generation,
         part_bytes_max: frame::PART_BYTES_MAX as u64,
         site: site.as_str().to_owned(),
-        standing: Some(standing),
+        standing,
         standby_host: downlink.intake.stands_by(),
     }
 }
@@ -154,7 +163,7 @@ async fn send_on(
     standing: proto::Standing,
 ) -> anyhow::Result<()> {
     let owner = standing.owner.clone();
-    let welcome = welcome(downlink, site, standing);
+    let welcome = welcome(downlink, site, Some(standing));
     beats::say(send, proto::hub_message::Kind::Welcome(welcome)).await?;
     let _ = tokio::time::timeout(HELLO_TIMEOUT, connection.closed()).await;
     bail!("its vault is kept at {owner}")
@@ -199,9 +208,9 @@ async fn beats(
     std::future::pending().await
 }
 
-type Control = (quinn::SendStream, frame::Reader<quinn::RecvStream>, proto::Hello);
+pub(super) type Control = (quinn::SendStream, frame::Reader<quinn::RecvStream>, proto::Hello);
 
-async fn greet(connection: &quinn::Connection) -> anyhow::Result<Control> {
+pub(super) async fn greet(connection: &quinn::Connection) -> anyhow::Result<Control> {
     let (send, receive) = connection.accept_bi().await.context("accept control stream")?;
     let mut reader = frame::Reader::new(receive, frame::CONTROL_BYTES_MAX);
     let first = reader.next::<proto::SiteMessage>().await.context("read hello")?;
@@ -241,7 +250,7 @@ fn refusal(downlink: &Downlink, site: &SiteId, hello: &proto::Hello) -> Option<p
 }
 
 /// Says no, and waits until that has arrived before the connection is closed.
-async fn refuse(send: &mut quinn::SendStream, refusal: proto::Refuse) -> anyhow::Result<()> {
+pub(super) async fn refuse(send: &mut quinn::SendStream, refusal: proto::Refuse) -> anyhow::Result<()> {
     let detail = refusal.detail.clone();
     beats::say(send, proto::hub_message::Kind::Refuse(refusal)).await?;
     let _ = send.finish();

@@ -28,7 +28,7 @@ pub(super) async fn run(
     mut stored: mpsc::Receiver<StoredPart>,
 ) -> anyhow::Result<()> {
     let (vault, generation) = peer.downlink.vault.archive().identity();
-    let turn = peer.downlink.turns.take(&peer.site).await;
+    let turn = peer.downlink.turns.take(&peer.by).await;
     // Followed before anything is told: what is found damaged from here on is told by itself.
     let mut events = peer.downlink.vault.archive().events();
     let mut asked = peer.downlink.asked.changes();
@@ -39,6 +39,7 @@ pub(super) async fn run(
         session: HubSession::new(vault, generation),
         completing: FuturesUnordered::new(),
         owed: Some(BTreeMap::new()),
+        lost: Vec::new(),
         offered: false,
     };
     loop {
@@ -80,6 +81,8 @@ struct Control {
     completing: FuturesUnordered<JoinHandle<Completed>>,
     /// Ledgers whose offered entries are not all here, with the seq they reach to; `None` once they were.
     owed: Option<BTreeMap<LedgerId, Seq>>,
+    /// What is gone of offered ledgers where they were written.
+    lost: Vec<(LedgerId, RangeSet)>,
     /// Is the offer complete?
     offered: bool,
 }
@@ -116,19 +119,20 @@ impl Control {
             if self.claim(&ledger, state).await? {
                 if let Some(owed) = &mut self.owed {
                     owed.insert(ledger.clone(), Seq(state.next));
+                    self.lost.push((ledger.clone(), RangeSet::from_proto(&state.gone)));
                 }
                 claimed.push(ledger);
             }
         }
         let peer = self.peer.clone();
-        let (vault, site) = (&peer.downlink.vault, &peer.site);
+        let (vault, site, by) = (&peer.downlink.vault, &peer.site, &peer.by);
         let offered = peer.ledgers.borrow().clone();
         let besides = self.besides(offer);
         self.session
-            .offered((vault, &vault.of_site(site)), claimed, besides, offer)
+            .offered((vault, &vault.brought_by(by)), claimed, besides, offer)
             .with_context(|| format!("offer of {site}"))?;
         if offer.settled.is_some() {
-            vault.end_others(site, peer.origin, &offered).await.context("end ledgers")?;
+            vault.end_others(by, peer.origin, &offered).await.context("end ledgers")?;
         }
         let first = !self.offered && self.session.is_offer_complete();
         self.offered |= self.session.is_offer_complete();
@@ -140,7 +144,8 @@ impl Control {
 
     /// Asks the site for what people asked for, once it is known what it has.
     async fn ask(&mut self) -> anyhow::Result<()> {
-        if !self.offered {
+        // A host brings all it has unasked.
+        if !self.offered || self.peer.by.host.is_some() {
             return Ok(());
         }
         let peer = self.peer.clone();
@@ -168,7 +173,7 @@ impl Control {
         if offer.settled.is_none() {
             return Vec::new();
         }
-        let unfinished = self.peer.downlink.vault.unfinished(&self.peer.site);
+        let unfinished = self.peer.downlink.vault.unfinished(&self.peer.by);
         self.peer.ledgers.send_modify(|ledgers| ledgers.extend(unfinished.iter().cloned()));
         unfinished.into_iter().collect()
     }
@@ -182,7 +187,10 @@ impl Control {
             return Ok(());
         }
         self.owed = None;
-        salvage(vault, &self.peer.site, self.peer.origin).await.context("salvage").map(drop)
+        if self.peer.by.host.is_some() {
+            vault.give_up(std::mem::take(&mut self.lost)).await.context("give up what its host lost")?;
+        }
+        salvage(vault, &self.peer.by, self.peer.origin).await.context("salvage").map(drop)
     }
 
     async fn opened(&mut self, opened: &proto::Opened) -> anyhow::Result<()> {
@@ -200,7 +208,7 @@ impl Control {
         if peer.ledgers.borrow().len() >= peer.downlink.limits.ledgers_per_site_max {
             bail!("it has more ledgers than limits.ledgers_per_site_max allows");
         }
-        match peer.downlink.vault.claim(&peer.site, ledger, state).await {
+        match peer.downlink.vault.claim(&peer.by, ledger, state).await {
             Ok(()) => {
                 peer.ledgers.send_modify(|ledgers| {
                     ledgers.insert(ledger.clone());
@@ -208,7 +216,9 @@ impl Control {
                 Ok(true)
             }
             Err(VaultError::Archive(
-                error @ (ArchiveError::NotYours { .. } | ArchiveError::WrittenHere(_)),
+                error @ (ArchiveError::NotYours { .. }
+                | ArchiveError::NotTheirs(_)
+                | ArchiveError::WrittenHere(_)),
             )) => {
                 self.refuse_ledger(ledger, proto::RefuseCode::NotYours, &error.to_string()).await?;
                 Ok(false)
@@ -229,7 +239,7 @@ impl Control {
             Ok(()) => {
                 self.session.entries_stored(&vault, &ledger, first, &entries);
                 let asked = self.peer.downlink.asked.among(&self.peer.site, &ledger, first, &entries);
-                if self.offered && !asked.is_empty() {
+                if self.offered && !asked.is_empty() && self.peer.by.host.is_none() {
                     let held = vault.held(&ledger);
                     self.want(&ledger, &asked.minus(&held));
                 }
@@ -246,8 +256,7 @@ impl Control {
     /// The vault found bytes damaged. Those of other sites, and of what it wrote itself, are no business of this one's.
     fn lost(&mut self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) {
         let vault = &self.peer.downlink.vault;
-        let theirs = vault.archive().ledger(ledger);
-        if theirs.is_some_and(|record| record.site == self.peer.site.as_str() && !record.is_written_here()) {
+        if vault.archive().ledger(ledger).is_some_and(|record| self.peer.by.brings(&record)) {
             self.may_send(ledger);
             self.session.lost(vault, ledger, number, seq);
         }

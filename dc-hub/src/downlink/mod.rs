@@ -7,6 +7,7 @@
 mod connection;
 mod control;
 mod fetch;
+mod hosted;
 mod parts;
 mod peer;
 mod recall;
@@ -33,6 +34,7 @@ use crate::vault::Vault;
 
 pub(crate) use connection::{SOFTWARE, protocol_refusal};
 pub use fetch::Fetches;
+pub use hosted::Hosts;
 pub use sites::{CameraBeat, SiteState, Sites};
 pub use turn::Turns;
 
@@ -55,6 +57,8 @@ pub struct Downlink {
     pub turns: Turns,
     /// How much of what is asked for is read at once.
     pub fetches: Fetches,
+    /// Hosts that bring what they recorded for sites.
+    pub hosts: Arc<Hosts>,
     /// Which streams' bytes come by themselves.
     pub policies: Arc<SitePolicies>,
     /// What people asked for.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use site_agent::archive::Sender;
 use tokio::sync::{Semaphore, mpsc, watch};
 use wire::{LedgerId, OriginId, SegmentNumber, SiteId};
 
@@ -22,6 +23,8 @@ pub(super) const ROOM_KIB: u32 = 64 << 10;
 pub(super) struct Peer {
     pub(super) downlink: Downlink,
     pub(super) site: SiteId,
+    /// Who brings its ledgers here: its own agent, or a host that stood by for it.
+    pub(super) by: Sender,
     /// The run that speaks.
     pub(super) origin: OriginId,
     pub(super) connection: quinn::Connection,

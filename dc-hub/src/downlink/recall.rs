@@ -64,7 +64,7 @@ async fn try_answer(peer: &Peer, Asked { recall, mut send, mut reader }: Asked) 
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Ok(Event::Appended { ledger, .. }) => {
+                    Ok(Event::Appended { ledger, .. } | Event::Taken(ledger)) => {
                         if let Some(record) = view.ledger(&ledger) {
                             teller.grown(ledger, record.next());
                             break;
@@ -140,8 +140,8 @@ impl View<'_> {
         record.site == self.site.as_str()
             && match self.scope {
                 RecallScope::Unspecified => false,
-                RecallScope::Standby => record.is_written_here(),
-                RecallScope::All => record.is_written_here() || ledger.origin != self.run,
+                RecallScope::Standby => !record.is_by_site(),
+                RecallScope::All => !record.is_by_site() || ledger.origin != self.run,
             }
     }
 }

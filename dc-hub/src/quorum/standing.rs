@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anyhow::ensure;
 use control_log::Member;
-use decide::control::{Drill, DrillKind, Site, State, Tier};
-use decide::{CameraId, NodeId, SiteId};
+use decide::control::{Drill, DrillKind, HostKind, Site, State, Tier};
+use decide::{CameraId, HostId, NodeId, SiteId};
 use tokio::sync::watch;
 use wire::proto;
+use wire::transport::Holder;
 
 use crate::beats::Stands;
 
@@ -109,6 +111,28 @@ impl Stands for Standings {
         self.lock().state.site(site).is_some_and(Site::awaits_holds)
     }
 
+    fn may_bring(&self, site: &SiteId, host: &Holder) -> anyhow::Result<()> {
+        let known = self.lock();
+        let (state, members) = (&known.state, &known.members);
+        let owner = state.site(site).and_then(|known| members.get(&known.vault?));
+        ensure!(
+            owner.is_some_and(|owner| owner.name == self.own),
+            "the vault of site {site} is not kept here but at {}",
+            owner.map_or("no node yet", |owner| &owner.name)
+        );
+        match host {
+            Holder::Hub(name) => {
+                let is = |kind: &HostKind| matches!(kind, HostKind::Node(node) if members.get(node).is_some_and(|node| node.name == *name));
+                state.may_bring(site, &HostId::new(name)?, is)?;
+            }
+            Holder::Site(own) => {
+                let is = |kind: &HostKind| matches!(kind, HostKind::Site(site) if site == own);
+                state.may_bring(site, &HostId::new(own.as_str())?, is)?;
+            }
+        }
+        Ok(())
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -152,4 +176,70 @@ fn drill(drill: &Drill) -> proto::Drill {
 
 fn epoch(epoch: decide::Epoch) -> proto::Epoch {
     proto::Epoch { generation: epoch.generation.count, salt: epoch.generation.salt, n: epoch.n }
+}
+
+#[cfg(test)]
+mod tests {
+    use decide::control::{
+        BitsPerSecond, Command, FailbackPolicy, HostSpec, Load, Role, SiteSpec, Stamp, Tier,
+    };
+    use decide::epoch::Term;
+    use wire::UnixMicros;
+
+    use super::*;
+
+    fn applied(commands: Vec<Command>) -> Arc<State> {
+        let mut state = State::default();
+        for (index, command) in (1..).zip(commands) {
+            let at = Stamp { index, term: Term(1), time: UnixMicros(0) };
+            state.apply(at, &command).unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"));
+        }
+        Arc::new(state)
+    }
+
+    #[test]
+    fn a_host_brings_to_the_owner_what_it_had_a_place_for_and_is_who_its_certificate_says() {
+        let (site, host) = (SiteId::new("shop-1").unwrap(), |name: &str| HostId::new(name).unwrap());
+        let set_host = |name: &str, kind, streams| {
+            let capacity = Load { streams, rate: BitsPerSecond(1_000_000_000) };
+            let spec = HostSpec { kind, capacity, domain: name.to_owned(), draining: false };
+            Command::SetHost { host: host(name), spec }
+        };
+        let nodes = (1..=3).map(|n| Command::AddNode { node: NodeId(n), role: Role::Full });
+        let hosts = (1..=3).map(|n| set_host(&format!("hub-{n}"), HostKind::Node(NodeId(n)), 9));
+        let spec = SiteSpec {
+            home: host("shop-1"),
+            priority: 1,
+            tier: Tier::Warm,
+            failback: FailbackPolicy::default(),
+            uplink: BitsPerSecond(1_000_000),
+            prefer: Vec::new(),
+        };
+        let mut commands: Vec<_> = nodes.chain(hosts).collect();
+        commands.push(set_host("shop-1", HostKind::Site(site.clone()), 0));
+        commands.push(Command::SetSite { site: site.clone(), spec });
+        commands.push(Command::SetVault { site: site.clone(), node: NodeId(1) });
+        commands.push(Command::Place { site: site.clone(), host: Some(host("hub-2")) });
+        let state = applied(commands);
+        let node = |n: u64| Holder::Hub(format!("hub-{n}"));
+        let standings = |own: &str| {
+            let standings = Standings::new(own);
+            let member = |n: u64| {
+                let (name, address) = (format!("hub-{n}"), format!("hub-{n}:7443"));
+                (NodeId(n), Member { role: Role::Full, name, address })
+            };
+            standings.members((1..=3).map(member).collect());
+            standings.applied(state.clone());
+            standings
+        };
+        let keeper = standings("hub-1");
+        keeper.may_bring(&site, &node(2)).unwrap();
+        let refused = |holder: &Holder| keeper.may_bring(&site, holder).unwrap_err().to_string();
+        assert!(refused(&node(3)).contains("never had a place"), "{}", refused(&node(3)));
+        // A site may be called like a node; its certificate is another's.
+        let thief = Holder::Site(SiteId::new("hub-2").unwrap());
+        assert!(refused(&thief).contains("another machine"), "{}", refused(&thief));
+        let elsewhere = standings("hub-3").may_bring(&site, &node(2)).unwrap_err().to_string();
+        assert!(elsewhere.contains("kept here but at hub-1"), "{elsewhere}");
+    }
 }

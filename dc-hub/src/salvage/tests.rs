@@ -2,7 +2,7 @@ use bytes::Bytes;
 use media::{Arrival, Output, Segmenter, SegmenterConfig, VideoCodec, VideoFrame, VideoTrack};
 use site_agent::archive::verify::verify;
 use std::time::Duration;
-use wire::UnixMicros;
+use wire::{SiteId, UnixMicros};
 
 use super::*;
 use crate::journal::TailPart;
@@ -12,6 +12,10 @@ const NEW: OriginId = OriginId([2; 16]);
 
 fn site() -> SiteId {
     SiteId::new("shop-1").unwrap()
+}
+
+fn agent() -> Sender {
+    Sender::agent(&site())
 }
 
 fn ledger(origin: OriginId) -> LedgerId {
@@ -61,8 +65,12 @@ async fn a_tail_of_a_lost_run_becomes_an_entry_of_the_vault() {
     for part in parts(&ledger(OLD)) {
         vault.take_part(part).await.unwrap();
     }
-    assert_eq!(salvage(&vault, &site(), OLD).await.unwrap(), 0, "the current run's tail is its own to close");
-    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 1);
+    assert_eq!(
+        salvage(&vault, &agent(), OLD).await.unwrap(),
+        0,
+        "the current run's tail is its own to close"
+    );
+    assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 1);
     assert!(vault.journal().all().is_empty(), "the journal is free of it");
     let found = vault.archive().query(&site(), &ledger(OLD).stream, UnixMicros(0), UnixMicros::MAX).unwrap();
     assert_eq!(found.len(), 1);
@@ -84,7 +92,7 @@ async fn a_tail_is_salvaged_once_however_often_the_hub_restarts() {
                 vault.take_part(part).await.unwrap();
             }
         }
-        assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), salvaged);
+        assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), salvaged);
     }
 }
 
@@ -104,10 +112,10 @@ async fn a_tail_that_a_later_run_recovered_is_left_to_it() {
         number: 0,
     });
     let state = proto::LedgerState::default();
-    vault.claim(&site(), &ledger(NEW), &state).await.unwrap();
+    vault.claim(&agent(), &ledger(NEW), &state).await.unwrap();
     let entry = wire::entry::Entry::write(UnixMicros(9), Kind::Segment(segment));
     vault.take_entries(&site(), &ledger(NEW), wire::Seq(0), vec![entry]).await.unwrap();
-    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 0);
+    assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 0);
     assert_eq!(vault.journal().all().len(), 1);
 }
 
@@ -123,12 +131,12 @@ async fn a_tail_whose_segment_the_site_had_to_free_is_salvaged() {
     }
     let segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
     let (start_us, end_us) = (segment.start_us, segment.end_us);
-    vault.claim(&site(), &ledger(NEW), &proto::LedgerState::default()).await.unwrap();
+    vault.claim(&agent(), &ledger(NEW), &proto::LedgerState::default()).await.unwrap();
     let (site_id, new) = (site(), ledger(NEW));
     let write = |kind| wire::entry::Entry::write(UnixMicros(9), kind);
     let take = |seq, entry| vault.take_entries(&site_id, &new, wire::Seq(seq), vec![entry]);
     take(0, write(Kind::Segment(segment))).await.unwrap();
-    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 0, "the rest may come");
+    assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 0, "the rest may come");
     let gone = proto::Gone {
         ledger: Some(ledger(NEW).to_proto()),
         seqs: vec![proto::Range { start: 0, end: 1 }],
@@ -137,7 +145,7 @@ async fn a_tail_whose_segment_the_site_had_to_free_is_salvaged() {
         end_us,
     };
     take(1, write(Kind::Gone(gone))).await.unwrap();
-    assert_eq!(salvage(&vault, &site(), NEW).await.unwrap(), 1);
+    assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 1);
     let found = vault.archive().query(&site(), &ledger(NEW).stream, UnixMicros(0), UnixMicros::MAX).unwrap();
     let held: Vec<_> = found.iter().filter(|one| one.held && one.entry.segment().is_some()).collect();
     assert_eq!(held.len(), 1, "all that came of it");
@@ -145,4 +153,61 @@ async fn a_tail_whose_segment_the_site_had_to_free_is_salvaged() {
     // The site is told that it is wanted no more.
     let view = wire::session::hub::VaultView::gone(&vault, &ledger(NEW));
     assert_eq!(view, wire::RangeSet::from(0..1));
+}
+
+#[tokio::test]
+async fn a_tail_that_a_host_is_recording_is_its_own_to_close_whatever_the_site_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    let host = Sender { site: site(), host: Some("hub-2".to_owned()) };
+    vault.claim(&host, &ledger(OLD), &proto::LedgerState::default()).await.unwrap();
+    for part in parts(&ledger(OLD)) {
+        vault.take_part(part).await.unwrap();
+    }
+    // The site comes back under another run, while the standby goes on.
+    assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 0);
+    assert!(vault.unfinished(&agent()).is_empty(), "the site is not told of parts that are not its own");
+    vault.end_others(&agent(), NEW, &Default::default()).await.unwrap();
+    assert!(!vault.archive().ledger(&ledger(OLD)).unwrap().ended, "nor does it end the run");
+    assert_eq!(salvage(&vault, &host, NEW).await.unwrap(), 0, "it goes on");
+    assert_eq!(vault.unfinished(&host).len(), 1);
+    // The ledger has one writer: neither the site nor another host continues it.
+    let other = Sender { host: Some("hub-3".to_owned()), ..host.clone() };
+    for by in [&agent(), &other] {
+        let refused = vault.claim(by, &ledger(OLD), &proto::LedgerState::default()).await;
+        assert!(matches!(refused, Err(VaultError::Archive(ArchiveError::NotTheirs(_)))), "{refused:?}");
+    }
+    // The host comes back with an empty disk, and offers nothing.
+    vault.end_others(&host, NEW, &Default::default()).await.unwrap();
+    assert_eq!(salvage(&vault, &host, NEW).await.unwrap(), 1);
+    assert!(vault.journal().all().is_empty());
+}
+
+#[tokio::test]
+async fn what_its_host_lost_before_it_came_is_gone_with_a_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    let host = Sender { site: site(), host: Some("hub-2".to_owned()) };
+    let ended = proto::LedgerState { ended: true, ..Default::default() };
+    vault.claim(&host, &ledger(OLD), &ended).await.unwrap();
+    let bytes: Vec<u8> = parts(&ledger(OLD)).iter().flat_map(|part| part.data.to_vec()).collect();
+    let segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
+    let entry = wire::entry::Entry::write(UnixMicros(9), Kind::Segment(segment));
+    vault.take_entries(&site(), &ledger(OLD), wire::Seq(0), vec![entry]).await.unwrap();
+    let only = std::collections::BTreeSet::new();
+    assert_eq!(vault.archive().settled_digest(&host, &only).count, 0, "its bytes are wanted");
+    assert_eq!(vault.archive().settled_digest(&agent(), &only).count, 0);
+    vault.give_up(vec![(ledger(OLD), wire::RangeSet::from(0..5))]).await.unwrap();
+    assert_eq!(vault.archive().settled_digest(&host, &only).count, 1);
+    assert_eq!(
+        vault.archive().settled_digest(&agent(), &only).count,
+        0,
+        "what a host brings is not the site's"
+    );
+    let found = vault.archive().query(&site(), &ledger(OLD).stream, UnixMicros(0), UnixMicros::MAX).unwrap();
+    let cause = found.iter().find_map(|one| match one.entry.kind() {
+        Some(Kind::Gone(gone)) => Some(gone.cause()),
+        _ => None,
+    });
+    assert_eq!(cause, Some(proto::GapCause::LostBeforeReplication));
 }

@@ -108,6 +108,7 @@ impl Hub {
             limits: Limits { sites_max: 10, ledgers_per_site_max: 100, tail_bytes_per_site_max: 1 << 30 },
             turns: Turns::default(),
             fetches: Fetches::default(),
+            hosts: Arc::default(),
             policies,
             asked: Arc::new(asked),
             quic,

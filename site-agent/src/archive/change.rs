@@ -8,6 +8,7 @@ use wire::proto::GapCause;
 use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
 use super::disks::DiskNumber;
+use super::records::Sender;
 use super::room::Use;
 
 /// One change; it becomes durable whole or not at all.
@@ -30,6 +31,15 @@ pub enum Change {
         /// Of whose recordings.
         site: SiteId,
         /// When.
+        opened: UnixMicros,
+    },
+    /// A host brings a ledger that it wrote elsewhere, as the site's standby.
+    OpenHosted {
+        /// Which.
+        ledger: LedgerId,
+        /// Who brings it, for which site.
+        by: Sender,
+        /// When its origin began.
         opened: UnixMicros,
     },
     /// A standby that runs beside a vault begins a ledger.
@@ -179,6 +189,7 @@ impl Change {
             | Self::Back { .. }
             | Self::Open { .. }
             | Self::OpenSalvage { .. }
+            | Self::OpenHosted { .. }
             | Self::OpenStandby { .. }
             | Self::End { .. } => Use::Freeing,
             _ => Use::Index,

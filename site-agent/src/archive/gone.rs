@@ -17,7 +17,7 @@ use super::change::{Change, Done};
 use super::damage::set_aside;
 use super::disks::DiskNumber;
 use super::index::Then;
-use super::records::LedgerRecord;
+use super::records::Sender;
 use super::writer::Pass;
 use super::{Archive, ArchiveError, Event, Result, layout};
 use crate::failpoint;
@@ -230,10 +230,9 @@ impl Pass<'_> {
     }
 
     /// Another's ledger says that bytes are gone where it was written: they will not come here any more.
-    pub(super) fn gone_elsewhere(&mut self, site: &str, gone: &proto::Gone) {
+    pub(super) fn gone_elsewhere(&mut self, by: &Sender, gone: &proto::Gone) {
         let Ok(of) = LedgerId::from_proto(gone.ledger.as_ref()) else { return };
-        let theirs = |record: &LedgerRecord| record.site == site && !record.is_written_here();
-        let Some(mut record) = self.record(&of).filter(theirs) else { return };
+        let Some(mut record) = self.record(&of).filter(|record| by.brings(record)) else { return };
         let told: RangeSet = RangeSet::from_proto(&gone.seqs)
             .iter()
             .map(|range| range.start..range.end.min(record.next))

@@ -50,7 +50,7 @@ pub use disks::{Disk, DiskNumber, Disks};
 pub use gone::{GONE_SPAN_MAX, HeldSegment};
 pub use open_segment::OpenSegment;
 pub use query::Located;
-pub use records::LedgerRecord;
+pub use records::{LedgerRecord, Sender};
 pub use recover::{Recovered, Remains, recover, recover_standbys};
 pub use room::{Room, Use};
 
@@ -97,6 +97,9 @@ pub enum ArchiveError {
         /// Whose it is.
         owner: SiteId,
     },
+    /// Somebody else brings the ledger, for the same site.
+    #[error("ledger {0} is brought by somebody else: it has one writer")]
+    NotTheirs(LedgerId),
     /// The vault writes the ledger itself.
     #[error("ledger {0} is this vault's own: no site continues it")]
     WrittenHere(LedgerId),
@@ -166,6 +169,8 @@ pub enum Event {
         /// The segment's number and how many parts it has, if it is one.
         segment: Option<(SegmentNumber, u32)>,
     },
+    /// A host brought entries of a ledger that it wrote as a site's standby.
+    Taken(LedgerId),
     /// Bytes that were held are damaged, and wanted again.
     Damaged {
         /// Of which ledger.
@@ -332,6 +337,11 @@ impl Archive {
     /// All ledgers, in the order of their ids.
     pub fn ledgers(&self) -> Vec<(LedgerId, LedgerRecord)> {
         self.inner.read_ledgers().iter().map(|(id, record)| (id.clone(), record.clone())).collect()
+    }
+
+    /// Is there a ledger with such a record?
+    pub fn any_ledger(&self, wanted: impl Fn(&LedgerRecord) -> bool) -> bool {
+        self.inner.read_ledgers().values().any(wanted)
     }
 
     /// One ledger.

@@ -1,10 +1,47 @@
 //! What the index keeps of a ledger beside its entries. Protobuf, so that later versions can add to it.
 
+use std::fmt;
+
 use wire::chain::Head;
 use wire::session::site::LedgerFacts;
 use wire::{LedgerId, RangeSet, Seq, SiteId, UnixMicros, proto};
 
 use super::{ArchiveError, Result};
+
+/// Who brings ledgers of a site to a vault: the site's own agent, or a host on which its standby ran.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sender {
+    /// Whose cameras.
+    pub site: SiteId,
+    /// The host, as the control log knows it; none is the site's own agent.
+    pub host: Option<String>,
+}
+
+impl Sender {
+    /// The site's own agent.
+    pub fn agent(site: &SiteId) -> Self {
+        Self { site: site.clone(), host: None }
+    }
+
+    /// As a ledger's record has it.
+    pub fn host_name(&self) -> &str {
+        self.host.as_deref().unwrap_or_default()
+    }
+
+    /// Does it bring the ledger of this record?
+    pub fn brings(&self, record: &LedgerRecord) -> bool {
+        record.site == self.site.as_str() && record.host == self.host_name() && !record.is_written_here()
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}, for {}", self.site),
+            None => self.site.fmt(f),
+        }
+    }
+}
 
 /// The state of a ledger.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -56,6 +93,9 @@ pub struct LedgerRecord {
     /// but nobody says that they are lost, for the disk may come back.
     #[prost(message, repeated, tag = "15")]
     pub away_ranges: Vec<proto::Range>,
+    /// In a vault, of a standby's ledger: the host that wrote it elsewhere and brings it. Empty: it was written here.
+    #[prost(string, tag = "20")]
+    pub host: String,
 }
 
 impl LedgerRecord {
@@ -78,7 +118,23 @@ impl LedgerRecord {
 
     /// Does this vault write it itself? Then nobody else does, its site included.
     pub fn is_written_here(&self) -> bool {
-        (self.salvage || self.standby) && !self.returned
+        (self.salvage || self.standby) && !self.returned && self.host.is_empty()
+    }
+
+    /// Does, or did, a standby on this very machine write it?
+    pub fn is_standby_here(&self) -> bool {
+        self.standby && self.is_written_here()
+    }
+
+    /// Does the site's own recorder write it? Nothing else is the site's to send.
+    pub fn is_by_site(&self) -> bool {
+        !self.salvage && !self.standby && !self.returned
+    }
+
+    /// Whoever brings it to a vault, if it is not written there.
+    pub fn sender(&self) -> Result<Sender> {
+        let host = Some(self.host.clone()).filter(|host| !host.is_empty());
+        Ok(Sender { site: self.site()?, host })
     }
 
     /// Seqs whose bytes are neither here nor gone for good, in a ledger that nobody adds to here: they are to come from

@@ -66,7 +66,7 @@ pub fn recover(archive: &Archive) -> Result<Remains> {
 /// Likewise what earlier runs of standbys left in a vault. The other open ledgers there are of sites that
 /// record; `open/` is the standbys' alone.
 pub fn recover_standbys(archive: &Archive) -> Result<Remains> {
-    let own = |ledger: &LedgerId| archive.ledger(ledger).is_some_and(|record| record.standby);
+    let own = |ledger: &LedgerId| archive.ledger(ledger).is_some_and(|record| record.is_standby_here());
     collect(archive, archive.open_ledgers().into_iter().filter(own).collect())
 }
 

@@ -17,7 +17,7 @@ use super::change::{Change, Done};
 use super::disks::{DiskNumber, FIRST};
 use super::gone::Freed;
 use super::placing::Placed;
-use super::records::LedgerRecord;
+use super::records::{LedgerRecord, Sender};
 use super::room::Use;
 use super::{ArchiveError, Event, Inner, Result, layout, placing};
 use crate::failpoint;
@@ -169,7 +169,7 @@ impl Pass<'_> {
         match change {
             Change::Open { ledger, site, opened } => {
                 if let Some(known) = self.record(&ledger) {
-                    self.check_owner(&ledger, &known, &site)?;
+                    self.check_sender(&ledger, &known, &Sender::agent(&site))?;
                     return Ok((Done::Stored, None));
                 }
                 let record = LedgerRecord::new(&site, Head::genesis(&ledger), opened);
@@ -179,6 +179,16 @@ impl Pass<'_> {
             Change::OpenStandby { ledger, site, opened } => {
                 let mut record = LedgerRecord::new(&site, Head::genesis(&ledger), opened);
                 record.standby = true;
+                self.changed.insert(ledger.clone(), record);
+                Ok((Done::Stored, Some(Event::Opened(ledger))))
+            }
+            Change::OpenHosted { ledger, by, opened } => {
+                if let Some(known) = self.record(&ledger) {
+                    self.check_sender(&ledger, &known, &by)?;
+                    return Ok((Done::Stored, None));
+                }
+                let mut record = LedgerRecord::new(&by.site, Head::genesis(&ledger), opened);
+                (record.standby, record.host) = (true, by.host_name().to_owned());
                 self.changed.insert(ledger, record);
                 Ok((Done::Stored, None))
             }
@@ -279,13 +289,16 @@ impl Pass<'_> {
                 record.hold(seq);
             }
         }
+        let by = record.sender()?;
+        // Whoever follows the standbys of a vault hears of entries that a host brought as of those written here.
+        let told = by.host.is_some().then(|| Event::Taken(ledger.clone()));
         self.changed.insert(ledger, record);
         for entry in entries {
             if let Some(Kind::Gone(gone)) = entry.kind() {
-                self.gone_elsewhere(site.as_str(), gone);
+                self.gone_elsewhere(&by, gone);
             }
         }
-        Ok((Done::Stored, None))
+        Ok((Done::Stored, told))
     }
 
     fn take_bytes(&mut self, ledger: LedgerId, seq: Seq, file: &Path) -> Result<(Done, Option<Event>)> {
@@ -398,6 +411,12 @@ impl Pass<'_> {
             return Err(ArchiveError::WrittenHere(ledger.clone()));
         }
         if &owner == site { Ok(()) } else { Err(ArchiveError::NotYours { ledger: ledger.clone(), owner }) }
+    }
+
+    /// Is it the ledger of whoever brings it? What a host wrote is not its site's to continue, nor another host's.
+    fn check_sender(&self, ledger: &LedgerId, record: &LedgerRecord, by: &Sender) -> Result<()> {
+        self.check_owner(ledger, record, &by.site)?;
+        if record.host == by.host_name() { Ok(()) } else { Err(ArchiveError::NotTheirs(ledger.clone())) }
     }
 
     fn check_same(&self, ledger: &LedgerId, seq: Seq, entry: &Entry) -> Result<()> {

@@ -72,6 +72,7 @@ impl Facts {
             purpose: purpose.into(),
             path: path.to_owned(),
             policies: Vec::new(), // the session says them
+            hosted: String::new(),
         }
     }
 

@@ -50,8 +50,7 @@ pub fn waiting(
     let (mut waiting, now) = (Vec::new(), wire::clock::wall());
     for (ledger, record) in archive.ledgers() {
         if record.site != site.as_str()
-            || record.is_written_here()
-            || record.returned
+            || !record.is_by_site()
             || policies.replicate(&ledger.stream).withholds()
         {
             continue;

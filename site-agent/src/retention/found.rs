@@ -32,7 +32,7 @@ impl AddAssign<u64> for Amount {
 /// What there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// In the vault.
+    /// In the vault, or at a host of the hub's that brings it there.
     pub at_hub: Amount,
     /// At the site, by what it told: what it recorded and has not said to be gone.
     pub at_site: Amount,
@@ -61,14 +61,16 @@ fn take(archive: &Archive, one: &Located, freed: &Freed, found: &mut Found) {
     let Some(segment) = one.entry.segment() else { return };
     let Some(record) = archive.ledger(&one.ledger) else { return };
     let is_freed = freed.iter().any(|(of, seqs)| *of == one.ledger && seqs.contains(one.seq.0));
-    let at_site = !record.is_written_here() && !is_freed && (one.held || !is_gone(&record, one.seq));
-    if one.held {
+    let to_come = !is_gone(&record, one.seq);
+    let at_site = record.is_by_site() && !is_freed && (one.held || to_come);
+    // What a host recorded is the hub's already, on another of its machines.
+    if one.held || (!record.host.is_empty() && to_come) {
         found.at_hub += segment.bytes;
     }
     if at_site {
         found.at_site += segment.bytes;
     }
-    if !one.held && !at_site {
+    if !one.held && !at_site && (record.host.is_empty() || !to_come) {
         found.gone += segment.bytes;
     }
 }
@@ -85,7 +87,7 @@ fn freed_at_site(archive: &Archive, located: &[Located]) -> Freed {
     let mut freed = Freed::new();
     for one in located {
         let Some(Kind::Gone(gone)) = one.entry.kind() else { continue };
-        let by_site = archive.ledger(&one.ledger).is_some_and(|record| !record.is_written_here());
+        let by_site = archive.ledger(&one.ledger).is_some_and(|record| record.is_by_site());
         if let (true, Ok(of)) = (by_site, LedgerId::from_proto(gone.ledger.as_ref())) {
             freed.push((of, RangeSet::from_proto(&gone.seqs)));
         }

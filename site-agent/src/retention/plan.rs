@@ -58,6 +58,9 @@ pub enum Unacked {
     Free,
     /// They are kept: recording stops.
     Keep,
+    /// They are a vault's, which makes room only of copies that another vault has acked: what its standbys recorded for
+    /// sites whose vault is elsewhere. With none of those left it is full, which is nothing to be told of here.
+    Vaulted,
 }
 
 /// What a person asked to be kept.
@@ -310,6 +313,9 @@ impl Step<'_> {
         let mut freed = self.order.iter().any(|at| here(&segments[*at]));
         for at in self.in_order(segments, here) {
             let segment = &segments[at];
+            if self.rules.unacked == Unacked::Vaulted && !segment.acked {
+                continue;
+            }
             // Of what only we have, no more than must be.
             let enough = if self.rules.is_safe(segment) { high } else { low };
             if free >= enough {
@@ -322,7 +328,8 @@ impl Step<'_> {
             freed = true;
             self.take(at, Why::Room);
         }
-        (free < high && freed, free < low && !freed)
+        let stuck = free < low && !freed && self.rules.unacked != Unacked::Vaulted;
+        (free < high && freed, stuck)
     }
 
     /// What may be freed to make room: what is acked, oldest first. What is not comes only where nothing acked

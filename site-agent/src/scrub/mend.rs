@@ -68,7 +68,7 @@ fn is_lost(archive: &Archive, placed: &Placed) -> Result<bool> {
 
 /// Says that a segment that is damaged, or was to come from the hub, is gone: first an entry, and its file goes to
 /// `discarded/` then, if there is one.
-pub(crate) fn give_up(archive: &Archive, writer: Writer, placed: &Placed, cause: GapCause) -> Result<()> {
+pub fn give_up(archive: &Archive, writer: Writer, placed: &Placed, cause: GapCause) -> Result<()> {
     let site = site_of(archive, &placed.ledger)?;
     let at = wire::clock::wall();
     let ledger = writer.ledger(archive, &site, &placed.ledger.stream, at)?;

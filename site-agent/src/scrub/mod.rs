@@ -25,7 +25,7 @@ use wire::{LedgerId, Seq};
 use crate::archive::{Archive, ArchiveError, Change, Placed, Result};
 
 pub use mend::Elsewhere;
-pub(crate) use mend::give_up;
+pub use mend::give_up;
 pub use read::{Finding, check};
 pub use status::{Shown, Status};
 

@@ -19,7 +19,7 @@ use wire::entry::part_span;
 use wire::transport::Settings;
 use wire::{LedgerId, SegmentNumber, Seq, frame, proto};
 
-use super::shared::{Shared, priority};
+use super::shared::{Shared, Side, priority};
 use crate::config::Class;
 
 /// A segment to be sent.
@@ -44,8 +44,8 @@ pub(super) struct Item {
 }
 
 /// Cuts jobs into parts, in order, and tells the session when all parts of one are sent.
-pub(super) async fn plan(
-    shared: Arc<Shared>,
+pub(super) async fn plan<U: Side>(
+    shared: Arc<Shared<U>>,
     mut jobs: mpsc::Receiver<Job>,
     parts: mpsc::Sender<Item>,
 ) -> anyhow::Result<()> {
@@ -80,16 +80,16 @@ pub(super) async fn plan(
     }
 }
 
-fn items(
-    shared: &Shared,
+fn items<U: Side>(
+    shared: &Shared<U>,
     &Job { ref ledger, seq, asked }: &Job,
     job: &mpsc::Sender<Infallible>,
 ) -> anyhow::Result<Vec<Item>> {
     let class = if asked { Class::Fetch } else { Class::Backlog };
-    if !shared.uplink.archive.holds(ledger, seq) {
+    if !shared.source.archive.holds(ledger, seq) {
         return Ok(Vec::new());
     }
-    let entry = shared.uplink.archive.entry(ledger, seq)?;
+    let entry = shared.source.archive.entry(ledger, seq)?;
     let Some(segment) = entry.as_ref().and_then(|entry| entry.segment()) else { return Ok(Vec::new()) };
     let missing = shared.session().missing(ledger, segment);
     let item = |part: u64| {
@@ -102,7 +102,10 @@ fn items(
 }
 
 /// Sends parts, each over the first stream that is free.
-pub(super) async fn send(shared: Arc<Shared>, mut parts: mpsc::Receiver<Item>) -> anyhow::Result<()> {
+pub(super) async fn send<U: Side>(
+    shared: Arc<Shared<U>>,
+    mut parts: mpsc::Receiver<Item>,
+) -> anyhow::Result<()> {
     let settings = Settings::default();
     let mut streams: Vec<Option<quinn::SendStream>> = Vec::new();
     let mut free = BTreeSet::new();
@@ -148,20 +151,24 @@ fn streams_for(window: u64, settings: &Settings) -> usize {
     usize::try_from(wanted).unwrap_or(usize::MAX).min(settings.backlog_streams.into())
 }
 
-async fn open(shared: &Shared) -> anyhow::Result<quinn::SendStream> {
+async fn open<U: Side>(shared: &Shared<U>) -> anyhow::Result<quinn::SendStream> {
     let stream = shared.connection.open_uni().await.context("open backlog stream")?;
     stream.set_priority(priority::BACKLOG).context("set priority")?;
     Ok(stream)
 }
 
-async fn carry(shared: &Shared, stream: &mut quinn::SendStream, item: &Item) -> anyhow::Result<()> {
-    let archive = shared.uplink.archive.clone();
+async fn carry<U: Side>(
+    shared: &Shared<U>,
+    stream: &mut quinn::SendStream,
+    item: &Item,
+) -> anyhow::Result<()> {
+    let archive = shared.source.archive.clone();
     let Item { ledger, seq, segment, part, offset, length, class, .. } = item;
     let (read_ledger, segment, offset, length) = (ledger.clone(), *segment, *offset, *length);
     let read = move || archive.read(&read_ledger, segment, offset, length);
     let data = match tokio::task::spawn_blocking(read).await.context("read segment")? {
         Ok(data) => Bytes::from(data),
-        Err(_) if !shared.uplink.archive.holds(ledger, *seq) => return Ok(()), // freed since it was planned
+        Err(_) if !shared.source.archive.holds(ledger, *seq) => return Ok(()), // freed since it was planned
         Err(error) => {
             // One unreadable segment must not keep the others from safety.
             tracing::error!(%ledger, %seq, part, %error, "send backlog");
@@ -178,7 +185,7 @@ async fn carry(shared: &Shared, stream: &mut quinn::SendStream, item: &Item) -> 
     };
     let message = frame::encode(&message).context("encode backlog part")?;
     shared.gate.write(stream, *class, &message).await.context("send backlog part")?;
-    shared.uplink.status.update(|state| {
+    shared.source.status.update(|state| {
         state.backlog_parts += 1;
         state.backlog_bytes += length;
     });

@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::frame;
-use wire::session::site::{LedgerFacts, SiteLimits, SiteSession};
+use wire::session::site::{SiteLimits, SiteSession};
 use wire::transport::{explain, peer_node, probe_silence};
 use wire::{Policies, proto};
 
 use super::backlog::Job;
 use super::dial::Dialled;
-use super::shared::{Shared, priority};
+use super::shared::{Shared, Side, priority};
 use super::{Dialler, Uplink, backlog, control, live, repair, restore};
 use crate::beats::{self, Carrier, Leave, Way};
 use crate::replication::Replication;
@@ -69,8 +69,9 @@ pub(super) async fn serve(
     let policies = uplink.replication.now().policies.clone();
     let mut hello = uplink.beats.hello(proto::Purpose::Session, *path);
     hello.policies = policies.to_proto();
-    let session = SiteSession::new(hello, facts(uplink), SiteLimits::default());
-    let shared = Arc::new(Shared::new(uplink.clone(), (*path, connection.clone()), session));
+    let source = uplink.source();
+    let session = SiteSession::new(hello, source.facts(), SiteLimits::default());
+    let shared = Arc::new(Shared::new((uplink.clone(), source), (*path, connection.clone()), session));
     let (jobs, waiting) = mpsc::channel::<Job>(2 * SiteLimits::default().backlog_jobs);
     let mut tasks = JoinSet::new();
     let (new_queues, ledgers) = mpsc::channel(64);
@@ -135,7 +136,7 @@ fn is_replaced(reason: &ConnectionError) -> bool {
 }
 
 /// Ends a connection on which the hub does not come to tell what it has.
-async fn watch(shared: Arc<Shared>) -> anyhow::Result<()> {
+pub(super) async fn watch<U: Side>(shared: Arc<Shared<U>>) -> anyhow::Result<()> {
     tokio::time::sleep(ANSWER_MAX).await;
     if shared.running_since.get().is_none() {
         anyhow::bail!("the hub did not tell what it has within {} s", ANSWER_MAX.as_secs());
@@ -180,17 +181,4 @@ async fn elsewhere(uplink: &Uplink, dialled: &Dialled, dialler: &Dialler<'_>) ->
             },
         }
     }
-}
-
-/// What the archive has of its own.
-fn facts(uplink: &Uplink) -> Vec<LedgerFacts> {
-    let site = uplink.config.site.id.as_str();
-    let own = |record: &crate::archive::LedgerRecord| record.site == site && !record.returned;
-    uplink
-        .archive
-        .ledgers()
-        .into_iter()
-        .filter(|(_, record)| own(record))
-        .map(|(ledger, record)| record.facts(ledger))
-        .collect()
 }

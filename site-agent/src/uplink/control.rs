@@ -7,32 +7,24 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::session::site::Output;
-use wire::transport::peer_node;
 use wire::{LedgerId, Seq, SiteId, frame, proto};
 
 use super::backlog::Job;
 use super::batch;
-use super::shared::Shared;
+use super::shared::{Shared, Side};
 use crate::archive::Change;
 
 /// How old the line's figures in the status may be.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Takes in the hub's messages.
-pub(super) async fn read(
-    shared: Arc<Shared>,
+pub(super) async fn read<U: Side>(
+    shared: Arc<Shared<U>>,
     mut reader: frame::Reader<quinn::RecvStream>,
 ) -> anyhow::Result<()> {
     while let Some(message) = reader.next::<proto::HubMessage>().await.context("read control stream")? {
         if let Some(proto::hub_message::Kind::Welcome(welcome)) = &message.kind {
-            check_welcome(&shared.uplink.config.site.id, welcome)?;
-            if let Some(standing) = welcome.standing.clone() {
-                let (node, owner) = (peer_node(&shared.connection)?, standing.owner.clone());
-                shared.uplink.beats.stands(standing, true);
-                if !owner.is_empty() && owner != node {
-                    bail!("{node} says that this site's vault is kept at {owner}: going there");
-                }
-            }
+            shared.uplink.welcomed(&shared.connection, welcome)?;
             let _ = shared.welcomed.set(welcome.standby_host);
         }
         // Here, and not by way of the session: the stream ends behind it, and the reason must not lose that race.
@@ -42,7 +34,7 @@ pub(super) async fn read(
             return Err(refused(refuse));
         }
         let head_at =
-            |ledger: &LedgerId, next: Seq| shared.uplink.archive.head_before(ledger, next).ok().flatten();
+            |ledger: &LedgerId, next: Seq| shared.source.archive.head_before(ledger, next).ok().flatten();
         let running = {
             let mut session = shared.session();
             let was = session.is_running();
@@ -53,11 +45,11 @@ pub(super) async fn read(
             let address = shared.connection.remote_address();
             tracing::info!(hub = %address, "hub link is up");
             let _ = shared.running_since.set(wire::clock::now());
-            shared.uplink.status.update(|state| {
+            shared.source.status.update(|state| {
                 state.connected = true;
                 state.connects += 1;
                 state.hub = address.to_string();
-                state.path.clone_from(&shared.uplink.beats.path(shared.path).name);
+                state.path = shared.uplink.path_name(shared.path);
                 state.detail.clear();
                 state.since_us = wire::clock::wall();
             });
@@ -91,8 +83,8 @@ fn refused(refuse: &proto::Refuse) -> anyhow::Error {
 }
 
 /// Carries out what the session puts out.
-pub(super) async fn write(
-    shared: Arc<Shared>,
+pub(super) async fn write<U: Side>(
+    shared: Arc<Shared<U>>,
     mut stream: quinn::SendStream,
     jobs: mpsc::Sender<Job>,
     cancel: CancellationToken,
@@ -100,7 +92,7 @@ pub(super) async fn write(
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     look_at_window(&shared);
-    let mut turns = shared.uplink.replication.turns();
+    let mut turns = shared.source.replication.turns();
     turns.mark_changed();
     loop {
         loop {
@@ -132,8 +124,8 @@ pub(super) async fn write(
     }
 }
 
-async fn carry_out(
-    shared: &Shared,
+async fn carry_out<U: Side>(
+    shared: &Shared<U>,
     stream: &mut quinn::SendStream,
     jobs: &mpsc::Sender<Job>,
     output: Output,
@@ -141,7 +133,7 @@ async fn carry_out(
     match output {
         Output::Control(message) => frame::write(stream, &message).await.context("write control stream")?,
         Output::Entries { ledger, seqs } => {
-            for message in batch::pack(&shared.uplink.archive, &ledger, seqs)? {
+            for message in batch::pack(&shared.source.archive, &ledger, seqs)? {
                 say(stream, proto::site_message::Kind::Entries(message)).await?;
             }
         }
@@ -150,26 +142,26 @@ async fn carry_out(
             jobs.send(Job { ledger, seq, asked }).await.context("backlog senders are gone")?
         }
         Output::Acked { ledger, seqs, all } => {
-            let known = shared.uplink.archive.acked(&ledger);
+            let known = shared.source.archive.acked(&ledger);
             if (all && known != seqs) || (!all && !seqs.is_empty()) {
                 shared
-                    .uplink
+                    .source
                     .archive
                     .submit(Change::Acked { ledger, seqs, all })
                     .await
                     .context("remember acks")?;
             }
             let unacked = shared.session().unacked();
-            shared.uplink.status.update(|state| state.unacked = unacked);
+            shared.source.status.update(|state| state.unacked = unacked);
         }
         Output::TailAcked { ledger, segment, parts } => {
             shared.lag().acked(&ledger, segment, &parts, wire::clock::now());
             let summary = shared.lag().summary();
-            shared.uplink.status.update(|state| state.live_lag_ms = summary);
+            shared.source.status.update(|state| state.live_lag_ms = summary);
         }
         Output::Quarantined { ledger, detail } => {
             tracing::error!(%ledger, detail, "ledger is quarantined: nothing of it is sent; a person must look");
-            shared.uplink.status.update(|state| state.quarantined.push(format!("{ledger}: {detail}")));
+            shared.source.status.update(|state| state.quarantined.push(format!("{ledger}: {detail}")));
         }
         Output::Refused(refuse) => return Err(refused(&refuse)),
     }
@@ -182,15 +174,15 @@ async fn say(stream: &mut quinn::SendStream, kind: proto::site_message::Kind) ->
 }
 
 /// Lets scheduled streams' bytes go within the site's windows.
-fn look_at_window(shared: &Shared) {
-    let rules = shared.uplink.replication.now();
+fn look_at_window<U: Side>(shared: &Shared<U>) {
+    let rules = shared.source.replication.now();
     shared.session().set_window(rules.is_open(rules.local(wire::clock::wall())));
 }
 
 /// Puts into the status what nobody tells by itself.
-fn measure(shared: &Shared) {
+fn measure<U: Side>(shared: &Shared<U>) {
     let (unacked, line) = (shared.session().unacked(), shared.gate.line());
-    shared.uplink.status.update(|state| {
+    shared.source.status.update(|state| {
         state.unacked = unacked;
         state.line = Some(line.clone());
         state.last_line = Some(line);

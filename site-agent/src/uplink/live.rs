@@ -9,14 +9,14 @@ use tokio::task::JoinSet;
 use wire::session::site;
 use wire::{LedgerId, frame};
 
-use super::shared::{Shared, part_message, priority};
+use super::shared::{Shared, Side, part_message, priority};
 use crate::archive::Event;
 use crate::config::Class;
 use crate::live::LivePart;
 
 /// Tells the session what is recorded and committed.
-pub(super) async fn follow(
-    shared: Arc<Shared>,
+pub(super) async fn follow<U: Side>(
+    shared: Arc<Shared<U>>,
     mut events: broadcast::Receiver<Event>,
     open: Vec<Arc<LivePart>>,
     mut parts: broadcast::Receiver<Arc<LivePart>>,
@@ -45,11 +45,14 @@ pub(super) async fn follow(
     }
 }
 
-async fn recorded(
-    shared: &Shared,
+async fn recorded<U: Side>(
+    shared: &Shared<U>,
     part: Arc<LivePart>,
     new_queues: &mpsc::Sender<LedgerId>,
 ) -> anyhow::Result<()> {
+    if !shared.source.sends_part(&part) {
+        return Ok(());
+    }
     let place = site::LivePart { segment: part.segment, part: part.part, since: part.since };
     let ledger = part.ledger.clone();
     let (queue, is_new) = {
@@ -69,11 +72,11 @@ async fn recorded(
     Ok(())
 }
 
-fn happened(shared: &Shared, event: Event) {
+fn happened<U: Side>(shared: &Shared<U>, event: Event) {
     match event {
         Event::Opened(ledger) => {
-            if let Some(record) = shared.uplink.archive.ledger(&ledger) {
-                shared.session().ledger_opened(record.facts(ledger));
+            if let Some(facts) = shared.source.fact(&ledger) {
+                shared.session().ledger_opened(facts);
             }
         }
         Event::Appended { ledger, seq, head, segment } => {
@@ -81,14 +84,15 @@ fn happened(shared: &Shared, event: Event) {
         }
         Event::Damaged { .. } => {} // see `repair`; nothing of it is read any more
         Event::Moved { .. } => {}   // likewise
+        Event::Taken(_) => {}       // what others bring to a vault
         Event::Gone { ledger, seqs } => shared.session().gone(&ledger, &seqs),
     }
     shared.wake.notify_one();
 }
 
 /// Runs a sender for each ledger that has live parts.
-pub(super) async fn send_all(
-    shared: Arc<Shared>,
+pub(super) async fn send_all<U: Side>(
+    shared: Arc<Shared<U>>,
     mut ledgers: mpsc::Receiver<LedgerId>,
 ) -> anyhow::Result<()> {
     let mut senders = JoinSet::new();
@@ -103,7 +107,7 @@ pub(super) async fn send_all(
     }
 }
 
-async fn send(shared: Arc<Shared>, ledger: LedgerId) -> anyhow::Result<()> {
+async fn send<U: Side>(shared: Arc<Shared<U>>, ledger: LedgerId) -> anyhow::Result<()> {
     let Some(queue) = shared.queues().get(&ledger).cloned() else { return Ok(()) };
     let mut stream = shared.connection.open_uni().await.context("open live stream")?;
     stream.set_priority(priority::LIVE).context("set priority")?;
@@ -122,7 +126,7 @@ async fn send(shared: Arc<Shared>, ledger: LedgerId) -> anyhow::Result<()> {
         }
         let message = frame::encode(&part_message(&part, true)).context("encode live part")?;
         shared.gate.write(&mut stream, Class::Live, &message).await.context("send live part")?;
-        shared.uplink.status.update(|state| {
+        shared.source.status.update(|state| {
             state.live_parts += 1;
             state.live_bytes += part.data.len() as u64;
         });

@@ -11,6 +11,7 @@ mod control;
 pub(crate) mod dial;
 mod fetch;
 mod gate;
+pub mod hosted;
 mod lag;
 mod limits;
 mod line;
@@ -21,6 +22,7 @@ mod repair;
 mod restore;
 mod revision;
 mod shared;
+mod source;
 mod state;
 
 use std::net::SocketAddr;
@@ -41,13 +43,14 @@ use crate::replication::Replication;
 use crate::retention::Writer;
 use connection::Ended;
 use dial::{AddressBook, Caller, Dialled, Failure};
-use redial::Redial;
 
 pub(crate) use control::check_welcome;
 pub(crate) use limits::allowed;
 pub use line::Line;
+pub use redial::Redial;
 pub use restore::Restoring;
 pub use revision::numbered;
+pub use source::{Recorder, Source};
 pub use state::{LinkState, UplinkStatus};
 
 /// A connection that went on for this long was a good one: the outage after it is a new one.
@@ -120,6 +123,18 @@ impl Uplink {
                 () = self.beats.until_link(true) => {}
                 () = cancel.cancelled() => return,
             }
+        }
+    }
+
+    /// What it sends.
+    fn source(&self) -> Source {
+        Source {
+            site: self.config.site.id.clone(),
+            recorder: Recorder::Own,
+            archive: self.archive.clone(),
+            live: self.live.clone(),
+            replication: self.replication.clone(),
+            status: self.status.clone(),
         }
     }
 

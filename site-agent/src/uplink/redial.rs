@@ -25,7 +25,7 @@ const OUTAGE_PARTS: u32 = 60;
 
 /// One outage, from its beginning on.
 #[derive(Debug)]
-pub(crate) struct Redial {
+pub struct Redial {
     since: Instant,
     first: bool,
     /// How often somebody answered, and said no.
@@ -34,18 +34,18 @@ pub(crate) struct Redial {
 
 impl Redial {
     /// The link is down since `now`.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self { since: now, first: true, refusals: 0 }
     }
 
     /// Somebody answered and said no, in the handshake or soon after it.
-    pub(crate) fn refused(&mut self) {
+    pub fn refused(&mut self) {
         self.first = false;
         self.refusals += 1;
     }
 
     /// From now to the beginning of the next dial. `draw` is random, from 0 to 1.
-    pub(crate) fn pause(&mut self, now: Instant, draw: f64) -> Duration {
+    pub fn pause(&mut self, now: Instant, draw: f64) -> Duration {
         if std::mem::take(&mut self.first) {
             return FIRST_MAX.mul_f64(draw);
         }

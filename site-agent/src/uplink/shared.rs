@@ -6,14 +6,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use anyhow::bail;
 use tokio::sync::{Notify, SetOnce};
 use wire::session::site::SiteSession;
+use wire::transport::peer_node;
 use wire::{LedgerId, proto};
 
 use super::Uplink;
+use super::control::check_welcome;
 use super::gate::Gate;
 use super::lag::Lag;
 use super::queue::Queue;
+use super::source::Source;
 use crate::beats::PathPlace;
 use crate::live::LivePart;
 
@@ -26,9 +30,38 @@ pub(crate) mod priority {
     pub(crate) const FETCH: i32 = -10;
 }
 
-/// What the tasks of a connection share.
-pub(super) struct Shared {
-    pub(super) uplink: Uplink,
+/// Whose connection it is.
+pub(super) trait Side: Send + Sync + 'static {
+    /// The hub takes us in, as who the welcome says. An error if that is nothing to us.
+    fn welcomed(&self, connection: &quinn::Connection, welcome: &proto::Welcome) -> anyhow::Result<()>;
+
+    /// What a path is called.
+    fn path_name(&self, path: PathPlace) -> String;
+}
+
+impl Side for Uplink {
+    fn welcomed(&self, connection: &quinn::Connection, welcome: &proto::Welcome) -> anyhow::Result<()> {
+        check_welcome(&self.config.site.id, welcome)?;
+        if let Some(standing) = welcome.standing.clone() {
+            let (node, owner) = (peer_node(connection)?, standing.owner.clone());
+            self.beats.stands(standing, true);
+            if !owner.is_empty() && owner != node {
+                bail!("{node} says that this site's vault is kept at {owner}: going there");
+            }
+        }
+        Ok(())
+    }
+
+    fn path_name(&self, path: PathPlace) -> String {
+        self.beats.path(path).name.clone()
+    }
+}
+
+/// What the tasks of a connection share; `U` is whose connection it is, which most of them don't ask.
+pub(super) struct Shared<U = Uplink> {
+    pub(super) uplink: U,
+    /// What is sent.
+    pub(super) source: Source,
     pub(super) connection: quinn::Connection,
     /// Over which path it goes.
     pub(super) path: PathPlace,
@@ -47,15 +80,16 @@ pub(super) struct Shared {
     pub(super) running_since: OnceLock<Instant>,
 }
 
-impl Shared {
+impl<U> Shared<U> {
     pub(super) fn new(
-        uplink: Uplink,
+        (uplink, source): (U, Source),
         (path, connection): (PathPlace, quinn::Connection),
         session: SiteSession,
     ) -> Self {
         Self {
-            gate: Gate::new(connection.clone(), uplink.replication.clone()),
+            gate: Gate::new(connection.clone(), source.replication.clone()),
             uplink,
+            source,
             connection,
             path,
             session: Mutex::new(session),
@@ -72,7 +106,7 @@ impl Shared {
     }
 
     pub(super) fn lag(&self) -> MutexGuard<'_, Lag> {
-        self.uplink.status.lag()
+        self.source.status.lag()
     }
 
     pub(super) fn queues(&self) -> MutexGuard<'_, BTreeMap<LedgerId, Arc<Queue>>> {

@@ -79,6 +79,11 @@ impl UplinkStatus {
         self.changed.notified()
     }
 
+    /// The link is down; whether that, or the reason, is news.
+    pub fn is_down(&self, why: &str) -> bool {
+        self.down(why)
+    }
+
     /// The link is down, or still down; `true` if that, or the reason, is news.
     pub(super) fn down(&self, why: &str) -> bool {
         let mut news = false;

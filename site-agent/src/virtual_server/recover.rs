@@ -25,7 +25,7 @@ pub fn recover_standbys(archive: &Archive) -> Result<u64, ArchiveError> {
     let mut origins: BTreeMap<SiteId, OriginId> = BTreeMap::new();
     let mut numbers: BTreeMap<LedgerId, SegmentNumber> = BTreeMap::new();
     for found in remains.files {
-        let Some(record) = archive.ledger(&found.ledger).filter(|record| record.standby) else {
+        let Some(record) = archive.ledger(&found.ledger).filter(|record| record.is_standby_here()) else {
             tracing::error!(file = %found.file.display(), "an open segment of no standby; it stays where it is");
             continue;
         };

@@ -10,6 +10,7 @@ mod disk_full;
 mod drills;
 mod export;
 mod holds;
+mod hosted;
 mod http;
 mod hub_crash;
 mod identity;

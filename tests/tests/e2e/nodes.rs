@@ -1,7 +1,7 @@
 //! Nodes that join and leave a hub that works: sites are told, and taken over as before.
 
 use anyhow::{Context, ensure};
-use holdfast_tests::cluster::{Cluster, play};
+use holdfast_tests::cluster::play;
 use holdfast_tests::scene::PATIENCE;
 use ops::rig::wait_until;
 
@@ -15,7 +15,7 @@ fn a_node_joins_another_leaves_and_a_dead_recorder_is_taken_over() {
             Ok(status["voters"][&name]["over"].is_string())
         })?;
         cluster.await_home(0)?;
-        let keeper = vault_keeper(cluster)?;
+        let keeper = cluster.keeper(0)?;
         let refused =
             cluster.remove_hub(keeper).err().context("the node that keeps the vault was removed")?;
         ensure!(format!("{refused:#}").contains("keeps the vault"), "{refused:#}");
@@ -34,10 +34,4 @@ fn a_node_joins_another_leaves_and_a_dead_recorder_is_taken_over() {
         cluster.start_site(0)?;
         cluster.await_home(0)
     });
-}
-
-/// The node that keeps the site's vault.
-fn vault_keeper(cluster: &Cluster) -> anyhow::Result<usize> {
-    let vault = cluster.why(0, 0)?["known"]["vault"].as_u64().context("a node keeps the vault")?;
-    Ok(usize::try_from(vault)? - 1)
 }

@@ -4,7 +4,8 @@
 //! the one to who picks our certificate, and the other to who checks theirs. So each handshake gets a
 //! configuration of its own, in which the two share a note.
 //!
-//! Guarantee: a completed handshake under [`ALPN`] is with a site, one under [`HUB_ALPN`] with a hub node.
+//! Guarantee: a completed handshake under [`ALPN`] is with a site, one under [`HUB_ALPN`] with a hub node, one under
+//! [`HOST_ALPN`] with one or the other.
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +22,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::identity::Identity;
 use super::names::{Holder, holder_of};
-use super::tls::{ALPN, HUB_ALPN, TlsError, provider};
+use super::tls::{ALPN, HOST_ALPN, HUB_ALPN, TlsError, provider};
 
 /// Makes each handshake's configuration.
 pub(super) struct Callers {
@@ -31,8 +32,16 @@ pub(super) struct Callers {
     common: Arc<QuicServerConfig>,
 }
 
-/// Did the caller ask for the sites' protocol? Empty until its first message was read.
-type AsksForSites = Arc<OnceLock<bool>>;
+/// Whose protocol the caller asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Sites,
+    Hosts,
+    Hubs,
+}
+
+/// Empty until the caller's first message was read.
+type Note = Arc<OnceLock<Asked>>;
 
 impl Callers {
     pub(super) fn new(identity: &Identity) -> Result<Self, TlsError> {
@@ -47,21 +56,21 @@ fn one_handshake(
     chain: Arc<dyn ClientCertVerifier>,
     ours: Arc<CertifiedKey>,
 ) -> Result<QuicServerConfig, TlsError> {
-    // In this order: who offers both is taken for a site.
-    let protocols = vec![ALPN.to_vec(), HUB_ALPN.to_vec()];
-    Ok(QuicServerConfig::try_from(config((chain, ours), AsksForSites::default(), protocols)?)?)
+    // In this order, as in `asked`: who offers several is taken for a site first.
+    let protocols = vec![ALPN.to_vec(), HOST_ALPN.to_vec(), HUB_ALPN.to_vec()];
+    Ok(QuicServerConfig::try_from(config((chain, ours), Note::default(), protocols)?)?)
 }
 
 /// The hub's side without QUIC, where only sites call.
 pub(super) fn sites_only(identity: &Identity) -> Result<rustls::ServerConfig, TlsError> {
     let chain = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider()).build()?;
-    let asked = Arc::new(OnceLock::from(true));
+    let asked = Arc::new(OnceLock::from(Asked::Sites));
     config((chain, identity.certified()), asked, vec![ALPN.to_vec()])
 }
 
 fn config(
     (chain, ours): (Arc<dyn ClientCertVerifier>, Arc<CertifiedKey>),
-    asked: AsksForSites,
+    asked: Note,
     protocols: Vec<Vec<u8>>,
 ) -> Result<rustls::ServerConfig, TlsError> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
@@ -94,14 +103,24 @@ impl ServerConfig for Callers {
 #[derive(Debug)]
 struct Resolver {
     ours: Arc<CertifiedKey>,
-    asked: AsksForSites,
+    asked: Note,
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let sites = hello.alpn().is_some_and(|mut offered| offered.any(|name| name == ALPN));
+        let asked = asked(&hello);
         // A caller may have to repeat its first message. It may not change its mind.
-        (*self.asked.get_or_init(|| sites) == sites).then(|| self.ours.clone())
+        (*self.asked.get_or_init(|| asked) == asked).then(|| self.ours.clone())
+    }
+}
+
+/// Which of its protocols will be agreed on.
+fn asked(hello: &ClientHello<'_>) -> Asked {
+    let offers = |protocol| hello.alpn().is_some_and(|mut offered| offered.any(|name| name == protocol));
+    match () {
+        () if offers(ALPN) => Asked::Sites,
+        () if offers(HOST_ALPN) => Asked::Hosts,
+        () => Asked::Hubs,
     }
 }
 
@@ -110,7 +129,7 @@ impl ResolvesServerCert for Resolver {
 #[derive(Debug)]
 struct Verifier {
     chain: Arc<dyn ClientCertVerifier>,
-    asked: AsksForSites,
+    asked: Note,
 }
 
 impl ClientCertVerifier for Verifier {
@@ -126,7 +145,8 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         match (holder_of(end_entity), self.asked.get()) {
-            (Ok(Holder::Site(_)), Some(true)) | (Ok(Holder::Hub(_)), Some(false)) => Ok(verified),
+            (Ok(Holder::Site(_)), Some(Asked::Sites | Asked::Hosts))
+            | (Ok(Holder::Hub(_)), Some(Asked::Hubs | Asked::Hosts)) => Ok(verified),
             (holder, _) => {
                 tracing::debug!(?holder, "refused a certificate in the handshake");
                 Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{
     AsyncUdpSocket, ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime,
     ServerConfig, TransportConfig,
@@ -20,7 +21,7 @@ use super::refusal::explain;
 use super::runtime::QuicHandle;
 use super::settings::Settings;
 use super::smooth::Smooth;
-use super::tls::{self, TlsError};
+use super::tls::{self, HOST_ALPN, TlsError};
 use super::{buffers, memory};
 
 /// Why an endpoint could not be made.
@@ -165,9 +166,22 @@ pub fn hub_node_config(identity: &Identity, settings: &Settings) -> Result<Clien
     Ok(config)
 }
 
+/// A host's side of connections on which it brings what it recorded as a standby.
+pub fn host_config(identity: &Identity, settings: &Settings) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::new(Arc::new(tls::host(identity)?));
+    config.transport_config(unpaced(settings));
+    Ok(config)
+}
+
 /// For endpoints with many connections: see `smooth`.
 fn unpaced(settings: &Settings) -> Arc<TransportConfig> {
     Arc::new(settings.transport(&Arc::default()))
+}
+
+/// Is the caller a host that brings what it recorded as a standby?
+pub fn calls_as_host(connection: &Connection) -> bool {
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    data.and_then(|data| data.protocol).as_deref() == Some(HOST_ALPN)
 }
 
 /// Dials the hub node `node`, under its own name: no other node is taken for it, whatever its address is.

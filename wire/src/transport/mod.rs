@@ -7,8 +7,8 @@
 //! has the threads they run on, [`tcp`] is TLS without QUIC for where UDP isn't let through, `memory` lets a restarted hub tell its sites so, `silence` finds out
 //! when a path is back, and [`refusal`] turns a failed handshake into advice.
 //!
-//! Guarantees: TLS 1.3 and `holdfast/1` (between hub nodes `holdfast-hub/1`) or nothing; a hub's connection always
-//! has exactly one site's name, or exactly one other node's;
+//! Guarantees: TLS 1.3 and `holdfast/1` (between hub nodes `holdfast-hub/1`, from hosts `holdfast-host/1`) or nothing; a
+//! hub's connection always has exactly one site's name, or exactly one other node's;
 //! a site talks to nobody but a hub of its own authority, whatever address it dialled.
 //!
 //! It never knows what is said on a connection, and never retries: when to dial again is the caller's.
@@ -33,13 +33,16 @@ mod tests;
 
 pub use egress::Egress;
 pub use endpoint::{
-    ConnectError, EndpointError, connect, connect_node, hub_endpoint, hub_node_config, site_endpoint,
+    ConnectError, EndpointError, calls_as_host, connect, connect_node, host_config, hub_endpoint,
+    hub_node_config, site_endpoint,
 };
 pub use identity::{Holder, Identity, IdentityError};
-pub use names::{HUB_NAME, NamesError, hub_dns_names, node_of, peer_node, peer_site, site_dns_name, site_of};
+pub use names::{
+    HUB_NAME, NamesError, hub_dns_names, node_of, peer_holder, peer_node, peer_site, site_dns_name, site_of,
+};
 pub use refusal::explain;
 pub use runtime::{QuicHandle, QuicThreads};
 pub use settings::{Congestion, Settings};
 pub use silence::probe_silence;
 pub use tcp::{TcpDialer, TcpError, TcpHub, TcpIncoming};
-pub use tls::{ALPN, HUB_ALPN, TlsError};
+pub use tls::{ALPN, HOST_ALPN, HUB_ALPN, TlsError};

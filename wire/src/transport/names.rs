@@ -134,6 +134,11 @@ pub fn peer_node(connection: &quinn::Connection) -> Result<String, NamesError> {
     node_of(&peer(connection)?)
 }
 
+/// Whoever is at the other end of a connection.
+pub fn peer_holder(connection: &quinn::Connection) -> Result<Holder, NamesError> {
+    holder_of(&peer(connection)?)
+}
+
 fn peer(connection: &quinn::Connection) -> Result<CertificateDer<'static>, NamesError> {
     let identity = connection.peer_identity().ok_or(NamesError::Missing)?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| NamesError::Missing)?;

@@ -432,3 +432,26 @@ async fn hub_nodes_call_each_other_on_the_sites_port() {
     let (accepted, told) = tokio::join!(async { node_1.accept().await.unwrap().await }, dial);
     assert!(accepted.is_err() && explain(&told).contains("refused us"), "{told}");
 }
+
+#[tokio::test]
+async fn a_host_is_a_node_or_a_sites_machine_and_says_so() {
+    let authority = Authority::new();
+    let (node_1, address) = hub(&authority);
+    for (wanted, holder) in [
+        (for_hub("node-2"), Holder::Hub("node-2".to_owned())),
+        (for_site("shop-7"), Holder::Site(SiteId::new("shop-7").unwrap())),
+    ] {
+        let identity = authority.identity(wanted);
+        let calling = host_config(&identity, &Settings::default()).unwrap();
+        let endpoint = site(&identity);
+        let accept = async { node_1.accept().await.unwrap().await.unwrap() };
+        let dial = connect_node(&endpoint, calling, ("node-1", address), SOON);
+        let (near, far) = tokio::join!(accept, dial);
+        let _far = far.unwrap();
+        assert!(calls_as_host(&near));
+        assert_eq!(peer_holder(&near), Ok(holder));
+    }
+    let identity = authority.identity(for_site("shop-7"));
+    let (near, _far) = pair(&node_1, &site(&identity), address).await;
+    assert!(!calls_as_host(&near), "a site that calls as what it is");
+}

@@ -31,6 +31,9 @@ pub const ALPN: &[u8] = b"holdfast/1";
 /// The protocol that hub nodes speak with each other, on the same port.
 pub const HUB_ALPN: &[u8] = b"holdfast-hub/1";
 
+/// The protocol of a host, a hub node or a site's machine, that brings what it recorded for a site.
+pub const HOST_ALPN: &[u8] = b"holdfast-host/1";
+
 /// Why a TLS configuration could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -63,6 +66,11 @@ pub fn site(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
 /// TLS of a hub node that calls another.
 pub fn hub_node(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
     Ok(QuicClientConfig::try_from(caller(identity, HUB_ALPN)?)?)
+}
+
+/// TLS of a host that brings what it recorded as a standby: it shows a hub node's certificate, or a site's.
+pub fn host(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
+    Ok(QuicClientConfig::try_from(caller(identity, HOST_ALPN)?)?)
 }
 
 /// TLS of a site without QUIC.

@@ -68,7 +68,48 @@ impl Hosts {
     }
 }
 
+/// Why nothing is taken from whoever says that it stood by for a site.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAHost {
+    /// There is no such site.
+    #[error("no site {0} is known")]
+    Site(SiteId),
+    /// There is no such machine.
+    #[error("no host `{0}` is known, or it is another machine")]
+    Unknown(HostId),
+    /// It is trusted no more.
+    #[error("host {0} is revoked")]
+    Revoked(HostId),
+    /// It never stood by for this site.
+    #[error("host {host} never had a place for site {site}")]
+    Never {
+        /// Which host.
+        host: HostId,
+        /// Which site.
+        site: SiteId,
+    },
+}
+
 impl State {
+    /// May `host`, a machine of this kind by its certificate, bring what it recorded as the standby of `site`? Whoever
+    /// ever had a place there may: a place that is lost since takes nothing away from what was recorded.
+    pub fn may_bring(
+        &self,
+        site: &SiteId,
+        host: &HostId,
+        is: impl Fn(&HostKind) -> bool,
+    ) -> Result<(), NotAHost> {
+        let known = self.site(site).ok_or_else(|| NotAHost::Site(site.clone()))?;
+        let machine = self.hosts.get(host).filter(|machine| is(&machine.spec.kind));
+        match machine {
+            None => Err(NotAHost::Unknown(host.clone())),
+            Some(machine) if machine.revoked => Err(NotAHost::Revoked(host.clone())),
+            // A log of an earlier version noted nothing.
+            Some(_) if known.hosted.contains(host) || known.has_place_on(host) => Ok(()),
+            Some(_) => Err(NotAHost::Never { host: host.clone(), site: site.clone() }),
+        }
+    }
+
     /// The node that watches a site's cameras beside the host with its place: should that one fall silent together
     /// with the site's recorder, another has looked all along. It reserves no room.
     pub fn reserve(&self, site: &SiteId) -> Option<&HostId> {

@@ -28,7 +28,7 @@ pub use command::{Command, Finding, Person, Plan, Return, TakeOverGround, Verdic
 pub use drill::{DRILL_MAX, DRILL_MIN, Drill, DrillKind, DrillOrder, LastDrill};
 pub use event::{Call, Closed, Event, HoldChange};
 pub use hold::{BadHold, HOLD_MAX, HOLD_SPAN_MAX, Hold, HoldId, HoldOrder, HoldStage, Released};
-pub use hosts::Host;
+pub use hosts::{Host, NotAHost};
 pub use membership::{Membership, Role, Tally};
 pub use refusal::{Ineligible, Refusal};
 pub use spec::{BitsPerSecond, CameraSpec, FailbackPolicy, HostKind, HostSpec, Load, SiteSpec, Tier};

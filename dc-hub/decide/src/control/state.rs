@@ -108,6 +108,9 @@ pub struct Site {
     /// The entry of the log that changed what the site is told of them.
     #[serde(default)]
     pub holds_revision: u64,
+    /// Every host that ever had a place for it, or authority: what one of these recorded is the site's.
+    #[serde(default)]
+    pub hosted: BTreeSet<HostId>,
 }
 
 /// A failback that has begun.

@@ -98,6 +98,17 @@ fn room_is_made_of_what_is_acked_up_to_the_high_mark_and_of_the_rest_to_the_low_
 }
 
 #[test]
+fn a_vault_makes_room_of_copies_that_another_vault_has_and_of_nothing_else() {
+    let segments: Vec<_> = (0..6).map(|n| segment(0, 1, n, 1000 - 10 * n, 30, n >= 4)).collect();
+    let vault = Rules { unacked: Unacked::Vaulted, acked_by_hub: false, ..rules() };
+    let step = plan(&vault, &state(&segments, 0), segments.to_vec(), 99);
+    assert_eq!(seqs(&step), [4, 5], "though others are older");
+    assert_eq!(cause(&vault, &segments[4]), GapCause::Expired);
+    let own = plan(&vault, &state(&segments[..4], 0), segments[..4].to_vec(), 99);
+    assert!(own.free.is_empty() && own.stuck.is_empty(), "a full vault takes nothing more, and frees nothing");
+}
+
+#[test]
 fn what_is_not_acked_stays_if_the_site_says_so() {
     let segments = [segment(0, 1, 0, 100, 30, false)];
     let keep = Rules { unacked: Unacked::Keep, ..rules() };

@@ -163,6 +163,7 @@ impl Site {
             purpose: purpose.into(),
             path: "wan".to_owned(),
             policies: Vec::new(),
+            hosted: String::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dc_hub::vault::Vault;
 use ops::init::{self, HubPlan, Plan, SitePlan};
 use prost::Message;
-use site_agent::archive::Archive;
+use site_agent::archive::{Archive, Sender};
 use wire::proto::{hub_message, site_message};
 use wire::session::hub::{self, HubSession, offered_ledgers};
 use wire::session::site::{Output, SiteLimits, SiteSession};
@@ -132,7 +132,7 @@ async fn reconcile(
 
 /// The hub's side.
 async fn serve(vault: &Vault, (mut send, mut reader): Control<quinn::RecvStream>) -> anyhow::Result<()> {
-    let (site, (id, generation)) = (site()?, vault.archive().identity());
+    let (site, (id, generation)) = (Sender::agent(&site()?), vault.archive().identity());
     let mut session = HubSession::new(id, generation);
     while let Some(message) = reader.next::<proto::SiteMessage>().await? {
         match message.kind {
@@ -153,7 +153,7 @@ async fn serve(vault: &Vault, (mut send, mut reader): Control<quinn::RecvStream>
                     vault.claim(&site, ledger, state).await?;
                 }
                 let besides = vault.unfinished(&site).into_iter().collect();
-                session.offered((vault, &vault.of_site(&site)), ledgers, besides, &offer)?;
+                session.offered((vault, &vault.brought_by(&site)), ledgers, besides, &offer)?;
             }
             other => bail!("nothing but offers was to come: {other:?}"),
         }

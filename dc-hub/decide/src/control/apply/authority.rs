@@ -29,6 +29,7 @@ impl State {
         events.extend(close(name, site, Closed::Moved));
         let why = Box::new(Why { index: at.index, term: at.term, stamped: at.time, before, after, ground });
         site.epoch = after;
+        site.hosted.insert(host.clone());
         site.assisted.clear();
         site.giving_back = None;
         site.why = Some(why.clone());

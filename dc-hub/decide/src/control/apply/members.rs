@@ -1,6 +1,6 @@
 //! Who is who: nodes, voters, hosts, sites.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Applied, Call, Closed, Event, Refusal, State, close};
@@ -130,7 +130,9 @@ impl State {
         if let Some(host) = host {
             self.eligible_anew(name, host)?;
         }
-        self.site_mut(name)?.placement = host.cloned();
+        let site = self.site_mut(name)?;
+        site.placement = host.cloned();
+        site.hosted.extend(host.cloned());
         Ok(vec![Event::Placed { site: name.clone(), host: host.cloned() }])
     }
 
@@ -169,5 +171,6 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         last_good_drill: None,
         holds: BTreeMap::new(),
         holds_revision: 0,
+        hosted: BTreeSet::new(),
     }
 }

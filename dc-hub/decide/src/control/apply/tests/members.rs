@@ -1,7 +1,7 @@
 //! Who is who.
 
 use super::*;
-use crate::control::{HostKind, Ineligible, Refusal, Role, SiteSpec};
+use crate::control::{HostKind, Ineligible, NotAHost, Refusal, Role, SiteSpec, TakeOverGround};
 use crate::fixtures::{Log, host, host_spec, site_spec};
 
 fn refused_for(log: &mut Log, n: u64, to: HostId) -> Ineligible {
@@ -138,4 +138,28 @@ fn a_hosts_name_stays_one_machines() {
     let taken =
         log.apply(Command::SetHost { host: home(1), spec: host_spec(HostKind::Node(NodeId(1)), "dc-1", 9) });
     assert_eq!(taken, Err(Refusal::HostTaken(home(1))));
+}
+
+#[test]
+fn only_who_ever_stood_by_for_a_site_brings_what_it_recorded() {
+    let mut log = Log::fleet(2);
+    let node = |n: u64| move |kind: &HostKind| *kind == HostKind::Node(NodeId(n));
+    let bring = |log: &Log, n: u64| log.state.may_bring(&site(1), &hub(n), node(n));
+    assert_eq!(bring(&log, 1), Ok(()), "it has the place");
+    let never = |n: u64| Err(NotAHost::Never { host: hub(n), site: site(1) });
+    assert_eq!(bring(&log, 2), never(2), "it has none, though it is a host like the other");
+    log.must(Command::Place { site: site(1), host: Some(hub(2)) });
+    assert_eq!((bring(&log, 1), bring(&log, 2), bring(&log, 3)), (Ok(()), Ok(()), never(3)));
+    // A person may send it to a host without a place.
+    let by = "tester".to_owned();
+    let ground = TakeOverGround::Person { by, reason: "a test".to_owned() };
+    let expected = log.epoch(1);
+    log.must(Command::TakeOver { site: site(1), expected, host: hub(3), ground });
+    assert_eq!(bring(&log, 3), Ok(()));
+    // The name is not enough: it has to be the machine that the log knows by it.
+    let unknown = Err(NotAHost::Unknown(hub(1)));
+    assert_eq!(log.state.may_bring(&site(1), &hub(1), |kind| matches!(kind, HostKind::Site(_))), unknown);
+    assert_eq!(log.state.may_bring(&site(9), &hub(1), node(1)), Err(NotAHost::Site(site(9))));
+    log.must(Command::RevokeHost { host: hub(1) });
+    assert_eq!(bring(&log, 1), Err(NotAHost::Revoked(hub(1))));
 }
