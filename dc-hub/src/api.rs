@@ -64,7 +64,12 @@ pub async fn start(
             let log = quorum.log().clone();
             Arc::new(move || {
                 let held = holds::metrics(&log.state());
-                metrics(&vault, &kept, &sites, &intake) + &scrubbed.metrics() + &drills.metrics() + &held
+                let exposed = crate::quorum::http::exposed_metrics(&log.state());
+                metrics(&vault, &kept, &sites, &intake)
+                    + &scrubbed.metrics()
+                    + &drills.metrics()
+                    + &held
+                    + &exposed
             })
         },
         scrub: scrubbed,
@@ -226,6 +231,7 @@ fn status(
             "scrub": scrubbed.snapshot(),
         },
         "holds": holds::status(&quorum.log().state()),
+        "new_passwords": crate::quorum::http::exposed(&quorum.log().state()),
         "sites": sites.snapshot(),
     })
 }

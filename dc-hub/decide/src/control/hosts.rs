@@ -63,12 +63,18 @@ impl Hosts {
         self.all.insert(host, what);
     }
 
-    fn nodes(&self) -> impl Iterator<Item = (&HostId, &Host)> {
+    /// The hub nodes among them.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&HostId, &Host)> {
         self.nodes.iter().filter_map(|id| Some((id, self.all.get(id)?)))
     }
 }
 
 impl State {
+    /// The hub nodes that are trusted no more.
+    pub fn revoked_nodes(&self) -> impl Iterator<Item = &HostId> {
+        self.hosts.nodes().filter(|(_, host)| host.revoked).map(|(id, _)| id)
+    }
+
     /// The node that watches a site's cameras beside the host with its place: should that one fall silent together
     /// with the site's recorder, another has looked all along. It reserves no room.
     pub fn reserve(&self, site: &SiteId) -> Option<&HostId> {
