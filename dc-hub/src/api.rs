@@ -67,12 +67,15 @@ pub async fn start(
             let (intake, drills, scrubbed) = (downlink.intake.clone(), drills.clone(), scrubbed.clone());
             let log = quorum.log().clone();
             Arc::new(move || {
-                let held = holds::metrics(&log.state()) + &unacked(&brought);
+                let state = log.state();
+                let held = holds::metrics(&state) + &unacked(&brought);
+                let exposed = crate::quorum::http::exposed_metrics(&state);
                 metrics(&vault, &kept, &sites, &intake)
                     + &vault.archive().disk_metrics()
                     + &scrubbed.metrics()
                     + &drills.metrics()
                     + &held
+                    + &exposed
             })
         },
         scrub: scrubbed,
@@ -236,6 +239,7 @@ fn status(
             "scrub": scrubbed.snapshot(),
         },
         "holds": holds::status(&quorum.log().state()),
+        "new_passwords": crate::quorum::http::exposed(&quorum.log().state()),
         "sites": sites.snapshot(),
     })
 }

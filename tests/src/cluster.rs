@@ -541,6 +541,21 @@ impl Machine {
         })?
     }
 
+    /// What its daemon tells Prometheus.
+    pub fn metrics(&self) -> anyhow::Result<String> {
+        let token = std::fs::read_to_string(self.store.join("http-token")).context("read the token")?;
+        self.netns.netns().inside(|| {
+            let request = ureq::get(format!("http://127.0.0.1:{HTTP_PORT}/metrics"));
+            let answer = request.header("Authorization", format!("Bearer {}", token.trim())).call();
+            answer.context("ask for metrics")?.body_mut().read_to_string().context("read metrics")
+        })?
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
     fn nft(&self, rules: &str) -> anyhow::Result<()> {
         use std::io::Write;
         let mut nft = Command::new("ip")

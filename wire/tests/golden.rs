@@ -147,6 +147,7 @@ fn configuration() -> proto::Configuration {
         segment_ms: 10_000,
         fragment_ms: 1_000,
         cameras: vec![camera],
+        log_ins_since: 1_740_000_000,
     }
 }
 
@@ -294,6 +295,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         recorded: vec!["till-1".to_owned()],
         drill: None,
         holds: None,
+        revoked: vec!["hub-9".to_owned()],
     };
     let holding = proto::Standing { holds: Some(held()), ..standing.clone() };
     let drill =

@@ -112,7 +112,7 @@ impl Log {
         self.must(Command::SetHost { host: home(n), spec });
         self.must(Command::SetSite { site: site(n), spec: site_spec(n) });
         let cameras = (1..=2).map(|c| (camera(&site(n), c), camera_spec())).collect();
-        self.must(Command::Config { site: site(n), revision: 1, cameras });
+        self.must(Command::Config { site: site(n), revision: 1, cameras, log_ins_since: None });
     }
 
     pub(crate) fn apply(&mut self, command: Command) -> Result<Vec<Event>, Refusal> {

@@ -21,7 +21,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ struct State {
     links: BTreeMap<NodeId, Link>,
     /// Connections from other nodes, by their names.
     callers: BTreeMap<String, (NodeId, quinn::Connection)>,
+    /// Nodes that are trusted no more, by their names.
+    revoked: BTreeSet<String>,
     /// Who answers requests: none before [`HubPeers::attach`] and after [`HubPeers::stop`].
     log: Option<(ControlLog, JoinHandle<()>)>,
 }
@@ -136,10 +138,25 @@ impl HubPeers {
         }
     }
 
+    /// Sets which nodes are trusted no more: connections with them end now, and none begins again.
+    pub fn revoke(&self, names: BTreeSet<String>) {
+        let mut state = self.lock();
+        state.links.retain(|_, link| !names.contains(&link.neighbour().name));
+        state.callers.retain(|name, (_, connection)| {
+            let revoked = names.contains(name);
+            if revoked {
+                connection.close(form::NOT_A_MEMBER, b"this node is revoked");
+            }
+            !revoked
+        });
+        state.revoked = names;
+    }
+
     /// Sets who is called and who may call.
     fn know(&self, mut nodes: BTreeMap<NodeId, Neighbour>) {
         nodes.remove(&self.0.me);
         let mut state = self.lock();
+        nodes.retain(|_, node| !state.revoked.contains(&node.name));
         state.links.retain(|id, link| nodes.get(id) == Some(link.neighbour()));
         state.callers.retain(|name, (id, connection)| {
             let known = nodes.get(id).is_some_and(|node| node.name == *name);

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use control_log::ChangeError;
+use decide::control::Site;
 use serde_json::{Value, json};
 use site_agent::serve::Refusal;
 use wire::SiteId;
@@ -93,6 +94,30 @@ async fn node_wish(State(quorum): App, Json(asked): Json<AskedOfNode>) -> Result
     }
 }
 
+/// Which revoked nodes may have a site's camera passwords: those need to be changed.
+fn new_passwords(site: &Site) -> Option<Value> {
+    let exposed = site.exposed.as_ref().filter(|_| !site.revoked)?;
+    Some(json!({ "nodes": exposed.hosts, "later_than_revision": exposed.revision }))
+}
+
+/// The sites whose cameras need new passwords, with the nodes for whose sake.
+pub fn exposed(state: &decide::control::State) -> serde_json::Map<String, Value> {
+    let sites = state.sites().iter();
+    sites.filter_map(|(name, site)| Some((name.to_string(), new_passwords(site)?))).collect()
+}
+
+/// For Prometheus: the same.
+pub fn exposed_metrics(state: &decide::control::State) -> String {
+    let name = "holdfast_site_needs_new_passwords";
+    let mut text = format!(
+        "# HELP {name} 1 while a revoked node may know the passwords of cameras.\n# TYPE {name} gauge\n"
+    );
+    for (site, known) in state.sites().iter().filter(|(_, site)| !site.revoked) {
+        text += &format!("{name}{{site=\"{site}\"}} {}\n", u64::from(known.exposed.is_some()));
+    }
+    text
+}
+
 fn named(text: &str) -> Result<SiteId, Refusal> {
     SiteId::new(text)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad parameter", format!("site: {error}")))
@@ -115,7 +140,7 @@ impl Quorum {
                     "life": site.life, "stage": site.life.stage(), "epoch": site.epoch.to_string(),
                     "holder": site.holder(), "placement": site.placement, "verdict": verdict,
                     "tier": site.spec.tier, "plan": site.plan, "drill": site.drill, "pinned": site.pinned, "vault": site.vault,
-                    "protection": self.protection(name),
+                    "protection": self.protection(name), "new_passwords": new_passwords(site),
                 });
                 (name.to_string(), shown)
             })

@@ -129,10 +129,12 @@ impl Register {
             let prefer = vec![self.own.host.clone()];
             return Some(Command::SetSite { site, spec: self.spec(facts, home, prefer) });
         };
-        if known.revoked || known.vault.is_some_and(|node| node != self.own.node) {
+        // One that was taken out keeps nobody's vault any more.
+        let keeper = known.vault.filter(|node| state.nodes().get(node).is_some_and(|node| !node.removed));
+        if known.revoked || keeper.is_some_and(|node| node != self.own.node) {
             return None; // nodes with different settings would change it to and fro
         }
-        if known.vault.is_none() && self.own.full {
+        if keeper.is_none() && self.own.full {
             return Some(Command::SetVault { site, node: self.own.node });
         }
         let spec = self.spec(facts, home, known.spec.prefer.clone());
@@ -143,6 +145,7 @@ impl Register {
             site,
             revision: facts.revision,
             cameras: facts.cameras.clone(),
+            log_ins_since: facts.log_ins_since,
         })
     }
 

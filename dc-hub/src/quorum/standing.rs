@@ -84,7 +84,9 @@ impl Stands for Standings {
             let addresses = if members.len() > 1 { vec![member.address.clone()] } else { Vec::new() };
             Some(proto::Voter { node: member.name.clone(), id: id.0, addresses })
         };
-        let mut voters: Vec<_> = state.membership().voters().into_iter().filter_map(voter).collect();
+        let counts = |id: &NodeId| state.nodes().get(id).is_none_or(|node| !node.removed);
+        let mut voters: Vec<_> =
+            state.membership().voters().into_iter().filter(counts).filter_map(voter).collect();
         if voters.is_empty() {
             voters.push(proto::Voter { node: self.own.clone(), id: 0, addresses: Vec::new() });
         }
@@ -100,6 +102,7 @@ impl Stands for Standings {
             recorded,
             holds: known.map(|known| state.told_holds(known)),
             drill: known.and_then(|known| known.drill.as_deref()).filter(|drill| !drill.over).map(drill),
+            revoked: state.revoked_nodes().map(ToString::to_string).collect(),
         }
     }
 
@@ -151,6 +154,8 @@ fn tells_the_same(earlier: &State, later: &State) -> bool {
     let same =
         |before: &Arc<Site>, after: &Arc<Site>| Arc::ptr_eq(before, after) || told(before) == told(after);
     earlier.membership() == later.membership()
+        && earlier.nodes() == later.nodes()
+        && earlier.revoked_nodes().eq(later.revoked_nodes())
         && earlier.generation() == later.generation()
         && earlier.sites().len() == later.sites().len()
         && earlier

@@ -1,5 +1,6 @@
 //! The one loop that drives the core.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,12 +82,14 @@ pub(super) async fn run(
         marks,
         clock,
         drilled: false,
+        revoked: BTreeSet::new(),
         told,
         shown,
         shown_at: Boot(0),
         retold: None,
         retold_at: Boot(0),
     };
+    task.cut_revoked();
     let mut follow: Follow = log.follow();
     let (mut leadership, mut members) = (log.leadership(), log.members());
     leadership.mark_changed();
@@ -160,6 +163,8 @@ struct Task {
     marks: mpsc::Sender<Mark>,
     /// Whether this machine's clock is to be believed.
     clock: Arc<retention::Status>,
+    /// Nodes that are trusted no more.
+    revoked: BTreeSet<String>,
     /// Was anything rehearsed until just now?
     drilled: bool,
     told: Arc<Told>,
@@ -245,6 +250,30 @@ impl Task {
         self.mark(&state, &events);
         self.node.handle_applied(boot(), &state, &events);
         self.state = state;
+        self.cut_revoked();
+        for event in events.iter() {
+            if let Event::NewPasswords { site, needed: true } = event {
+                tracing::error!(%site, "its cameras need new passwords: a node that is revoked may have theirs");
+            }
+        }
+    }
+
+    /// Has nothing to do any more with nodes that are trusted no more.
+    fn cut_revoked(&mut self) {
+        let revoked: BTreeSet<_> = self.state.revoked_nodes().map(ToString::to_string).collect();
+        if revoked == self.revoked {
+            return;
+        }
+        for node in revoked.difference(&self.revoked) {
+            match node == self.host.as_str() {
+                true => {
+                    tracing::error!("this node is revoked, for ever: the others and its sites are leaving it")
+                }
+                false => tracing::warn!(node, "a hub node is revoked: its connections end"),
+            }
+        }
+        self.peers.revoke(revoked.clone());
+        self.revoked = revoked;
     }
 
     /// A node whose disk hangs decides nothing and learns of nothing that is decided: it lets another lead.

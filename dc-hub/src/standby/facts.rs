@@ -18,12 +18,16 @@ pub struct Facts {
     pub tier: Tier,
     /// Its cameras.
     pub cameras: BTreeMap<CameraId, CameraSpec>,
+    /// Since which revision the oldest of their log-ins is in use: 0 if the site can't tell. None: they have none.
+    pub log_ins_since: Option<u64>,
 }
 
 impl Facts {
     /// Those of a configuration.
     pub fn of(accepted: &Accepted) -> Self {
         let camera = |camera: &Camera| Some((camera_id(&accepted.site, &camera.id)?, spec(camera)));
+        let mut streams = accepted.cameras.iter().flat_map(|camera| &camera.streams);
+        let log_ins = streams.any(|stream| stream.credentials.is_some());
         Self {
             site: accepted.site.clone(),
             revision: accepted.revision,
@@ -34,6 +38,7 @@ impl Facts {
                 config::Tier::None => Tier::None,
             },
             cameras: accepted.cameras.iter().filter_map(camera).collect(),
+            log_ins_since: log_ins.then_some(accepted.log_ins_since),
         }
     }
 }

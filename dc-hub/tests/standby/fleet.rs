@@ -70,7 +70,7 @@ impl Fleet {
             single_session,
         };
         let cameras = cameras.into_iter().map(|(camera, single)| (camera, spec(single))).collect();
-        self.must(Command::Config { site: site(), revision, cameras });
+        self.must(Command::Config { site: site(), revision, cameras, log_ins_since: None });
     }
 
     pub(crate) fn take_over(&mut self) {

@@ -86,6 +86,7 @@ impl Host {
             segment_ms: 4_000,
             fragment_ms: 500,
             cameras: cameras.iter().map(camera).collect(),
+            log_ins_since: 0,
         };
         self.accepted.take(&site(), &told).await.unwrap();
     }

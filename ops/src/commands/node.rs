@@ -1,4 +1,4 @@
-//! `holdfast node add`, `remove`: which nodes the hub has.
+//! `holdfast node add`, `remove`, `revoke`: which nodes the hub has.
 
 use anyhow::Context;
 use serde_json::json;
@@ -18,6 +18,8 @@ enum What {
     Add(Add),
     /// Let a node vote no more, for ever
     Remove(Remove),
+    /// Trust a node no more, for ever: it is cut off, and cameras whose passwords it may have are named
+    Revoke(Revoke),
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -52,6 +54,17 @@ struct Remove {
     common: Common,
 }
 
+#[derive(clap::Args, Clone, Debug)]
+struct Revoke {
+    /// Which node
+    name: String,
+    /// Also if it keeps vaults, or a standby there has authority
+    #[arg(long)]
+    lost: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Asks.
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     match &args.what {
@@ -73,6 +86,10 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
                 "wish": "remove", "name": remove.name, "lost": remove.lost, "two_voters": remove.two_voters,
             });
             remove.common.ask_at("/nodes", wish)
+        }
+        What::Revoke(revoke) => {
+            let wish = json!({ "wish": "revoke", "name": revoke.name, "lost": revoke.lost });
+            revoke.common.ask_at("/nodes", wish)
         }
     }
 }

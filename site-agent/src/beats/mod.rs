@@ -332,6 +332,18 @@ impl Beats {
         }
     }
 
+    /// Has the hub said that this node is trusted no more?
+    pub(crate) fn is_revoked(&self, node: &str) -> bool {
+        self.roster.borrow().revoked.contains(node)
+    }
+
+    /// Waits until the hub says that this node is trusted no more; at once, if it has said so.
+    pub(crate) async fn until_revoked(&self, node: &str) {
+        let mut roster = self.roster.subscribe();
+        // Never an error: we have the sender.
+        let _ = roster.wait_for(|roster| roster.revoked.contains(node)).await;
+    }
+
     /// Waits until the session neither is at this node nor goes to it; or, without `elsewhere`, until it does.
     async fn until_session_is(&self, elsewhere: bool, node: &str) {
         let (mut roster, mut session) = (self.roster.subscribe(), self.session.subscribe());

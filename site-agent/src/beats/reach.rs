@@ -222,6 +222,25 @@ impl Beats {
         if let Some(member) = target.member.as_ref().filter(|member| member.node != node) {
             bail!("there is {node} where {} was told to be", member.node);
         }
+        tokio::select! {
+            biased;
+            () = self.until_revoked(node) => bail!("{node} is revoked at this hub"),
+            ended = self.trusted_line(way, node, dialling, receive, send) => ended,
+        }
+    }
+
+    async fn trusted_line<R, W>(
+        &self,
+        way: Way,
+        node: &str,
+        dialling: &Dialling,
+        receive: R,
+        send: &mut W,
+    ) -> anyhow::Result<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let mut reader = frame::Reader::new(receive, BYTES_MAX);
         let hello = proto::site_message::Kind::Hello(self.hello(proto::Purpose::Beats, way.path));
         frame::write(send, &proto::SiteMessage { kind: Some(hello) }).await.context("say hello")?;

@@ -14,6 +14,8 @@ use wire::proto;
 
 /// Voters of one hub at most; more is a mistake.
 const VOTERS_MAX: usize = 16;
+/// Nodes that were revoked, of all times.
+const REVOKED_MAX: usize = 256;
 /// Another number is another format.
 const FORMAT: u32 = 1;
 
@@ -35,6 +37,8 @@ pub(super) struct Roster {
     pub(super) recorded: BTreeSet<String>,
     /// What the site is to do as if it had failed.
     pub(super) drill: Option<proto::Drill>,
+    /// Nodes that are trusted no more, whoever said so: for ever.
+    pub(super) revoked: BTreeSet<String>,
 }
 
 /// A voter.
@@ -56,6 +60,11 @@ impl Roster {
         if voters.is_empty() || voters.len() > VOTERS_MAX {
             return Err(format!("{} voters were told, 1 to {VOTERS_MAX} make sense", voters.len()));
         }
+        let mut revoked = self.revoked.clone();
+        revoked.extend(told.revoked.into_iter().filter(|node| check_slug(node).is_ok()));
+        if revoked.len() > REVOKED_MAX {
+            return Err(format!("more than {REVOKED_MAX} nodes are revoked"));
+        }
         let owner = Some(told.owner).filter(|owner| !owner.is_empty());
         let new = Self {
             revision: told.revision,
@@ -66,6 +75,7 @@ impl Roster {
             away: told.away,
             recorded: told.recorded.into_iter().collect(),
             drill: told.drill,
+            revoked,
         };
         let changed = new != *self;
         *self = new;
@@ -105,6 +115,8 @@ struct File {
     voters: Vec<(String, Vec<String>)>,
     owner: Option<String>,
     epoch: Option<(u64, u64, u64)>,
+    #[serde(default)]
+    revoked: BTreeSet<String>,
 }
 
 /// Writes the file anew.
@@ -119,6 +131,7 @@ pub(super) fn save(path: &Path, hub: &HubAddress, roster: &Roster) -> io::Result
         voters: roster.voters.iter().map(voter).collect(),
         owner: roster.owner.clone(),
         epoch: roster.epoch.as_ref().map(order),
+        revoked: roster.revoked.clone(),
     };
     let beside = path.with_extension("new");
     std::fs::write(&beside, serde_json::to_vec(&file)?)?;
@@ -137,6 +150,7 @@ pub(super) fn load(path: &Path, hub: &HubAddress) -> Option<Roster> {
         voters: file.voters.into_iter().map(voter).collect(),
         owner: file.owner.unwrap_or_default(),
         epoch: file.epoch.map(|(generation, salt, n)| proto::Epoch { generation, salt, n }),
+        revoked: file.revoked.into_iter().collect(),
         ..Default::default()
     };
     let mut roster = Roster::default();
@@ -231,5 +245,20 @@ mod tests {
             std::fs::write(&path, &text[..cut]).unwrap();
             assert!(load(&path, &hub()).is_none(), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_revoked_node_stays_so_whatever_is_told_later_and_after_a_restart() {
+        let mut roster = Roster::default();
+        let revoking = proto::Standing { revoked: vec!["hub-3".to_owned()], ..told(4, &["hub-1", "hub-2"]) };
+        assert_eq!(roster.take(revoking, false), Ok(true));
+        assert_eq!(roster.take(told(5, &["hub-1", "hub-2", "hub-3"]), true), Ok(true));
+        assert!(roster.revoked.contains("hub-3"));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("voters");
+        save(&file, &hub(), &roster).unwrap();
+        assert_eq!(load(&file, &hub()).unwrap().revoked, roster.revoked);
+        let many = (0..=REVOKED_MAX).map(|at| format!("old-{at}")).collect();
+        assert!(roster.take(proto::Standing { revoked: many, ..told(6, &["hub-1"]) }, true).is_err());
     }
 }

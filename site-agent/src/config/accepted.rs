@@ -40,6 +40,8 @@ pub struct Accepted {
     pub fragment: Duration,
     /// What is to be recorded.
     pub cameras: Vec<Camera>,
+    /// Since which revision the oldest of their log-ins is in use: 0 if the site can't tell.
+    pub log_ins_since: u64,
 }
 
 /// Why a site's configuration was not taken.
@@ -80,7 +82,8 @@ impl Accepted {
             cameras.push(camera);
         }
         let (site, tier) = (site.clone(), Tier::of_word(&told.tier));
-        Ok(Self { site, revision: told.revision, tier, segment, fragment, cameras })
+        let (revision, log_ins_since) = (told.revision, told.log_ins_since);
+        Ok(Self { site, revision, tier, segment, fragment, cameras, log_ins_since })
     }
 
     /// A camera by its slug.
@@ -89,7 +92,7 @@ impl Accepted {
     }
 }
 
-/// What a site sends. The revision is the caller's.
+/// What a site sends. The numbers are the caller's.
 pub fn configuration(config: &SiteConfig, revision: u64) -> proto::Configuration {
     proto::Configuration {
         revision,
@@ -101,6 +104,7 @@ pub fn configuration(config: &SiteConfig, revision: u64) -> proto::Configuration
             Tier::None => Vec::new(),
             _ => config.cameras.iter().map(told).collect(),
         },
+        log_ins_since: 0,
     }
 }
 

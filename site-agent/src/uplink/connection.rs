@@ -61,6 +61,10 @@ pub(super) async fn serve(
 ) -> Result<Ended, Lost> {
     let Dialled { path, connection, .. } = dialled;
     let lost = |error: anyhow::Error| Lost { why: format!("{error:#}"), refused: false };
+    let node = peer_node(connection).map_err(|error| lost(error.into()))?;
+    if uplink.beats.is_revoked(&node) {
+        return Err(Lost { why: format!("there is {node}, which is revoked at this hub"), refused: true });
+    }
     let (send, receive) = connection.open_bi().await.context("open control stream").map_err(lost)?;
     send.set_priority(priority::CONTROL).context("set priority").map_err(lost)?;
     // Follow first, then list: what is committed in between is told twice, which is harmless.
@@ -157,6 +161,8 @@ async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
     let voter = beats.voter(&node);
     let way = Way { path: shared.path, carrier: Carrier::Quic };
     tokio::select! {
+        biased;
+        () = beats.until_revoked(&node) => anyhow::bail!("{node} is revoked at this hub: going to another"),
         ended = beats::carry(beats, &voter, (way, standby), &mut send, &mut reader) => ended,
         owner = beats.until_owner_is_not(&node) => anyhow::bail!("this site's vault is kept at {owner} now: going there"),
     }

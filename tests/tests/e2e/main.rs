@@ -22,6 +22,7 @@ mod partitions;
 mod policies;
 mod reconcile;
 mod restore;
+mod revoke;
 mod rot;
 mod second_path;
 mod standby;

@@ -61,6 +61,9 @@ pub enum Command {
         revision: u64,
         /// Its cameras.
         cameras: BTreeMap<CameraId, CameraSpec>,
+        /// Since which revision the oldest of their log-ins is in use: 0 if the site can't tell. None: they have none.
+        #[serde(default)]
+        log_ins_since: Option<u64>,
     },
     /// The node that keeps the site's vault.
     SetVault {

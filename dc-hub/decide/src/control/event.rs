@@ -126,8 +126,15 @@ pub enum Event {
     },
     /// Cut every connection with it, at once.
     SiteRevoked(SiteId),
-    /// Cut every connection with it, at once; its cameras need new passwords.
+    /// Cut every connection with it, at once; the cameras it could record need new passwords.
     HostRevoked(HostId),
+    /// A host that is trusted no more had a site's camera passwords; or all of those are no more in use.
+    NewPasswords {
+        /// Whose cameras.
+        site: SiteId,
+        /// Do they need new ones?
+        needed: bool,
+    },
     /// May the hub delete footage?
     Deletion {
         /// Not until a person has confirmed.
@@ -154,6 +161,7 @@ impl Event {
             | Self::Drilled { site, .. }
             | Self::Hold { site, .. }
             | Self::HoldsKept { site }
+            | Self::NewPasswords { site, .. }
             | Self::SiteRevoked(site)
             | Self::CallPerson(Call::Unprotected { site } | Call::ForeignEpoch { site, .. }) => Some(site),
             Self::HostRevoked(_) | Self::Deletion { .. } | Self::CallPerson(_) => None,

@@ -63,7 +63,8 @@ impl Hosts {
         self.all.insert(host, what);
     }
 
-    fn nodes(&self) -> impl Iterator<Item = (&HostId, &Host)> {
+    /// The hub nodes among them.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&HostId, &Host)> {
         self.nodes.iter().filter_map(|id| Some((id, self.all.get(id)?)))
     }
 }
@@ -108,6 +109,11 @@ impl State {
             Some(_) if known.hosted.contains(host) || known.has_place_on(host) => Ok(()),
             Some(_) => Err(NotAHost::Never { host: host.clone(), site: site.clone() }),
         }
+    }
+
+    /// The hub nodes that are trusted no more.
+    pub fn revoked_nodes(&self) -> impl Iterator<Item = &HostId> {
+        self.hosts.nodes().filter(|(_, host)| host.revoked).map(|(id, _)| id)
     }
 
     /// The node that watches a site's cameras beside the host with its place: should that one fall silent together

@@ -32,5 +32,5 @@ pub use hosts::{Host, NotAHost};
 pub use membership::{Membership, Role, Tally};
 pub use refusal::{Ineligible, Refusal};
 pub use spec::{BitsPerSecond, CameraSpec, FailbackPolicy, HostKind, HostSpec, Load, SiteSpec, Tier};
-pub use state::{GivingBack, Node, OpenRound, Site, Stamp, State};
+pub use state::{Exposed, GivingBack, Node, OpenRound, Site, Stamp, State};
 pub use why::{Ground, Silence, Why};

@@ -35,6 +35,9 @@ pub enum Refusal {
     /// It was revoked.
     #[error("host {0} is revoked, for ever: add it under a new name")]
     HostRevoked(HostId),
+    /// Those who are left could decide nothing.
+    #[error("without {0} too few voters are left to decide: add a node first")]
+    NoMajorityLeft(HostId),
     /// It was revoked.
     #[error("site {0} is revoked, for ever: add it under a new name")]
     SiteRevoked(SiteId),

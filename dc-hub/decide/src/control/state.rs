@@ -111,6 +111,21 @@ pub struct Site {
     /// Every host that ever had a place for it, or authority: what one of these recorded is the site's.
     #[serde(default)]
     pub hosted: BTreeSet<HostId>,
+    /// Since which revision the oldest log-in of its cameras is in use; none, if they have none.
+    #[serde(default)]
+    pub log_ins_since: Option<u64>,
+    /// Who knows its cameras' passwords and must not.
+    #[serde(default)]
+    pub exposed: Option<Exposed>,
+}
+
+/// Hosts that were revoked and had a site's camera passwords.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    /// Which.
+    pub hosts: BTreeSet<HostId>,
+    /// The site's revision when the last of them was revoked: log-ins in use since a later one they don't know.
+    pub revision: u64,
 }
 
 /// A failback that has begun.

@@ -307,7 +307,7 @@ fn a_failback_freezes_what_is_recorded_and_lets_single_sessions_go() {
     let mut log = Log::fleet(1);
     let mut specs = cameras(3);
     specs.get_mut(&camera(&site(1), 2)).unwrap().single_session = true;
-    log.must(Command::Config { site: site(1), revision: 2, cameras: specs });
+    log.must(Command::Config { site: site(1), revision: 2, cameras: specs, log_ins_since: None });
     let mut hub = Hub::new(log);
     hub.activate();
     hub.begin();

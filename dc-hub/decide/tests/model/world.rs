@@ -120,7 +120,12 @@ fn founding(sites: u64, voters: u64) -> Vec<Command> {
     for n in 1..=sites {
         commands.push(Command::SetHost { host: home(n), spec: host_spec(HostKind::Site(site(n))) });
         commands.push(Command::SetSite { site: site(n), spec: site_spec(n) });
-        commands.push(Command::Config { site: site(n), revision: 1, cameras: [(camera(n), spec)].into() });
+        commands.push(Command::Config {
+            site: site(n),
+            revision: 1,
+            cameras: [(camera(n), spec)].into(),
+            log_ins_since: None,
+        });
     }
     commands
 }

@@ -84,7 +84,7 @@ fn figures_of_a_large_state() {
         let camera = CameraSpec { priority: 1, main: BitsPerSecond(1), sub: None, single_session: false };
         let cameras =
             (0..16).map(|n| (CameraId::new(format!("{name}/camera-{n}")).unwrap(), camera)).collect();
-        apply(&mut state, Command::Config { site: name, revision: 1, cameras });
+        apply(&mut state, Command::Config { site: name, revision: 1, cameras, log_ins_since: None });
     }
     let timed = |what: &str, act: &mut dyn FnMut()| {
         let all = (0..20).map(|_| {

@@ -23,7 +23,7 @@ fn facts(site: &str, revision: u64) -> Facts {
     let spec = CameraSpec { priority: 1, main: BitsPerSecond(4_000_000), sub: None, single_session: false };
     let camera = CameraId::new(format!("{site}/door")).unwrap();
     let site = SiteId::new(site).unwrap();
-    Facts { site, revision, tier: Tier::Warm, cameras: BTreeMap::from([(camera, spec)]) }
+    Facts { site, revision, tier: Tier::Warm, cameras: BTreeMap::from([(camera, spec)]), log_ins_since: None }
 }
 
 /// Applies what it wants until it wants nothing; tells how many commands that took.
@@ -106,6 +106,27 @@ fn a_site_whose_vault_is_elsewhere_is_that_nodes_to_speak_of() {
     state.apply(stamp, &Command::AddNode { node: NodeId(2), role: Role::Full }).unwrap();
     assert_eq!(settle(&mut other, &mut state), 1, "its own host, and nothing of the site");
     assert_eq!(state.site(&SiteId::new("shop-1").unwrap()).unwrap().revision, 1);
+}
+
+#[test]
+fn the_vault_of_a_node_that_was_taken_out_goes_to_the_one_that_has_the_session() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 1));
+    settle(&mut register, &mut state);
+    let out = [
+        Command::AddNode { node: NodeId(2), role: Role::Full },
+        Command::Membership(Membership::of([NODE, NodeId(2)])),
+        Command::Membership(Membership::of([NodeId(2)])),
+    ];
+    for (index, command) in (100..).zip(&out) {
+        state.apply(Stamp { index, term: Term(1), time: UnixMicros(0) }, command).unwrap();
+    }
+    let own = Own { node: NodeId(2), host: HostId::new("hub-2").unwrap(), ..register.own.clone() };
+    let mut other = Register::new(own);
+    other.heard(facts("shop-1", 9));
+    settle(&mut other, &mut state);
+    let site = state.site(&SiteId::new("shop-1").unwrap()).unwrap();
+    assert_eq!((site.vault, site.revision), (Some(NodeId(2)), 9));
 }
 
 #[test]

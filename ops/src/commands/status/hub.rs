@@ -19,6 +19,15 @@ pub(super) struct Hub {
     #[serde(default)]
     holds: Holds,
     sites: BTreeMap<String, Site>,
+    /// Sites whose cameras need new passwords.
+    #[serde(default)]
+    new_passwords: BTreeMap<String, Exposed>,
+}
+
+/// Who is trusted no more and may know a site's camera passwords.
+#[derive(Debug, Deserialize)]
+struct Exposed {
+    nodes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,6 +117,10 @@ impl Hub {
         let mut problems: Vec<Problem> = stopped.collect();
         problems.extend(self.vault.scrub.as_ref().and_then(Scrub::problem));
         problems.extend(self.vault.retention.problem());
+        for (name, exposed) in &self.new_passwords {
+            let why = format!("{} may know them, and is revoked", exposed.nodes.join(", "));
+            problems.push(Problem::new(format!("the cameras of site {name} need new passwords"), &why));
+        }
         for (name, site) in &self.sites {
             if let Some([one, other]) = &site.twins {
                 let where_from = format!("from {} and {}: stop one of them", one.address, other.address);

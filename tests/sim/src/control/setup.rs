@@ -48,6 +48,7 @@ pub fn commands(params: &Params, names: &Names) -> Vec<Command> {
             site: site.clone(),
             revision: 1,
             cameras: cameras(params, names, index),
+            log_ins_since: None,
         });
         let owner = HubIx(u8::try_from(index % params.hubs).unwrap_or(u8::MAX));
         commands.push(Command::SetVault { site: site.clone(), node: owner.id() });

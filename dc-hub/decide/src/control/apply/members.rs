@@ -7,8 +7,8 @@ use super::{Applied, Call, Closed, Event, Refusal, State, close};
 use crate::control::Host;
 use crate::control::command::Plan;
 use crate::control::membership::{Membership, Role};
-use crate::control::spec::{CameraSpec, HostSpec, SiteSpec};
-use crate::control::state::{Node, Site};
+use crate::control::spec::{CameraSpec, HostKind, HostSpec, SiteSpec};
+use crate::control::state::{Exposed, Node, Site};
 use crate::epoch::Epoch;
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
 use crate::standby::Life;
@@ -55,22 +55,48 @@ impl State {
     }
 
     /// A revoked host keeps the authority it had, in the log, until a round, a person or the site takes it:
-    /// fencing needs a new epoch, not a silent change of the old one. It gets no place from now on.
+    /// fencing needs a new epoch, not a silent change of the old one. It gets no place from now on, a hub node's word
+    /// counts for nothing from now on, and whose camera passwords it may have had needs others.
     pub(super) fn revoke_host(&mut self, host: &HostId) -> Applied {
-        let hosts = Arc::make_mut(&mut self.hosts);
-        let known = hosts.get_mut(host).ok_or_else(|| Refusal::NoHost(host.clone()))?;
+        let known = self.hosts.get(host).ok_or_else(|| Refusal::NoHost(host.clone()))?;
         if known.revoked {
             return Err(Refusal::AlreadySo);
         }
-        known.revoked = true;
+        let kind = known.spec.kind.clone();
+        if let HostKind::Node(node) = kind {
+            self.enough_without(host, node)?;
+            if let Some(node) = self.nodes.get_mut(&node) {
+                node.removed = true;
+            }
+        }
+        if let Some(known) = Arc::make_mut(&mut self.hosts).get_mut(host) {
+            known.revoked = true;
+        }
         let mut events = vec![Event::HostRevoked(host.clone())];
         for (name, site) in &mut self.sites {
             if site.placement.as_ref() == Some(host) {
                 Arc::make_mut(site).placement = None;
                 events.push(Event::Placed { site: name.clone(), host: None });
             }
+            if site.log_ins_since.is_some() && !site.revoked && may_have_known(&kind, &self.nodes, name) {
+                let site = Arc::make_mut(site);
+                let exposed = site.exposed.get_or_insert_default();
+                exposed.hosts.insert(host.clone());
+                exposed.revision = site.revision;
+                events.push(Event::NewPasswords { site: name.clone(), needed: true });
+            }
         }
         Ok(events)
+    }
+
+    /// Those who are left have to be a majority of the configured voters: else nobody could even take the node out.
+    fn enough_without(&self, host: &HostId, node: NodeId) -> Result<(), Refusal> {
+        let counts = |id: &NodeId| *id != node && self.node_ok(*id).is_ok();
+        let left: BTreeSet<_> = self.membership.voters().into_iter().filter(counts).collect();
+        match !self.membership.contains(node) || self.membership.is_majority(&left) {
+            true => Ok(()),
+            false => Err(Refusal::NoMajorityLeft(host.clone())),
+        }
     }
 
     pub(super) fn set_site(&mut self, name: &SiteId, spec: &SiteSpec) -> Applied {
@@ -102,7 +128,7 @@ impl State {
     pub(super) fn set_config(
         &mut self,
         name: &SiteId,
-        revision: u64,
+        (revision, log_ins_since): (u64, Option<u64>),
         cameras: &BTreeMap<CameraId, CameraSpec>,
     ) -> Applied {
         let site = self.site_mut(name)?;
@@ -111,7 +137,10 @@ impl State {
         }
         (site.revision, site.cameras) = (revision, cameras.clone());
         site.assisted.retain(|camera| cameras.contains_key(camera));
-        Ok(Vec::new())
+        site.log_ins_since = log_ins_since;
+        let changed = |exposed: &mut Exposed| log_ins_since.is_none_or(|since| since > exposed.revision);
+        let clean = site.exposed.take_if(changed).is_some();
+        Ok(clean.then(|| Event::NewPasswords { site: name.clone(), needed: false }).into_iter().collect())
     }
 
     pub(super) fn set_vault(&mut self, name: &SiteId, node: NodeId) -> Applied {
@@ -150,6 +179,15 @@ impl State {
     }
 }
 
+/// Could a host of that kind have been told the passwords of this site's cameras? Sites tell every node that may stand
+/// by, and who was connected when is nowhere written down: so it could.
+fn may_have_known(kind: &HostKind, nodes: &BTreeMap<NodeId, Node>, site: &SiteId) -> bool {
+    match kind {
+        HostKind::Node(node) => nodes.get(node).is_none_or(|node| node.role != Role::Witness),
+        HostKind::Site(owner) => owner == site,
+    }
+}
+
 fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
     Site {
         spec: spec.clone(),
@@ -172,5 +210,7 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         holds: BTreeMap::new(),
         holds_revision: 0,
         hosted: BTreeSet::new(),
+        log_ins_since: None,
+        exposed: None,
     }
 }

@@ -42,7 +42,9 @@ impl State {
             Command::RevokeHost { host } => self.revoke_host(host),
             Command::SetSite { site, spec } => self.set_site(site, spec),
             Command::RevokeSite { site } => self.revoke_site(site),
-            Command::Config { site, revision, cameras } => self.set_config(site, *revision, cameras),
+            Command::Config { site, revision, cameras, log_ins_since } => {
+                self.set_config(site, (*revision, *log_ins_since), cameras)
+            }
             Command::SetVault { site, node } => self.set_vault(site, *node),
             Command::Place { site, host } => self.place(site, host.as_ref()),
             Command::PlaceHold { site, order } => self.place_hold(at, site, order),

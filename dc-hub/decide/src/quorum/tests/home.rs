@@ -82,7 +82,7 @@ fn cameras_with_one_session_come_home_too() {
     let mut log = Log::fleet(1);
     let mut cameras = log.state.site(&site(1)).unwrap().cameras.clone();
     cameras.values_mut().for_each(|camera| camera.single_session = true);
-    log.must(Command::Config { site: site(1), revision: 2, cameras });
+    log.must(Command::Config { site: site(1), revision: 2, cameras, log_ins_since: None });
     let mut world = World::with(log, 12);
     let place = world.places.get_mut(&1).unwrap();
     (place.one_session, place.alive) = (true, false);

@@ -102,7 +102,7 @@ fn a_camera_with_one_session_breaks_before_it_makes() {
     let mut log = Log::fleet(1);
     let mut cameras = log.state.site(&site(1)).unwrap().cameras.clone();
     cameras.get_mut(&camera(&site(1), 2)).unwrap().single_session = true;
-    log.must(Command::Config { site: site(1), revision: 2, cameras });
+    log.must(Command::Config { site: site(1), revision: 2, cameras, log_ins_since: None });
     activate(&mut log, 1);
     heal(&mut log);
     failback(&mut log);

@@ -1,7 +1,9 @@
 //! Who is who.
 
 use super::*;
-use crate::control::{HostKind, Ineligible, NotAHost, Refusal, Role, SiteSpec, TakeOverGround};
+use crate::control::{
+    Exposed, HostKind, Ineligible, Membership, NotAHost, Refusal, Role, SiteSpec, TakeOverGround,
+};
 use crate::fixtures::{Log, host, host_spec, site_spec};
 
 fn refused_for(log: &mut Log, n: u64, to: HostId) -> Ineligible {
@@ -116,7 +118,7 @@ fn a_revoked_site_or_host_stays_so() {
 fn a_configuration_only_gets_newer_and_a_home_never_moves() {
     let mut log = Log::fleet(2);
     let cameras = log.state.site(&site(1)).unwrap().cameras.clone();
-    let old = log.apply(Command::Config { site: site(1), revision: 1, cameras });
+    let old = log.apply(Command::Config { site: site(1), revision: 1, cameras, log_ins_since: None });
     assert!(matches!(old, Err(Refusal::OldRevision { have: 1, offered: 1, .. })));
     let moved = crate::control::SiteSpec { home: home(2), ..site_spec(1) };
     let refused = log.apply(Command::SetSite { site: site(1), spec: moved });
@@ -162,4 +164,65 @@ fn only_who_ever_stood_by_for_a_site_brings_what_it_recorded() {
     assert_eq!(log.state.may_bring(&site(9), &hub(1), node(1)), Err(NotAHost::Site(site(9))));
     log.must(Command::RevokeHost { host: hub(1) });
     assert_eq!(bring(&log, 1), Err(NotAHost::Revoked(hub(1))));
+}
+
+fn configured(log: &mut Log, n: u64, revision: u64, log_ins_since: Option<u64>) -> Vec<Event> {
+    let cameras = log.state.site(&site(n)).unwrap().cameras.clone();
+    log.must(Command::Config { site: site(n), revision, cameras, log_ins_since })
+}
+
+#[test]
+fn a_revoked_nodes_word_counts_for_nothing() {
+    let mut log = Log::fleet(1);
+    let (round, epoch) = (suspect(&mut log, 1), log.epoch(1));
+    log.must(silent(1, round, 1));
+    log.must(silent(1, round, 2));
+    log.must(Command::RevokeHost { host: hub(2) });
+    assert!(
+        matches!(log.apply(lost(1, round, epoch)), Err(Refusal::NoMajority(_))),
+        "said before it was revoked"
+    );
+    assert_eq!(log.apply(silent(1, round, 2)), Err(Refusal::NodeRemoved(NodeId(2))));
+    assert_eq!(refused_for(&mut log, 1, hub(2)), Ineligible::Revoked);
+    log.must(silent(1, round, 3));
+    log.must(lost(1, round, epoch));
+    // Two of three configured voters are left, and then two of two: neither can be spared.
+    assert_eq!(log.apply(Command::RevokeHost { host: hub(3) }), Err(Refusal::NoMajorityLeft(hub(3))));
+    log.must(Command::Membership(Membership::of([1, 3].map(NodeId))));
+    assert_eq!(log.apply(Command::RevokeHost { host: hub(3) }), Err(Refusal::NoMajorityLeft(hub(3))));
+    assert_eq!(log.state.revoked_nodes().collect::<Vec<_>>(), [&hub(2)]);
+}
+
+#[test]
+fn sites_whose_passwords_a_revoked_node_may_have_need_new_ones_until_all_are_changed() {
+    let mut log = Log::fleet(2);
+    configured(&mut log, 1, 5, Some(0));
+    let events = log.must(Command::RevokeHost { host: hub(2) });
+    let needed = |needed| Event::NewPasswords { site: site(1), needed };
+    assert!(events.contains(&needed(true)), "{events:?}");
+    assert!(log.state.site(&site(2)).unwrap().exposed.is_none(), "its cameras ask for no password");
+    let exposed = |log: &Log| log.state.site(&site(1)).unwrap().exposed.clone();
+    assert_eq!(exposed(&log), Some(Exposed { hosts: [hub(2)].into(), revision: 5 }));
+    // Some log-in is as old as that, or older, or the site can't tell.
+    for (revision, since) in [(6, 0), (7, 3), (8, 5)] {
+        assert_eq!(configured(&mut log, 1, revision, Some(since)), []);
+        assert!(exposed(&log).is_some());
+    }
+    assert_eq!(configured(&mut log, 1, 9, Some(8)), [needed(false)]);
+    assert_eq!(exposed(&log), None);
+}
+
+#[test]
+fn a_witness_never_had_a_password() {
+    let mut log = Log::fleet(1);
+    configured(&mut log, 1, 2, Some(0));
+    log.must(Command::AddNode { node: NodeId(9), role: Role::Witness });
+    log.must(Command::SetHost {
+        host: host("witness"),
+        spec: host_spec(HostKind::Node(NodeId(9)), "dc-9", 0),
+    });
+    assert_eq!(
+        log.must(Command::RevokeHost { host: host("witness") }),
+        [Event::HostRevoked(host("witness"))]
+    );
 }
