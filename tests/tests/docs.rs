@@ -64,6 +64,8 @@ fn section_and_key(text: &str) -> Option<(String, &str)> {
         "uplink.window" => "uplink.window[0]",
         "standby.map" => "standby.map[0]",
         "drill" => "drill[0]",
+        "archive.disk" => "archive.disk[0]",
+        "vault.disk" => "vault.disk[0]",
         "control.member" => "control.member[0]",
         "camera.stream" => "camera[0].stream[0]",
         other => other,

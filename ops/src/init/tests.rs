@@ -215,7 +215,7 @@ fn templates_have_every_key() {
     for (text, keys) in [(&site, known(site_keys, SITE_SECTIONS)), (&hub, known(hub_keys, HUB_SECTIONS))] {
         for (section, key) in keys
             .into_iter()
-            .filter(|(_, key)| !["stream", "limit", "path", "window", "map", "member"].contains(key))
+            .filter(|(_, key)| !["stream", "limit", "path", "window", "map", "member", "disk"].contains(key))
         {
             let header = match section {
                 "uplink.path[0]" => "[[uplink.path]]",
@@ -224,6 +224,8 @@ fn templates_have_every_key() {
                 "standby.map[0]" => "[[standby.map]]",
                 "control.member[0]" => "[[control.member]]",
                 "drill[0]" => "[[drill]]",
+                "archive.disk[0]" => "[[archive.disk]]",
+                "vault.disk[0]" => "[[vault.disk]]",
                 "camera[0]" => "[[camera]]",
                 "camera[0].stream[0]" => "[[camera.stream]]",
                 other => &format!("[{other}]"),
@@ -261,7 +263,8 @@ fn templates_tell_the_defaults() {
     // What fails together with a node is its own name by default.
     let full = uncommented(&fs::read_to_string(file).unwrap(), &["domain", "keep_days_max", "keep_gb_max"]);
     let full = reload(file, &full, load_hub).unwrap();
-    let bare = "[[control.member]]\nnode = 1\nname = \"hub-1\"\naddress = \"hub-1.example.com:7443\"\n[[standby.map]]\nsite = \"shop-1\"\nfrom = \"192.168.1.0/24\"\nto = \"10.7.1.0/24\"\n[[drill]]\nsites = [\"shop-1\"]\nat = \"03:30\"\n";
+    let bare = "[[control.member]]\nnode = 1\nname = \"hub-1\"\naddress = \"hub-1.example.com:7443\"\n[[standby.map]]\nsite = \"shop-1\"\nfrom = \"192.168.1.0/24\"\nto = \"10.7.1.0/24\"\n[[drill]]\nsites = [\"shop-1\"]\nat = \"03:30\"\n\
+                [[vault.disk]]\ndir = \"/mnt/disk2\"\n";
     let bare = reload(file, bare, load_hub).unwrap();
     assert_eq!(format!("{full:?}"), format!("{bare:?}"));
 
@@ -281,6 +284,7 @@ fn templates_tell_the_defaults() {
     let full = full.replacen("rate_mbit_max = 20\n", "", 1);
     let full = reload(file, &full, load_site).unwrap();
     let bare = "[site]\nid = \"shop-1\"\n[hub]\naddress = \"hub.holdfast.internal:7443\"\n\
+                [[archive.disk]]\ndir = \"/mnt/disk2\"\n\
                 [[uplink.path]]\nname = \"wan\"\ninterface = \"eth0\"\n\
                 [[uplink.window]]\nfrom = \"22:00\"\nto = \"06:00\"\n\
                 [[uplink.limit]]\nclass = \"backlog\"\nfrom = \"08:00\"\nto = \"20:00\"\nrate_mbit_max = 4\n[[camera]]\n\

@@ -30,7 +30,7 @@ pub struct Placed {
 /// How many damaged segments there are, and were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
-    /// Wanted again.
+    /// Wanted again; without those whose disk is not there.
     pub wanted: u64,
     /// Whose right bytes came since the archive was opened.
     pub repaired: u64,
@@ -60,10 +60,23 @@ impl Archive {
     pub fn damage(&self) -> Damage {
         let counts = &self.inner.damage;
         Damage {
-            wanted: self.inner.read_ledgers().values().map(|record| record.damaged().len()).sum(),
+            wanted: self
+                .inner
+                .read_ledgers()
+                .values()
+                .map(|record| record.damaged().minus(&record.away()).len())
+                .sum(),
             repaired: counts.repaired.load(Ordering::Relaxed),
             given_up: counts.given_up.load(Ordering::Relaxed),
         }
+    }
+
+    /// Is the disk that it is on not there?
+    pub fn is_away(&self, placed: &Placed) -> bool {
+        let ledgers = self.inner.read_ledgers();
+        ledgers.get(&placed.ledger).is_some_and(|record| {
+            record.away_ranges.iter().any(|range| (range.start..range.end).contains(&placed.seq.0))
+        })
     }
 
     /// Damaged segments behind `after`, in order, as many as `most`.

@@ -121,6 +121,7 @@ impl Archive {
         if deleted > 0 {
             let files = files.into_iter().map(|(ledger, number, _)| (ledger, number)).collect();
             self.submit_blocking(Change::Deleted { files, outdated })?;
+            failpoint::pass("free/forgotten");
         }
         Ok(deleted)
     }

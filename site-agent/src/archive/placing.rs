@@ -118,8 +118,8 @@ fn wanted(inner: &Inner, change: &Change) -> Option<(Arc<Disk>, PathBuf, PathBuf
         return None;
     }
     let (ledger, number) = segment_of(inner, &disk, change)?;
-    let record = inner.read_ledgers().get(ledger).cloned()?;
-    let target = layout::segment(disk.dir(), &record.site().ok()?, ledger, number);
+    let site = inner.read_ledgers().get(ledger)?.site().ok()?;
+    let target = layout::segment(disk.dir(), &site, ledger, number);
     Some((disk, file.clone(), target))
 }
 
@@ -146,7 +146,7 @@ fn segment_of<'a>(inner: &Inner, disk: &Disk, change: &'a Change) -> Option<(&'a
 }
 
 fn move_on(disk: &Arc<Disk>, target: &Path, file: &Path) -> Result<PathBuf> {
-    if !disk.is_in_use() {
+    if !disk.is_ours() {
         let source = std::io::Error::other(disk.why_out().unwrap_or_default());
         return Err(ArchiveError::Io { what: "place segment file", path: file.to_owned(), source });
     }

@@ -7,7 +7,7 @@ use wire::UnixMicros;
 
 use super::super::table::{Table, Tone, cell, number};
 use super::super::words;
-use super::{BEAT_AGE_MAX, Problem, Retention, Scrub, View, not_recorded};
+use super::{BEAT_AGE_MAX, Disk, Problem, Retention, Scrub, View, not_recorded};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Hub {
@@ -31,6 +31,9 @@ struct Vault {
     scrub: Option<Scrub>,
     #[serde(default)]
     retention: Retention,
+    /// None from daemons that know of one only.
+    #[serde(default)]
+    disks: Vec<Disk>,
 }
 
 /// What people asked to be kept.
@@ -40,6 +43,9 @@ struct Holds {
     pending: u64,
     releasing: u64,
     not_confirmed_by: Vec<String>,
+    /// Why vaults delete nothing, if so.
+    #[serde(default)]
+    deletion_suspended: Option<String>,
 }
 
 impl Holds {
@@ -107,7 +113,10 @@ impl Hub {
         let stopped = self.vault.stopped.iter().map(|why| Problem::new("the vault has stopped", why));
         let mut problems: Vec<Problem> = stopped.collect();
         problems.extend(self.vault.scrub.as_ref().and_then(Scrub::problem));
+        let suspended = self.holds.deletion_suspended.iter();
+        problems.extend(suspended.map(|why| Problem::new("deletion is suspended", why)));
         problems.extend(self.vault.retention.problem());
+        problems.extend(self.vault.disks.iter().filter_map(Disk::problem));
         for (name, site) in &self.sites {
             if let Some([one, other]) = &site.twins {
                 let where_from = format!("from {} and {}: stop one of them", one.address, other.address);

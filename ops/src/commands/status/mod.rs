@@ -158,6 +158,27 @@ impl Scrub {
     }
 }
 
+/// A disk of an archive.
+#[derive(Debug, Deserialize)]
+struct Disk {
+    dir: String,
+    in_use: bool,
+    detail: String,
+    away: u64,
+}
+
+impl Disk {
+    fn problem(&self) -> Option<Problem> {
+        let away = words::count(self.away, "segment");
+        (!self.in_use).then(|| {
+            Problem::new(
+                format!("disk {} is not used, {away} of it wanted from elsewhere", self.dir),
+                &self.detail,
+            )
+        })
+    }
+}
+
 /// What retention has to tell.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

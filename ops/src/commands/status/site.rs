@@ -7,7 +7,7 @@ use wire::UnixMicros;
 
 use super::super::table::{Table, Tone, cell, number};
 use super::super::words;
-use super::{Problem, Retention, Scrub, View, not_recorded};
+use super::{Disk, Problem, Retention, Scrub, View, not_recorded};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Site {
@@ -33,6 +33,9 @@ struct Archive {
     scrub: Option<Scrub>,
     #[serde(default)]
     retention: Retention,
+    /// None from daemons that know of one only.
+    #[serde(default)]
+    disks: Vec<Disk>,
 }
 
 /// What the site keeps for the hub.
@@ -91,6 +94,7 @@ impl Site {
         let mut problems: Vec<Problem> = stopped.collect();
         problems.extend(self.archive.scrub.as_ref().and_then(Scrub::problem));
         problems.extend(self.archive.retention.problem());
+        problems.extend(self.archive.disks.iter().filter_map(Disk::problem));
         let trouble = self.holds.trouble.iter();
         problems.extend(trouble.map(|why| Problem::new(format!("holds are not safe: {why}"), "")));
         if let (Some(hub), false) = (&self.hub, self.uplink.connected) {

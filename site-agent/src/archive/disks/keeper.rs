@@ -125,25 +125,23 @@ impl Looks {
         };
         let tried = disks.find_those(&archive.inner.index, |dir| may(dir, &self.trouble))?;
         for disk in tried {
+            let dir = disk.dir().to_owned();
             if let Err(error) = self.came_back(disk) {
-                tracing::error!(%error, "take back what a disk holds: tried again");
+                tracing::error!(disk = %dir.display(), %error, "take back what a disk holds: tried again later");
+                self.had_trouble(dir);
             }
         }
         Ok(())
     }
 
     fn went_out(&mut self, disk: &Disk) -> Result<()> {
-        let now = wire::clock::now();
-        let trouble = self.trouble.entry(disk.dir().to_owned()).or_insert(Trouble { times: 0, at: now });
-        if now.saturating_duration_since(trouble.at) >= WELL {
-            trouble.times = 0;
-        }
-        (trouble.times, trouble.at) = (trouble.times + 1, now);
+        self.had_trouble(disk.dir().to_owned());
         let sent = self.archive.send_away(disk).inspect_err(|_| {
             self.away.remove(&disk.number()); // the next look tries again
         })?;
+        // Also if nothing was: what was to go there is tried again.
+        self.tell(false);
         if sent > 0 {
-            self.tell(false);
             tracing::error!(
                 disk = %disk.dir().display(), segments = sent, why = disk.why_out(),
                 "what a disk held is away: it is wanted from the other side until the disk is back"
@@ -152,13 +150,24 @@ impl Looks {
         Ok(())
     }
 
+    fn had_trouble(&mut self, dir: PathBuf) {
+        let now = wire::clock::now();
+        let trouble = self.trouble.entry(dir).or_insert(Trouble { times: 0, at: now });
+        if now.saturating_duration_since(trouble.at) >= WELL {
+            trouble.times = 0;
+        }
+        (trouble.times, trouble.at) = (trouble.times + 1, now);
+    }
+
     fn came_back(&mut self, disk: Disk) -> Result<()> {
-        let back = self.archive.give_back(&disk, &self.whose)?;
+        let disk = self.archive.disks().return_disk(disk);
+        let back = self.archive.give_back(&disk, &self.whose);
+        let back = back.inspect_err(|error| disk.fail(&format!("it can't be taken back: {error}")))?;
         if back > 0 {
             tracing::info!(disk = %disk.dir().display(), segments = back, "a disk is back, with what it held");
         }
         self.away.remove(&disk.number());
-        self.archive.disks().use_disk(disk);
+        self.archive.disks().use_disk(&disk);
         if back > 0 {
             self.tell(true);
         }

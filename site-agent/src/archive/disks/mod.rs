@@ -66,8 +66,10 @@ pub struct Disk {
 }
 
 struct State {
-    /// Its identity file, locked, while it is in use; always none of the first.
+    /// Its identity file, locked, while it is ours; always none of the first.
     pin: Option<Pin>,
+    /// What it holds is still being given back: nothing new goes there yet.
+    returning: bool,
     /// Why it is out.
     why: String,
 }
@@ -85,7 +87,8 @@ impl Disk {
     }
 
     fn new(number: DiskNumber, dir: &Path, pin: Option<Pin>) -> Self {
-        let state = Mutex::new(State { pin, why: "it was not there at the start".to_owned() });
+        let state = State { pin, returning: false, why: "it was not there at the start".to_owned() };
+        let state = Mutex::new(state);
         Self { number, dir: dir.to_owned(), room: Room::new(dir), unlisted: false, state }
     }
 
@@ -104,8 +107,14 @@ impl Disk {
         &self.room
     }
 
-    /// May it be written to? Of the first the archive as a whole says that.
+    /// Do recordings go there? Of the first the archive as a whole says that.
     pub fn is_in_use(&self) -> bool {
+        let state = self.state();
+        self.number == FIRST || (state.pin.is_some() && !state.returning)
+    }
+
+    /// May what is on it already be moved to its place there?
+    pub(super) fn is_ours(&self) -> bool {
         self.number == FIRST || self.state().pin.is_some()
     }
 
@@ -136,6 +145,7 @@ impl Disk {
     pub(super) fn fail(&self, why: &str) {
         let mut state = self.state();
         if self.number != FIRST && state.pin.take().is_some() {
+            state.returning = false;
             why.clone_into(&mut state.why);
             layout::forget_durable(&self.dir);
             tracing::error!(
@@ -216,7 +226,9 @@ impl Disks {
             look: Default::default(),
         };
         if !away {
-            disks.find_those(index, |_| true)?.into_iter().for_each(|disk| drop(disks.use_disk(disk)));
+            for disk in disks.find_those(index, |_| true)? {
+                disks.use_disk(&disks.put(disk));
+            }
         }
         Ok(disks)
     }
@@ -309,6 +321,12 @@ impl Disks {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<DiskNumber, Arc<Disk>>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on files on it may be entered, and nothing new goes there.
+    fn return_disk(&self, disk: Disk) -> Arc<Disk> {
+        disk.state().returning = true;
+        self.put(disk)
     }
 
     fn put(&self, disk: Disk) -> Arc<Disk> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 use prost::Message;
 
@@ -14,16 +14,21 @@ use crate::archive::index::Index;
 use crate::archive::{ArchiveError, Result, layout};
 use crate::renew;
 
-/// How many marks of a disk are remembered: the last, and the one that was being written when the power went.
-const MARKS: usize = 2;
-
 /// A disk as the index knows it.
 #[derive(Clone, Debug)]
 pub(super) struct Registered {
     pub(super) number: DiskNumber,
     id: String,
     pub(super) dir: PathBuf,
+    /// What the disk has; or what it had and was to get, where the power went before that was done.
     marks: Vec<String>,
+}
+
+impl Registered {
+    fn row(&self) -> Vec<u8> {
+        let (id, dir) = (self.id.clone(), self.dir.to_string_lossy().into_owned());
+        Row { id, dir, marks: self.marks.clone() }.encode_to_vec()
+    }
 }
 
 /// The same in the index.
@@ -187,20 +192,20 @@ impl Disks {
         mut identity: Identity,
         mut known: Registered,
     ) -> Result<Disk, String> {
-        known.marks = [identity.mark.clone(), new_id()].into();
-        known.marks.retain(|mark| !mark.is_empty());
-        known.marks.truncate(MARKS);
+        // Whoever uses it has the file that is there now.
+        let there = place.dir.join(identity::FILE).exists();
+        let held = if there { Some(identity::pin(&place.dir)?) } else { None };
+        let before = std::mem::replace(&mut identity.mark, new_id());
         known.dir.clone_from(&place.dir);
-        let row = Row {
-            id: known.id.clone(),
-            dir: known.dir.to_string_lossy().into_owned(),
-            marks: known.marks.clone(),
-        };
-        index.put_disk(known.number, &row.encode_to_vec()).map_err(|error| error.to_string())?;
-        identity.mark = known.marks.last().cloned().unwrap_or_default();
+        known.marks = [before, identity.mark.clone()].into();
+        index.put_disk(known.number, &known.row()).map_err(|error| error.to_string())?;
         identity::write(&place.dir, &identity)
             .map_err(|error| format!("its {} can't be written: {error}", identity::FILE))?;
         let pin = identity::pin(&place.dir)?;
+        drop(held);
+        // From here on a copy from before is known as one.
+        known.marks = [identity.mark].into();
+        index.put_disk(known.number, &known.row()).map_err(|error| error.to_string())?;
         let prepared =
             layout::make_segment_folders(&place.dir).and_then(|()| layout::clear_incoming(&place.dir));
         prepared.map_err(|error| error.to_string())?;
@@ -243,9 +248,9 @@ impl Disks {
         self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on it is written to.
-    pub(super) fn use_disk(&self, disk: Disk) -> Arc<Disk> {
+    /// From now on recordings go there.
+    pub(super) fn use_disk(&self, disk: &Disk) {
         tracing::info!(disk = %disk.dir.display(), number = disk.number, "a disk of the archive is in use");
-        self.put(disk)
+        disk.state().returning = false;
     }
 }
