@@ -64,7 +64,9 @@ pub async fn run(
     let renewal = Renewal::watch(vault.archive().clone(), failed, stop.clone());
     let kept = Arc::<retention::Status>::default();
     // The control log says what is held, and that is to be read first.
-    let holds = Arc::new(retention::Holds::unknown("the control log has not been read yet"));
+    let holds = Arc::new(retention::Holds::unknown(
+        "it is not known what is held: the control log has not been read yet",
+    ));
     let settings = retention::Settings {
         // A full hub acks no more; what it has acked goes only by its own policy.
         rules: Rules { policy: config.vault.keep, ..Rules::default() },

@@ -53,6 +53,8 @@ enum Command {
     Holds(hold::Holds),
     /// Lift a hold
     Release(hold::Release),
+    /// Say, after the hub's control log was restored, that its holds are right: vaults delete again
+    ConfirmDeletion(wish::ConfirmDeletion),
     /// Re-read everything a hub or a site holds now, and wait until what is damaged is repaired
     Scrub(scrub::Args),
     /// Tell whether every site has a place for its standby, also if nodes of the hub are lost
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Hold(arguments) => arguments.run(),
         Command::Holds(arguments) => arguments.run(),
         Command::Release(arguments) => arguments.run(),
+        Command::ConfirmDeletion(arguments) => arguments.run(),
         Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Revoke(arguments) => arguments.run(),

@@ -165,7 +165,7 @@ impl Kept {
             (inner.file.clone(), inner.all.then(|| inner.trouble.clone().unwrap_or_default()))
         };
         if let Some(why) = all {
-            return self.obeyed.suspend(why);
+            return self.obeyed.suspend(format!("it is not known what is held: {why}"));
         }
         let rows = file.holds.iter().chain(&file.left);
         self.obeyed.set(rows.map(|row| row.hold(&self.site)).collect());

@@ -2,12 +2,15 @@
 //! them, and people ask for them and are shown them.
 //!
 //! Guarantees: a node frees nothing before it has read what the log had committed when it started; from then on it obeys
-//! a hold as soon as it has applied it, and lets go as soon as it has applied that.
+//! a hold as soon as it has applied it, and lets go as soon as it has applied that. While the log says that deletion is
+//! suspended, it frees nothing at all.
 //!
 //! It never knows how a site is told, or when it confirms.
 
 pub mod http;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +20,10 @@ use decide::control::{Command, HoldOrder, State};
 use site_agent::retention::{self, plan};
 
 pub use show::{metrics, status};
+
+/// For people.
+pub const SUSPENDED: &str = "the control log was restored, and may not know of what was held since: look at `holdfast holds`, place what is \
+     missing, then `holdfast confirm-deletion`";
 
 /// The log is asked again after this, if nobody leads.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -31,15 +38,29 @@ pub async fn obey(log: ControlLog, obeyed: Arc<retention::Holds>) {
         if applied.index < from {
             continue;
         }
-        let now = in_force(&applied.state);
+        let now = (in_force(&applied.state), applied.state.deletion_suspended());
         if before.as_ref() == Some(&now) {
             continue;
         }
+        tell(before.as_ref().is_some_and(|(_, suspended)| *suspended), now.1);
         before = Some(now.clone());
         let obeyed = obeyed.clone();
-        if tokio::task::spawn_blocking(move || obeyed.set(now)).await.is_err() {
+        let (holds, suspended) = now;
+        let set = move || match suspended {
+            true => obeyed.set_suspended(holds, SUSPENDED.to_owned()),
+            false => obeyed.set(holds),
+        };
+        if tokio::task::spawn_blocking(set).await.is_err() {
             return; // the hub is stopping
         }
+    }
+}
+
+fn tell(before: bool, now: bool) {
+    match (before, now) {
+        (false, true) => tracing::error!("deletion is suspended: {SUSPENDED}"),
+        (true, false) => tracing::info!("a person confirmed deletion: the vault's retention goes on"),
+        _ => {}
     }
 }
 

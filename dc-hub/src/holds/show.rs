@@ -76,6 +76,11 @@ impl Counts {
     }
 }
 
+/// See [`State::deletion_suspended`].
+fn suspended(state: &State) -> Option<&'static str> {
+    state.deletion_suspended().then_some(super::SUSPENDED)
+}
+
 /// For `/status`.
 pub fn status(state: &State) -> Value {
     let counts = Counts::of(state);
@@ -85,6 +90,7 @@ pub fn status(state: &State) -> Value {
         "pending": counts.pending,
         "releasing": counts.releasing,
         "not_confirmed_by": waits.collect::<Vec<_>>(),
+        "deletion_suspended": suspended(state),
     })
 }
 
@@ -95,6 +101,11 @@ pub fn metrics(state: &State) -> String {
     for (name, help, value) in [
         ("holdfast_holds", "Holds in force.", counts.in_force),
         ("holdfast_holds_pending", "Of them, those that their site has not confirmed.", counts.pending),
+        (
+            "holdfast_deletion_suspended",
+            "1 while vaults delete nothing, until a person confirms that holds are right.",
+            u64::from(state.deletion_suspended()),
+        ),
         ("holdfast_holds_releasing", "Holds that were lifted, and not yet at their site.", counts.releasing),
     ] {
         // Writing to a String can't fail.

@@ -15,13 +15,14 @@ use wire::SiteId;
 
 use super::Quorum;
 use super::nodes::{AskedOfNode, NodeNo};
-use super::people::{Asked, No};
+use super::people::{Asked, Came, Confirmed, No};
 
 /// Below `/api/v1`.
 pub fn routes(quorum: Quorum) -> Router {
     Router::new()
         .route("/control", get(control))
         .route("/nodes", post(node_wish))
+        .route("/confirm-deletion", post(confirm_deletion))
         .route("/plan", get(plan))
         .route("/sites/{site}/why", get(why))
         .route("/sites/{site}/wishes", post(wish))
@@ -51,12 +52,20 @@ async fn why(State(quorum): App, Path(site): Path<String>) -> Result<Response, R
     .into_response())
 }
 
+async fn confirm_deletion(State(quorum): App, Json(asked): Json<Confirmed>) -> Result<Response, Refusal> {
+    answered(quorum.confirm_deletion(asked).await)
+}
+
 async fn wish(
     State(quorum): App,
     Path(site): Path<String>,
     Json(asked): Json<Asked>,
 ) -> Result<Response, Refusal> {
-    match quorum.ask(&named(&site)?, asked).await {
+    answered(quorum.ask(&named(&site)?, asked).await)
+}
+
+fn answered(came: Result<Came, No>) -> Result<Response, Refusal> {
+    match came {
         Ok(came) => Ok(Json(came).into_response()),
         Err(error @ No::UnknownSite(_)) => {
             Err(Refusal::new(StatusCode::NOT_FOUND, "no such site", error.to_string()))

@@ -44,7 +44,7 @@ use crate::peers::{Cast, HubPeers};
 use crate::standby::{Facts, Outputs, StandbyHost};
 
 pub use nodes::{AskedOfNode, NodeWish};
-pub use people::{Asked, Wish};
+pub use people::{Asked, Confirmed, Wish};
 pub use register::Own;
 pub use standing::Standings;
 pub use told::{Told, Was};
@@ -108,6 +108,12 @@ impl Quorum {
         };
         std::thread::Builder::new().name("quorum".into()).spawn(run).context("start the quorum's thread")?;
         Ok((quorum, has_ended))
+    }
+
+    /// Where nobody decides.
+    #[cfg(test)]
+    pub(crate) fn of_log(log: ControlLog) -> Self {
+        Self { log, told: Arc::default(), protection: watch::channel(Protections::default()).1 }
     }
 
     /// What is agreed on.

@@ -61,6 +61,16 @@ pub struct Asked {
     pub dry_run: bool,
 }
 
+/// A person says that the vaults may delete again, after the log was restored.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Confirmed {
+    /// Who, as the audit names them.
+    pub by: String,
+    /// Say only what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// Why a wish came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum No {
@@ -90,15 +100,38 @@ pub struct Came {
 }
 
 impl Quorum {
+    /// Lets vaults delete again, or says why not.
+    pub async fn confirm_deletion(&self, asked: Confirmed) -> Result<Came, No> {
+        let state = self.log().state();
+        if !state.deletion_suspended() {
+            return Err(No::Unsafe("deletion is not suspended: there is nothing to confirm".to_owned()));
+        }
+        tracing::info!(by = asked.by, dry_run = asked.dry_run, "a person confirms deletion");
+        let holds =
+            state.sites().values().flat_map(|site| site.holds.values()).filter(|hold| hold.is_in_force());
+        let says = format!(
+            "every vault deletes again what its retention says; {} are in force and keep what they name",
+            match holds.count() {
+                1 => "1 hold".to_owned(),
+                count => format!("{count} holds"),
+            }
+        );
+        self.carry_out(Command::ConfirmDeletion { by: asked.by }, says, asked.dry_run).await
+    }
+
     /// Carries a wish out, or says why not.
     pub async fn ask(&self, site: &SiteId, asked: Asked) -> Result<Came, No> {
         let state = self.log().state();
         let known = state.site(site).ok_or_else(|| No::UnknownSite(site.clone()))?;
         let (command, says) = command(site, known, &asked)?;
         tracing::info!(%site, by = asked.by, wish = ?asked.wish, dry_run = asked.dry_run, "a person asks");
-        if asked.dry_run {
+        self.carry_out(command, says, asked.dry_run).await
+    }
+
+    async fn carry_out(&self, command: Command, says: String, dry_run: bool) -> Result<Came, No> {
+        if dry_run {
             // What `apply` would say of the state as it is now.
-            let mut copy = (*state).clone();
+            let mut copy = (*self.log().state()).clone();
             let stamp = copy.at().map(|at| decide::control::Stamp { index: at.index + 1, ..at });
             let stamp = stamp.ok_or_else(|| No::Unsafe("the control log is empty".to_owned()))?;
             let events = copy.apply(stamp, &command)?;

@@ -1,4 +1,4 @@
-//! `holdfast failover`, `failback`, `relocate`, `prefer`, `maintenance`, `revoke`: what people ask of the quorum. Each is
+//! `holdfast failover`, `failback`, `relocate`, `prefer`, `maintenance`, `revoke`, `confirm-deletion`: what people ask of the quorum. Each is
 //! written down with who asked, and refused with a reason where it would be unsafe.
 
 use std::time::Duration;
@@ -84,6 +84,13 @@ pub struct Revoke {
     common: Common,
 }
 
+/// Arguments of `holdfast confirm-deletion`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ConfirmDeletion {
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Arguments of `holdfast maintenance`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Maintenance {
@@ -143,6 +150,13 @@ impl Revoke {
     /// Asks.
     pub fn run(&self) -> anyhow::Result<bool> {
         self.common.ask(&self.site, json!({ "wish": "revoke" }))
+    }
+}
+
+impl ConfirmDeletion {
+    /// Asks.
+    pub fn run(&self) -> anyhow::Result<bool> {
+        self.common.ask_at("/confirm-deletion", json!({}))
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Holds(RwLock<Now>);
 #[derive(Debug, Default)]
 pub(super) struct Now {
     pub(super) holds: Vec<Hold>,
-    /// Why it is not known what is held. Nothing is freed then.
+    /// Why nothing is to be freed: it is not known what is held, or a person is to look first.
     pub(super) unknown: Option<String>,
 }
 
@@ -39,9 +39,19 @@ impl Holds {
         self.during().unknown.is_some()
     }
 
+    /// Why nothing is to be freed, if so.
+    pub fn why_nothing(&self) -> Option<String> {
+        self.during().unknown.clone()
+    }
+
     /// They are these from now on. Waits for retention's step, if one goes on: not for a thread that must not wait.
     pub fn set(&self, holds: Vec<Hold>) {
         *self.write() = Now { holds, unknown: None };
+    }
+
+    /// They are these, and all the same nothing is freed, until [`Holds::set`]. Waits likewise.
+    pub fn set_suspended(&self, holds: Vec<Hold>, why: String) {
+        *self.write() = Now { holds, unknown: Some(why) };
     }
 
     /// Nothing is freed from now on, until [`Holds::set`]. Waits likewise.

@@ -26,6 +26,8 @@ pub struct Shown {
     pub lost_segments: u64,
     /// Is less free than wanted, with nothing left that may go?
     pub stuck: bool,
+    /// Is nothing freed whatever the rules say?
+    pub suspended: bool,
     /// Is the wall clock in doubt? Then nothing goes for its age.
     pub clock_in_doubt: bool,
     /// Holds in force here.
@@ -79,6 +81,7 @@ impl Status {
         (shown.holds, shown.kept_bytes) = (looked.holds, looked.kept_bytes);
         let Looked { free_bytes, ballast_bytes, belief, stuck, unknown, .. } = looked;
         shown.looked = true;
+        shown.suspended = unknown.is_some();
         let full_of = shown.full_of();
         if stuck && !shown.stuck {
             let holds = full_of.as_deref();
@@ -95,9 +98,7 @@ impl Status {
                 let full = "the disk is getting full, and nothing may be freed".to_owned();
                 full_of.map_or(full.clone(), |holds| format!("{full}: {holds}"))
             }
-            Belief::Sure => unknown.map_or(String::new(), |why| {
-                format!("nothing is freed: it is not known what is held: {why}")
-            }),
+            Belief::Sure => unknown.map_or(String::new(), |why| format!("nothing is freed: {why}")),
             Belief::Jumped(off) => format!(
                 "the clock jumped by {} s; `site-agent confirm-clock` if it is right",
                 off / 1_000_000

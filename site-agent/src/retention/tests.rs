@@ -358,8 +358,12 @@ fn nothing_is_freed_before_it_is_known_what_is_held() {
     keeper.settings.holds.suspend("nobody has told".into());
     assert_eq!(keeper.step(&now(4000), &[(0, 0)].into()).unwrap(), 0);
     assert!(keeper.status.snapshot().detail.contains("nobody has told"));
+    keeper.settings.holds.set_suspended(vec![hold(0, 11)], "a person is to look".into());
+    assert_eq!(keeper.step(&now(4000), &[(0, 0)].into()).unwrap(), 0, "known, and suspended");
+    assert!(keeper.status.snapshot().suspended);
     keeper.settings.holds.set(vec![hold(0, 11)]);
     assert_eq!(keeper.step(&now(4000), &[(0, 0)].into()).unwrap(), 2);
+    assert!(!keeper.status.snapshot().suspended);
     assert_eq!(archive.ledger(&ledger(RUN)).unwrap().gone(), RangeSet::from(2..4));
 }
 
