@@ -9,6 +9,7 @@ use std::io::Write;
 
 use media::read::rebuild;
 use site_agent::archive::{ArchiveError, Change};
+use site_agent::failpoint;
 use wire::proto::entry::Kind;
 use wire::session::site::recovered_from;
 use wire::{LedgerId, OriginId, SegmentNumber, SiteId, proto};
@@ -28,6 +29,7 @@ pub async fn salvage(vault: &Vault, site: &SiteId, current: OriginId) -> Result<
         .collect();
     let mut entered = 0;
     for tail in orphans {
+        failpoint::pass("salvage/chosen");
         entered += usize::from(enter(vault, &tail).await?);
     }
     Ok(entered)
@@ -75,6 +77,7 @@ async fn enter(vault: &Vault, tail: &Tail) -> Result<bool, VaultError> {
         vault.journal().forget(&tail.ledger, tail.segment);
         return Ok(false);
     };
+    failpoint::pass("salvage/put-together");
     let continues = proto::SegmentName {
         origin: bytes::Bytes::copy_from_slice(&tail.ledger.origin.0),
         stream: tail.ledger.stream.as_str().to_owned(),
@@ -84,7 +87,9 @@ async fn enter(vault: &Vault, tail: &Tail) -> Result<bool, VaultError> {
     let change =
         Change::Append { ledger, at: wire::clock::wall(), kind: Kind::Salvage(salvage), file: Some(file) };
     vault.archive().submit(change).await?;
+    failpoint::pass("salvage/entered");
     vault.journal().forget(&tail.ledger, tail.segment);
+    failpoint::pass("salvage/forgotten");
     tracing::info!(ledger = %tail.ledger, segment = %tail.segment, "salvaged a tail that nobody will close");
     Ok(true)
 }

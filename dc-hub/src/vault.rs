@@ -181,8 +181,15 @@ impl Vault {
             Err(_) => return Completion::Failed,
         };
         failpoint::pass("ingest/put-together");
+        let repairs = self.archive.ledger(ledger).is_some_and(|record| record.damaged().contains(seq.0));
+        if repairs {
+            failpoint::pass("repair/fetched");
+        }
         match self.archive.submit(Change::Bytes { ledger: ledger.clone(), seq, file }).await {
             Ok(_) => {
+                if repairs {
+                    failpoint::pass("repair/taken-in");
+                }
                 self.forget(ledger, number, seq);
                 Completion::Held
             }

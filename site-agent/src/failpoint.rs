@@ -36,7 +36,15 @@ pub const HUB_STEPS: [&str; 8] = [
 ];
 
 /// Steps of freeing, on either side.
-pub const FREE_STEPS: [&str; 2] = ["free/file-deleted", "free/files-deleted"];
+pub const FREE_STEPS: [&str; 4] =
+    ["free/entered", "free/file-deleted", "free/files-deleted", "free/forgotten"];
+
+/// Steps from a damaged segment to right bytes, on either side.
+pub const REPAIR_STEPS: [&str; 4] = ["scrub/found", "scrub/noted", "repair/fetched", "repair/taken-in"];
+
+/// Steps of salvaging a tail at a hub.
+pub const SALVAGE_STEPS: [&str; 4] =
+    ["salvage/chosen", "salvage/put-together", "salvage/entered", "salvage/forgotten"];
 
 #[derive(Debug)]
 struct Wanted {

@@ -297,6 +297,7 @@ impl Keeper {
             if !matches!(done?, Done::Appended { .. }) {
                 continue;
             }
+            crate::failpoint::pass("free/entered");
             freed += group.count;
             self.status.freed(group.count, group.bytes, group.cause);
             let (cause, count) = (group.cause.as_str_name(), group.count);

@@ -23,6 +23,7 @@ use prost::Message;
 use wire::{LedgerId, Seq};
 
 use crate::archive::{Archive, ArchiveError, Change, Placed, Result};
+use crate::failpoint;
 
 pub use mend::Elsewhere;
 pub(crate) use mend::give_up;
@@ -201,7 +202,9 @@ impl Scrubber {
             Finding::Good | Finding::Interrupted => return Ok(()),
         }
         tracing::error!(%ledger, %seq, ?finding, disk = %disk.dir().display(), "a segment is damaged: wanted again");
+        failpoint::pass("scrub/found");
         self.archive.submit_blocking(Change::Damaged { ledger: ledger.clone(), seq: *seq })?;
+        failpoint::pass("scrub/noted");
         self.note();
         Ok(())
     }
@@ -219,7 +222,9 @@ impl Scrubber {
             let some = self.archive.damaged(after.as_ref(), SETTLED)?;
             let Some(last) = some.last() else { return Ok(()) };
             after = Some((last.ledger.clone(), last.seq));
-            for Placed { ledger, seq, segment } in some {
+            // A disk gives back what it holds itself.
+            let here = |placed: &Placed| !self.archive.is_away(placed);
+            for Placed { ledger, seq, segment } in some.into_iter().filter(here) {
                 let file = self.archive.segment_path(&ledger, wire::SegmentNumber(segment.number))?;
                 let (rules, status) = (&self.settings.rules, &self.status);
                 let breath = &mut |bytes, spent| status.rest(plan::breath(rules, bytes, spent));

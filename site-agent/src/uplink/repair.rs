@@ -2,7 +2,7 @@
 //! either is given up.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -14,18 +14,30 @@ use super::restore::bytes::decide;
 use super::restore::plan::Verdict;
 use super::shared::Shared;
 use crate::archive::{Change, Event, Placed};
+use crate::failpoint;
 use crate::scrub::give_up;
 
 /// What did not come is asked for again after this.
 const AGAIN: Duration = Duration::from_secs(60);
+/// What a disk held that is not there, likewise: that may be all there is.
+const AWAY_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Repairs what is damaged, and what will be, for as long as the connection lasts.
 pub(super) async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     shared.beating.wait().await;
     let mut events = shared.uplink.archive.events();
+    let mut away_at: Option<Instant> = None;
     loop {
+        let with_away = away_at.is_none_or(|at| at.elapsed() >= AWAY_AGAIN);
+        if with_away {
+            away_at = Some(wire::clock::now());
+        }
         let mut after = None;
         while let Some(placed) = next(&shared, after).await? {
+            if !with_away && shared.uplink.archive.is_away(&placed) {
+                after = Some((placed.ledger, placed.seq));
+                continue;
+            }
             if let Err(error) = mend(&shared, &placed).await {
                 let (ledger, seq) = (&placed.ledger, placed.seq);
                 tracing::warn!(%ledger, %seq, error = format!("{error:#}"), "repair a segment: tried again later");
@@ -33,7 +45,9 @@ pub(super) async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
             after = Some((placed.ledger, placed.seq));
         }
         tokio::select! {
-            found = until_damaged(&mut events) => found?,
+            found = until_damaged(&mut events) => if found? {
+                away_at = None;
+            },
             () = tokio::time::sleep(AGAIN) => {}
         }
     }
@@ -51,7 +65,7 @@ async fn next(
 async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     let archive = &shared.uplink.archive;
     let Placed { ledger, seq, segment } = placed;
-    let away = archive.ledger(ledger).is_some_and(|record| record.away().contains(seq.0));
+    let away = archive.is_away(placed);
     let mut pace = Pace::new(if away { shared.uplink.config.archive.restore_rate_max } else { None });
     if away && !is_worth_it(shared, placed).await? {
         return Ok(());
@@ -59,8 +73,10 @@ async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     anyhow::ensure!(archive.disks().admit(segment.bytes), "there is no room on the disks");
     match fetch::fetch(&shared.connection, archive, placed, &mut pace).await? {
         Answer::Here(file) => {
+            failpoint::pass("repair/fetched");
             let change = Change::Bytes { ledger: ledger.clone(), seq: *seq, file };
             archive.submit(change).await.context("take in")?;
+            failpoint::pass("repair/taken-in");
             tracing::info!(%ledger, %seq, "repaired with the hub's bytes");
         }
         // The disk may come back.
@@ -81,13 +97,12 @@ async fn is_worth_it(shared: &Shared, placed: &Placed) -> anyhow::Result<bool> {
     Ok(matches!(decide(shared, placed).await?, Verdict::Fetch))
 }
 
-/// Waits until something is found damaged; what was missed may have been that.
-async fn until_damaged(events: &mut broadcast::Receiver<Event>) -> anyhow::Result<()> {
+/// Waits until something is found damaged, or a disk went out, which it tells; what was missed may have been that.
+async fn until_damaged(events: &mut broadcast::Receiver<Event>) -> anyhow::Result<bool> {
     loop {
         match events.recv().await {
-            Ok(Event::Damaged { .. } | Event::Moved { back: false }) | Err(RecvError::Lagged(_)) => {
-                return Ok(());
-            }
+            Ok(Event::Damaged { .. }) => return Ok(false),
+            Ok(Event::Moved { back: false }) | Err(RecvError::Lagged(_)) => return Ok(true),
             // What was not sent from there was passed over: a new connection begins with all there is.
             Ok(Event::Moved { back: true }) => anyhow::bail!("a disk is back: what it holds is offered anew"),
             Ok(_) => {}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use site_agent::failpoint::{HUB_STEPS, SITE_STEPS, VARIABLE};
 
 use crate::ledger_of_acks::{Acked, Fate};
+use crate::wear::{self, Worn};
 use crate::{Victim, chance, moment, p99_ms, sites};
 
 /// A step is come to within this time, or the moment is as good as any.
@@ -30,10 +31,18 @@ pub struct Outcome {
     at_steps: u32,
     fate: Fate,
     starts: Vec<Duration>,
+    /// The deaths at steps of deleting, repairing and salvaging.
+    worn: Worn,
 }
 
-/// Kills each daemon `times` times, half of them at steps.
+/// Kills each daemon `times` times, half of them at steps; and then either as often at steps of deleting, repairing and
+/// salvaging.
 pub fn run(times: u32, seed: u64) -> anyhow::Result<Outcome> {
+    let outcome = under_load(times, seed)?;
+    Ok(Outcome { worn: wear::run(times, seed)?, ..outcome })
+}
+
+fn under_load(times: u32, seed: u64) -> anyhow::Result<Outcome> {
     let mut chance = chance(seed);
     try_play(&sites(), &QUICK, |scene| {
         scene.start()?;
@@ -51,7 +60,7 @@ pub fn run(times: u32, seed: u64) -> anyhow::Result<Outcome> {
         acked.note(scene)?;
         let accounts = settle(scene)?;
         anyhow::ensure!(accounts.iter().all(|account| account.site.sent > 0), "nothing was recorded");
-        Ok(Outcome { kills: 2 * times, at_steps, fate: acked.fate(scene)?, starts })
+        Ok(Outcome { kills: 2 * times, at_steps, fate: acked.fate(scene)?, starts, worn: Worn::default() })
     })
 }
 
@@ -99,7 +108,7 @@ fn die(
 impl Outcome {
     /// Does what was promised hold?
     pub fn holds(&self) -> bool {
-        self.fate.acked > 0 && self.fate.lost == 0 && self.fate.altered == 0
+        [self.fate, self.worn.fate].iter().all(|fate| fate.acked > 0 && fate.lost == 0 && fate.altered == 0)
     }
 
     /// The figures.
@@ -107,6 +116,11 @@ impl Outcome {
         json!({
             "kills": self.kills, "at_steps": self.at_steps,
             "acked": self.fate.acked, "lost": self.fate.lost, "altered": self.fate.altered,
+            "worn": {
+                "kills": self.worn.kills, "at_steps": self.worn.at_steps,
+                "acked": self.worn.fate.acked, "lost": self.worn.fate.lost, "altered": self.worn.fate.altered,
+                "expired": self.worn.expired, "salvaged": self.worn.salvaged, "rotted": self.worn.rotted,
+            },
             "recover_ms_p99": p99_ms(self.starts.clone()), "ok": self.holds(),
         })
     }

@@ -10,6 +10,7 @@
 //! | [`power`] | the power goes |
 //! | [`recovery`] | how long a start takes that finds a large archive |
 //! | [`rot`] | bits that flip in segments |
+//! | [`wear`] | daemons that die while footage is deleted, repaired and salvaged |
 //! | [`schedules`] | the archive alone, in thousands of random schedules that a power cut ends |
 //!
 //! Everything is real but the disks: daemons as installed, cameras, a network.
@@ -23,6 +24,7 @@ pub mod power;
 pub mod recovery;
 pub mod rot;
 pub mod schedules;
+pub mod wear;
 
 use std::time::Duration;
 
