@@ -84,9 +84,11 @@ const APART: Parts = Parts { hubs: 3, sites: 1, own_disks: false, second_path: f
 
 /// The node that keeps the vault, and another one that stands by.
 fn apart(cluster: &Cluster) -> anyhow::Result<(usize, usize)> {
-    let (keeper, host) = (cluster.keeper(0)?, cluster.placed(0)?);
-    ensure!(keeper != host, "{} keeps the vault and stands by", cluster.hubs[host].name);
-    Ok((keeper, host))
+    // Before the site's cameras are known nothing speaks against the node without room.
+    let apart =
+        || Ok(cluster.placed(0).is_ok_and(|host| cluster.keeper(0).is_ok_and(|keeper| keeper != host)));
+    wait_until("a node with room has the place", PATIENCE, apart)?;
+    Ok((cluster.keeper(0)?, cluster.placed(0)?))
 }
 
 /// Waits until nothing that standbys recorded at a node is left to be brought.
