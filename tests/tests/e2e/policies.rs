@@ -146,10 +146,10 @@ fn scheduled_streams_wait_for_their_window_and_the_forecast_knows_when_it_opens(
     play(&[site("shop-1", cameras)], &QUICK, |scene| {
         rewrite(scene, "#time_zone = \"Europe/Berlin\"", "time_zone = \"UTC\"")?;
         rewrite(scene, "replicate = \"on_demand\"", "replicate = \"scheduled\"")?;
-        let began = wire::clock::wall();
+        let now = wire::clock::wall();
         let window = |from_h: i64, to_h: i64| {
             let time = |hours: i64| {
-                let minute = (began.0 / 60_000_000 + hours * 60).rem_euclid(24 * 60);
+                let minute = (now.0 / 60_000_000 + hours * 60).rem_euclid(24 * 60);
                 format!("{:02}:{:02}", minute / 60, minute % 60)
             };
             format!("[[uplink.window]]\nfrom = \"{}\"\nto = \"{}\"\n", time(from_h), time(to_h))
@@ -159,6 +159,7 @@ fn scheduled_streams_wait_for_their_window_and_the_forecast_knows_when_it_opens(
         let with = |window: String| std::fs::write(&file, format!("{text}\n{window}"));
         with(window(3, 5))?;
         scene.start()?;
+        let began = wire::clock::wall();
         scene.await_recorded(Side::Hub, 0, began, 12.0)?;
         let until = wire::clock::wall();
         await_known(scene, "night-1", (began, until))?;

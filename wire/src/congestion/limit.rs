@@ -87,10 +87,12 @@ impl Limit {
         self.bytes.is_none()
     }
 
-    /// Whether so many cruising rounds are enough before the next probe: not before it has `rested`, but sooner if
+    /// Whether so many cruising rounds are enough before the next probe: not before it has `rested`, unless there is a
+    /// limit, which each harmless probe raises; but sooner if
     /// `loss` of a round calls for one.
     pub(super) fn probe_due(&self, rounds: u32, rested: bool, loss: f64) -> bool {
-        (rested && rounds >= self.patience) || (loss > LOSS_HIGH && !self.sustain && rounds >= 2)
+        ((rested || self.bytes.is_some()) && rounds >= self.patience)
+            || (loss > LOSS_HIGH && !self.sustain && rounds >= 2)
     }
 
     /// Whether a probe that delivered more may be believed: a policer lets the first after a rest pass.
