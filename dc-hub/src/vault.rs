@@ -3,7 +3,7 @@
 //! It answers the replication session's questions ([`VaultView`]) from what is durable, and puts
 //! segments together when all their parts are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -59,10 +59,10 @@ impl Vault {
                 .unwrap_or(Err(ArchiveError::Closed))
         });
         recovered?;
-        let salvaged = salvaged(&archive)?;
+        let done = Done::of(&archive)?;
         let held = |ledger: &LedgerId, number| match archive.seq_of(ledger, number) {
-            Ok(Some(seq)) => archive.holds(ledger, seq),
-            _ => salvaged.contains(&(ledger.clone(), number)),
+            Ok(Some(seq)) => archive.holds(ledger, seq) || done.was_freed(ledger, seq),
+            _ => done.salvaged.contains(&(ledger.clone(), number)),
         };
         let journal = Journal::open(&dir.join("tails"), journal_file_bytes, held)?;
         Ok(Self { archive, journal, origin: archive::new_origin() })
@@ -299,19 +299,42 @@ fn placed(ledger: &LedgerId, first: Seq, entries: &[Entry]) -> Vec<Placed> {
     (first.0..).zip(entries).filter_map(placed).collect()
 }
 
-/// Tails that were entered as what they are. The journal may still have them: it only deletes whole files.
-fn salvaged(archive: &Archive) -> Result<BTreeSet<(LedgerId, SegmentNumber)>, ArchiveError> {
-    let mut names = BTreeSet::new();
-    for (ledger, record) in archive.ledgers().into_iter().filter(|(_, record)| record.salvage) {
-        for entry in archive.entries(&ledger, 0..record.next)? {
-            let continues = match entry.kind() {
-                Some(Kind::Salvage(salvage)) => salvage.continues.as_ref(),
-                _ => None,
-            };
-            names.extend(continues.and_then(segment_name));
+/// What is no tail any more, though the journal may still have parts of it: it only deletes whole files.
+#[derive(Default)]
+struct Done {
+    /// Tails that were entered as what they are.
+    salvaged: BTreeSet<(LedgerId, SegmentNumber)>,
+    /// Segments that were held here, and were too old or too much: they must not come back as tails.
+    freed: BTreeMap<LedgerId, RangeSet>,
+}
+
+impl Done {
+    fn of(archive: &Archive) -> Result<Self, ArchiveError> {
+        let mut done = Self::default();
+        for (ledger, record) in archive.ledgers().into_iter().filter(|(_, record)| record.salvage) {
+            for entry in archive.entries(&ledger, 0..record.next)? {
+                match entry.kind() {
+                    Some(Kind::Salvage(salvage)) => {
+                        done.salvaged.extend(salvage.continues.as_ref().and_then(segment_name));
+                    }
+                    Some(Kind::Gone(gone)) if gone.cause() == GapCause::Expired => done.gone(gone),
+                    _ => {}
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn gone(&mut self, gone: &proto::Gone) {
+        if let Ok(of) = LedgerId::from_proto(gone.ledger.as_ref()) {
+            let freed = self.freed.entry(of).or_default();
+            *freed = freed.union(&RangeSet::from_proto(&gone.seqs));
         }
     }
-    Ok(names)
+
+    fn was_freed(&self, ledger: &LedgerId, seq: Seq) -> bool {
+        self.freed.get(ledger).is_some_and(|seqs| seqs.contains(seq.0))
+    }
 }
 
 /// A vault as a session asks of one sender.

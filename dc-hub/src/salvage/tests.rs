@@ -211,3 +211,32 @@ async fn what_its_host_lost_before_it_came_is_gone_with_a_cause() {
     });
     assert_eq!(cause, Some(proto::GapCause::LostBeforeReplication));
 }
+
+#[tokio::test]
+async fn what_the_vault_freed_itself_does_not_come_back_from_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    let (of, parts) = (ledger(NEW), parts(&ledger(NEW)));
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
+    for part in parts {
+        vault.take_part(part).await.unwrap();
+    }
+    let segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
+    vault.claim(&agent(), &of, &proto::LedgerState::default()).await.unwrap();
+    let entry = wire::entry::Entry::write(UnixMicros(9), Kind::Segment(segment));
+    vault.take_entries(&site(), &of, wire::Seq(0), vec![entry]).await.unwrap();
+    let completed = vault.complete(&of, SegmentNumber(0), wire::Seq(0)).await;
+    assert_eq!(completed, wire::session::hub::Completion::Held);
+    let own = LedgerId { origin: vault.origin(), stream: of.stream.clone() };
+    let (archive, at) = (vault.archive().clone(), UnixMicros(9));
+    let open = Change::OpenSalvage { ledger: own.clone(), site: site(), opened: at };
+    archive.submit(open).await.unwrap();
+    let (seqs, cause) = (wire::RangeSet::from(0..1), proto::GapCause::Expired);
+    archive.submit(Change::Free { ledger: own, at, of, seqs, cause }).await.unwrap();
+    let deleted = tokio::task::spawn_blocking(move || archive.delete_freed(9).unwrap()).await.unwrap();
+    assert_eq!(deleted, 1);
+    drop(vault);
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    assert!(vault.journal().all().is_empty(), "{:?}", vault.journal().all().len());
+    assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 0);
+}

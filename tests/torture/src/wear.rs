@@ -21,6 +21,7 @@ use site_agent::archive::{Archive, layout};
 use site_agent::failpoint::{FREE_STEPS, REPAIR_STEPS, SALVAGE_STEPS, VARIABLE};
 use wire::proto::GapCause;
 use wire::proto::entry::Kind;
+use wire::session::site::segment_name;
 use wire::{LedgerId, RangeSet, UnixMicros};
 
 use crate::ledger_of_acks::Fate;
@@ -99,15 +100,14 @@ fn die(
     worn: &mut Worn,
 ) -> anyhow::Result<bool> {
     let salvages = step.starts_with("salvage/");
-    victim.kill(scene)?;
     if salvages {
         // The site loses what it had open: only the hub has it, as tails.
-        scene.await_recorded(Side::Site, 0, wire::clock::wall(), 1.0)?;
         Victim::Agent.kill(scene)?;
         for file in layout::files(&scene.rig.sites[0].archive.join("open"))? {
             std::fs::remove_file(&file).with_context(|| format!("delete {}", file.display()))?;
         }
     }
+    victim.kill(scene)?;
     scene.rig.environment = vec![format!("{VARIABLE}={step}")];
     let started = victim.start(scene);
     scene.rig.environment.clear();
@@ -189,8 +189,10 @@ fn conclude(
     }
     let (ours, vault) = (open(&scene.rig.sites[0].archive)?, open(&scene.rig.vault)?);
     worn.expired = explained(&ours)? + explained(&vault)?;
-    worn.salvaged = salvaged(&vault)?;
     let names: BTreeSet<_> = acked.iter().map(|(name, _)| name).collect();
+    let (tails, twice) = salvaged(&vault, &names)?;
+    ensure!(twice == 0, "{twice} of {tails} salvaged tails were acked whole, or salvaged before");
+    worn.salvaged = tails;
     worn.fate.acked = names.len();
     for name in names {
         let ledger = LedgerId { origin: name.origin, stream: name.stream.clone() };
@@ -246,12 +248,18 @@ fn explained(archive: &Archive) -> anyhow::Result<u64> {
     Ok(expired)
 }
 
-fn salvaged(vault: &Archive) -> anyhow::Result<u64> {
-    let mut salvaged = 0;
+/// How many tails were salvaged, and how many of these the hub had acked whole, or salvaged already.
+fn salvaged(vault: &Archive, acked: &BTreeSet<&EntryName>) -> anyhow::Result<(u64, u64)> {
+    let (mut known, mut twice) = (BTreeSet::new(), 0);
     for (ledger, record) in vault.ledgers().into_iter().filter(|(_, record)| record.salvage) {
-        let entries = vault.entries(&ledger, 0..record.next)?;
-        salvaged +=
-            entries.iter().filter(|entry| matches!(entry.kind(), Some(Kind::Salvage(_)))).count() as u64;
+        for entry in vault.entries(&ledger, 0..record.next)? {
+            let Some(Kind::Salvage(salvage)) = entry.kind() else { continue };
+            let Some((of, number)) = salvage.continues.as_ref().and_then(segment_name) else { continue };
+            let whole = vault.seq_of(&of, number)?.is_some_and(|seq| {
+                acked.contains(&EntryName { origin: of.origin, stream: of.stream.clone(), seq })
+            });
+            twice += u64::from(whole || !known.insert((of, number)));
+        }
     }
-    Ok(salvaged)
+    Ok((known.len() as u64, twice))
 }
