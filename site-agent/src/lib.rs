@@ -29,6 +29,7 @@ pub mod daemon;
 pub mod failpoint;
 pub mod holds;
 pub mod live;
+pub mod neighbour;
 pub mod private_file;
 pub mod reconcile;
 pub mod reload;

@@ -179,6 +179,7 @@ mod tests {
             segment_ms: 10_000,
             fragment_ms: 1_000,
             cameras: vec![camera],
+            hosts: Vec::new(),
         }
     }
 

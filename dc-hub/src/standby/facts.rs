@@ -1,10 +1,10 @@
 //! What the control log is told of a site's cameras: what they cost and who goes first. No address, no password.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use decide::control::{BitsPerSecond, CameraSpec, Tier};
 use decide::standby::Stream as Which;
-use decide::{CameraId, SiteId};
+use decide::{CameraId, HostId, SiteId};
 use site_agent::config::{self, Accepted, Camera, Stream};
 
 /// A revision of a site's configuration, for `Command::Config`.
@@ -18,6 +18,8 @@ pub struct Facts {
     pub tier: Tier,
     /// Its cameras.
     pub cameras: BTreeMap<CameraId, CameraSpec>,
+    /// Machines at its place that may record for it.
+    pub neighbours: BTreeSet<HostId>,
 }
 
 impl Facts {
@@ -34,6 +36,7 @@ impl Facts {
                 config::Tier::None => Tier::None,
             },
             cameras: accepted.cameras.iter().filter_map(camera).collect(),
+            neighbours: accepted.hosts.iter().filter_map(|host| HostId::new(host.as_str()).ok()).collect(),
         }
     }
 }

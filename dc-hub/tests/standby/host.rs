@@ -86,6 +86,7 @@ impl Host {
             segment_ms: 4_000,
             fragment_ms: 500,
             cameras: cameras.iter().map(camera).collect(),
+            hosts: Vec::new(),
         };
         self.accepted.take(&site(), &told).await.unwrap();
     }

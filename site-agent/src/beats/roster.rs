@@ -35,6 +35,8 @@ pub(super) struct Roster {
     pub(super) recorded: BTreeSet<String>,
     /// What the site is to do as if it had failed.
     pub(super) drill: Option<proto::Drill>,
+    /// Sites that this machine is to record for.
+    pub(super) hosting: BTreeSet<String>,
 }
 
 /// A voter.
@@ -66,6 +68,7 @@ impl Roster {
             away: told.away,
             recorded: told.recorded.into_iter().collect(),
             drill: told.drill,
+            hosting: told.hosting.into_iter().collect(),
         };
         let changed = new != *self;
         *self = new;

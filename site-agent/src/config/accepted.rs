@@ -38,6 +38,8 @@ pub struct Accepted {
     pub fragment: Duration,
     /// What is to be recorded.
     pub cameras: Vec<Camera>,
+    /// Sites of the same place whose machines may record for it.
+    pub hosts: Vec<SiteId>,
 }
 
 /// Why a site's configuration was not taken.
@@ -77,8 +79,17 @@ impl Accepted {
             }
             cameras.push(camera);
         }
+        if told.hosts.len() > defaults::HOSTS_MAX {
+            return Err(refused(format!(
+                "{} hosts, at most {} are taken",
+                told.hosts.len(),
+                defaults::HOSTS_MAX
+            )));
+        }
+        let hosts = told.hosts.iter().map(SiteId::new).collect::<Result<Vec<_>, _>>();
+        let hosts = hosts.map_err(|error| refused(format!("a host: {error}")))?;
         let (site, tier) = (site.clone(), Tier::of_word(&told.tier));
-        Ok(Self { site, revision: told.revision, tier, segment, fragment, cameras })
+        Ok(Self { site, revision: told.revision, tier, segment, fragment, cameras, hosts })
     }
 
     /// A camera by its slug.
@@ -99,6 +110,7 @@ pub fn configuration(config: &SiteConfig, revision: u64) -> proto::Configuration
             Tier::None => Vec::new(),
             _ => config.cameras.iter().map(told).collect(),
         },
+        hosts: config.standby.hosts.iter().map(|site| site.as_str().to_owned()).collect(),
     }
 }
 

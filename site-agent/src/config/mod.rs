@@ -18,6 +18,7 @@ pub mod accepted;
 pub mod check;
 pub mod congestion;
 pub mod defaults;
+mod host_check;
 pub mod identity;
 pub mod keep;
 pub mod keys;
@@ -43,8 +44,8 @@ pub use quirks::Quirks;
 pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
 pub use site::{
-    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Restore, Site, SiteConfig,
-    Standby, Stream, Tier, Uplink, UplinkPath, Window,
+    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Host, Http, Hub, Restore, Site, SiteConfig,
+    Standby, Stream, Tier, Uplink, UplinkPath, When, Window,
 };
 
 /// Reads and checks a site's configuration, with this process's environment.

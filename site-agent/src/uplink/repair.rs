@@ -50,6 +50,12 @@ async fn next(
 async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     let archive = &shared.uplink.archive;
     let Placed { ledger, seq, segment } = placed;
+    // The hub gives a site what is its own. What it recorded for another one the vault has, or nobody.
+    if archive.ledger(ledger).is_some_and(|record| record.is_standby_here()) {
+        let (archive, writer, placed) = (archive.clone(), shared.uplink.writer, placed.clone());
+        let given_up = spawn_blocking(move || give_up(&archive, writer, &placed, GapCause::Corrupt));
+        return given_up.await.context("give up")?.context("give up");
+    }
     anyhow::ensure!(archive.room().admits(segment.bytes, Use::Media), "there is no room on the disk");
     match fetch::fetch(&shared.connection, archive.dir(), placed, &mut Pace::new(None)).await? {
         Answer::Here(file) => {

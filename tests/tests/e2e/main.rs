@@ -16,6 +16,7 @@ mod hub_crash;
 mod identity;
 mod intruders;
 mod long;
+mod neighbours;
 mod nodes;
 mod partitions;
 mod policies;

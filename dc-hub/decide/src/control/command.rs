@@ -62,6 +62,13 @@ pub enum Command {
         /// Its cameras.
         cameras: BTreeMap<CameraId, CameraSpec>,
     },
+    /// The machines at its own place that the site says may record for it, beside whoever stands by.
+    SetNeighbours {
+        /// Whose.
+        site: SiteId,
+        /// All of them, as hosts.
+        hosts: BTreeSet<HostId>,
+    },
     /// The node that keeps the site's vault.
     SetVault {
         /// Whose.

@@ -111,6 +111,9 @@ pub struct Site {
     /// Every host that ever had a place for it, or authority: what one of these recorded is the site's.
     #[serde(default)]
     pub hosted: BTreeSet<HostId>,
+    /// Machines of other sites at its place that the site says may record for it. They never have authority.
+    #[serde(default)]
+    pub neighbours: BTreeSet<HostId>,
 }
 
 /// A failback that has begun.
@@ -167,6 +170,12 @@ impl Site {
     pub fn was_told_of(&self, round: Round) -> bool {
         let ground = self.why.as_ref().map(|why| &why.ground);
         matches!(ground, Some(Ground::Silence(silence)) if silence.round == round)
+    }
+
+    /// Are its neighbours to record beside whoever has authority? They are as soon as there is a doubt, until its own
+    /// recorder has authority again.
+    pub fn wants_neighbours(&self) -> bool {
+        !self.revoked && (self.life != Life::Home || self.plan.is_some())
     }
 
     /// Does a standby record with authority?

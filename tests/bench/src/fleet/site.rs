@@ -175,6 +175,7 @@ impl Site {
             segment_ms: 10_000,
             fragment_ms: 1_000,
             cameras: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 

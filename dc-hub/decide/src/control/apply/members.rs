@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Applied, Call, Closed, Event, Refusal, State, close};
-use crate::control::Host;
 use crate::control::command::Plan;
 use crate::control::membership::{Membership, Role};
 use crate::control::spec::{CameraSpec, HostSpec, SiteSpec};
 use crate::control::state::{Node, Site};
+use crate::control::{Host, NEIGHBOURS_MAX};
 use crate::epoch::Epoch;
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
 use crate::standby::Life;
@@ -114,6 +114,18 @@ impl State {
         Ok(Vec::new())
     }
 
+    pub(super) fn set_neighbours(&mut self, name: &SiteId, hosts: &BTreeSet<HostId>) -> Applied {
+        let site = self.site_mut(name)?;
+        if site.neighbours == *hosts {
+            return Err(Refusal::AlreadySo);
+        }
+        if hosts.len() > NEIGHBOURS_MAX {
+            return Err(Refusal::TooManyNeighbours(hosts.len()));
+        }
+        site.neighbours.clone_from(hosts);
+        Ok(Vec::new())
+    }
+
     pub(super) fn set_vault(&mut self, name: &SiteId, node: NodeId) -> Applied {
         self.node_ok(node)?;
         if self.nodes.get(&node).is_some_and(|node| node.role == Role::Witness) {
@@ -172,5 +184,6 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         holds: BTreeMap::new(),
         holds_revision: 0,
         hosted: BTreeSet::new(),
+        neighbours: BTreeSet::new(),
     }
 }

@@ -43,6 +43,7 @@ impl State {
             Command::SetSite { site, spec } => self.set_site(site, spec),
             Command::RevokeSite { site } => self.revoke_site(site),
             Command::Config { site, revision, cameras } => self.set_config(site, *revision, cameras),
+            Command::SetNeighbours { site, hosts } => self.set_neighbours(site, hosts),
             Command::SetVault { site, node } => self.set_vault(site, *node),
             Command::Place { site, host } => self.place(site, host.as_ref()),
             Command::PlaceHold { site, order } => self.place_hold(at, site, order),
