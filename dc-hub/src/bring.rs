@@ -5,7 +5,6 @@
 //! freed for room (`docs/design/retention.md`). It never knows why this node recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,10 +27,6 @@ use crate::peers::Neighbour;
 
 /// All that was recorded here is offered again after this: what was found damaged where it went is wanted again.
 const AGAIN: Duration = Duration::from_secs(6 * 3600);
-/// A session with nothing left to send ends after this.
-const REST: Duration = Duration::from_secs(30);
-/// How often it is looked whether anything is left.
-const LOOK: Duration = Duration::from_secs(5);
 /// For a handshake; a dial is an attempt of its own.
 const DIAL: Duration = Duration::from_secs(5);
 
@@ -140,12 +135,6 @@ impl Shared {
     }
 }
 
-/// Is something of this ledger not acked, or to come?
-fn is_left(record: &LedgerRecord) -> bool {
-    let done = record.acked().union(&record.gone());
-    !record.ended || !done.contains_all(0..record.next)
-}
-
 /// Keeps one task for each site of which something is left.
 async fn supervise(shared: Arc<Shared>, cancel: CancellationToken) {
     let archive = &shared.options.archive;
@@ -181,7 +170,7 @@ async fn supervise(shared: Arc<Shared>, cancel: CancellationToken) {
                     left.extend(record.and_then(|record| record.site().ok()));
                 }
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => left.extend(shared.sites(is_left)),
+                Err(RecvError::Lagged(_)) => left.extend(shared.sites(LedgerRecord::is_left)),
                 Err(RecvError::Closed) => break,
             },
             // Damage where it went is found by offering all of it.
@@ -193,7 +182,7 @@ async fn supervise(shared: Arc<Shared>, cancel: CancellationToken) {
                 if running.get(&site).is_some_and(|(current, _)| *current == keeper) {
                     running.remove(&site);
                     // What was begun since is brought in a new session.
-                    if !shared.sites(is_left).contains(&site) {
+                    if !shared.sites(LedgerRecord::is_left).contains(&site) {
                         left.remove(&site);
                         shared.shown().remove(&site);
                     }
@@ -251,23 +240,7 @@ async fn session(
     let who = (shared.options.origin, SOFTWARE);
     tokio::select! {
         served = hosted::serve(source, &connection, who, &rest) => served,
-        never = until_rest(source, &rest) => match never {},
-    }
-}
-
-/// Ends the session once nothing was left for a while.
-async fn until_rest(source: &Source, rest: &CancellationToken) -> Infallible {
-    let mut since = wire::clock::now();
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let site = source.site.as_str();
-        let left = |record: &LedgerRecord| record.is_standby_here() && record.site == site && is_left(record);
-        if !source.status.snapshot().connected || source.archive.any_ledger(left) {
-            since = wire::clock::now();
-        } else if since.elapsed() >= REST {
-            rest.cancel();
-            std::future::pending::<()>().await;
-        }
+        never = source.until_rest(&rest) => match never {},
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::SiteConfig;
 use crate::forecast::{Forecast, Foreseen};
 use crate::holds::Kept;
 use crate::live::Live;
+use crate::neighbour;
 use crate::reconcile::{self, Link, Side, View, ahead};
 use crate::replication::{self, Replication};
 use crate::retention;
@@ -49,6 +50,8 @@ pub struct Surface {
     pub live: Arc<Live>,
     /// How the recorders are.
     pub statuses: Arc<Statuses>,
+    /// Other sites whose cameras are recorded here.
+    pub hosted: Vec<neighbour::Hosted>,
     /// How retention is.
     pub retention: Arc<retention::Status>,
     /// What is kept whatever retention would free.
@@ -159,6 +162,7 @@ impl Surface {
             "replicate": told_policies(&self.replication.now().policies),
             "voters": self.beats.as_ref().map(|beats| beats.status()),
             "streams": self.statuses.snapshot(),
+            "hosted": self.hosted.iter().map(|hosted| hosted.shown()).collect::<Vec<_>>(),
         })
     }
 

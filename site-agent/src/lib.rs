@@ -30,6 +30,7 @@ pub mod failpoint;
 pub mod forecast;
 pub mod holds;
 pub mod live;
+pub mod neighbour;
 pub mod private_file;
 pub mod reconcile;
 pub mod reload;

@@ -13,13 +13,15 @@ use site_agent::archive::disks::{Keeper, Place, Whose};
 use site_agent::beats::{Beats, Facts};
 use site_agent::config::{self, SiteConfig};
 use site_agent::holds::Kept;
+use site_agent::live::Live;
+use site_agent::neighbour::{self, Hosted};
 use site_agent::reload;
 use site_agent::renew::Renewal;
 use site_agent::replication::Replication;
 use site_agent::retention::{self, Retention};
 use site_agent::scrub::{self, Elsewhere, Scrub};
-use site_agent::uplink::{self, Uplink, UplinkStatus};
-use site_agent::virtual_server::{self, VirtualServer};
+use site_agent::uplink::{self, Source, Uplink, UplinkStatus};
+use site_agent::virtual_server::{self, Base, VirtualServer};
 use site_agent::{cli, daemon};
 use tokio_util::task::AbortOnDropHandle;
 use wire::proto::ByeReason;
@@ -186,7 +188,11 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let replication = Arc::new(replication(&config, &archive));
     let reloads =
         AbortOnDropHandle::new(tokio::spawn(reload::run(reloads, file.to_owned(), replication.clone())));
-    let live = Arc::default();
+    let live = Arc::<Live>::default();
+    // Before this run opens files of its own.
+    let standbys = archive.clone();
+    let recovered = tokio::task::spawn_blocking(move || virtual_server::recover_standbys(&standbys));
+    recovered.await.context("recover")?.context("recover what was recorded for other sites")?;
     let mut server = VirtualServer::start(&config, archive.clone(), Arc::clone(&live)).await?;
     tracing::info!(site = %config.site.id, origin = %server.origin(), "recording");
     let kept = Arc::<retention::Status>::default();
@@ -216,12 +222,20 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         with_configuration(beats.with_holds(held.clone()), &config)
     });
     let beats = beats.transpose()?.map(Arc::new);
+    let stop_hosting = tokio_util::sync::CancellationToken::new();
+    let hosted: Vec<_> = config.hosts.iter().map(Hosted::new).collect();
+    let hosting = |(beats, hosted): (&Arc<Beats>, &Hosted)| {
+        host(hosted, (&config, &archive, &live), beats.clone(), stop_hosting.clone())
+    };
+    let begun = beats.iter().flat_map(|beats| hosted.iter().map(move |hosted| (beats, hosted))).map(hosting);
+    let (recorders, sources): (Vec<_>, Vec<_>) = begun.unzip();
     let surface = daemon::Surface {
         config: config.clone(),
         replication: replication.clone(),
         archive: archive.clone(),
         live: live.clone(),
         statuses: server.statuses(),
+        hosted,
         retention: kept,
         holds,
         held,
@@ -245,6 +259,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
             beats,
             writer,
             status: status.clone(),
+            hosted: sources,
         };
         (told, tokio::spawn(uplink.run(hang_up.clone())))
     });
@@ -258,6 +273,10 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let end = move || drop((disks, scrub, retention));
     tokio::task::spawn_blocking(end).await.context("end retention and scrub")?;
     server.stop().await;
+    stop_hosting.cancel();
+    for recorder in recorders {
+        let _ = recorder.await; // one that panicked has said so
+    }
     tracing::info!("recorders are stopped");
     if let Some((_, uplink)) = uplink {
         daemon::drain(&archive, &status, &replication.now()).await;
@@ -267,6 +286,32 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     let _ = http.await;
     drop(reloads);
     renewal.end()
+}
+
+/// Another site of the place: what records its cameras, and what of that goes to its vault.
+fn host(
+    hosted: &Hosted,
+    (config, archive, live): (&SiteConfig, &Archive, &Arc<Live>),
+    beats: Arc<Beats>,
+    stop: tokio_util::sync::CancellationToken,
+) -> (tokio::task::JoinHandle<()>, Source) {
+    let site = hosted.host.site.clone();
+    let base = Base {
+        site: site.clone(),
+        archive: archive.clone(),
+        live: live.clone(),
+        segment: config.archive.segment,
+        fragment: config.archive.fragment,
+    };
+    let source = Source {
+        site,
+        recorder: uplink::Recorder::Standby,
+        archive: archive.clone(),
+        live: live.clone(),
+        replication: Arc::new(Replication::unlimited()),
+        status: hosted.link.clone(),
+    };
+    (tokio::spawn(neighbour::run(hosted.clone(), base, beats, stop)), source)
 }
 
 /// The archive, if it is this site's: a disk from elsewhere is not mixed with what is recorded here.

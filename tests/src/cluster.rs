@@ -69,6 +69,8 @@ pub struct Parts {
     pub second_path: bool,
     /// Has the first node, which keeps the sites' vaults, no room to stand by for anybody?
     pub apart: bool,
+    /// Does the second site's machine record the first one's camera, `always` or when it is `lost`? Then no node does.
+    pub neighbour: Option<&'static str>,
 }
 
 /// All of it.
@@ -80,6 +82,8 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     cameras: Vec<Process>,
     switches: Vec<Switch>,
+    /// Does nobody stand by at the hub?
+    unprotected: bool,
 }
 
 /// The name of every site's camera.
@@ -103,7 +107,9 @@ impl Cluster {
         if parts.second_path {
             switches.push(Switch::new("lte", LAN + 1)?);
         }
-        let mut cluster = Self { hubs: Vec::new(), sites: Vec::new(), dir, cameras: Vec::new(), switches };
+        let unprotected = parts.neighbour.is_some();
+        let (hubs, sites) = (Vec::new(), Vec::new());
+        let mut cluster = Self { hubs, sites, dir, cameras: Vec::new(), switches, unprotected };
         for number in 1..=parts.hubs {
             let mut hub = cluster.make_hub(number, parts.hubs)?;
             if parts.own_disks {
@@ -117,6 +123,9 @@ impl Cluster {
         for number in 1..=parts.sites {
             let site = cluster.make_site(number)?;
             cluster.sites.push(site);
+        }
+        if let Some(when) = parts.neighbour {
+            cluster.make_neighbours(when)?;
         }
         Ok(cluster)
     }
@@ -177,6 +186,23 @@ impl Cluster {
         Ok(machine)
     }
 
+    /// The second site's machine becomes a host of the first one; no node has room for anybody.
+    fn make_neighbours(&self, when: &str) -> anyhow::Result<()> {
+        for hub in &self.hubs {
+            hub.change(|text| text.replace("streams_max = 64", "streams_max = 0"))?;
+        }
+        let (lost, host) = (&self.sites[0], &self.sites[1]);
+        let hosts = format!("\n[standby]\nhosts = [\"{}\"]\n", host.name);
+        lost.change(|text| text.replace("\n[standby]\n", &hosts))?;
+        let url = format!("rtsp://{}:{CAMERA_PORT}/{CAMERA}", lost.address);
+        let section = format!(
+            "\n[[host]]\nsite = \"{}\"\nwhen = \"{when}\"\n\n[[host.camera]]\nid = \"{CAMERA}\"\n\n\
+             [[host.camera.stream]]\nname = \"main\"\nurl = \"{url}\"\n",
+            lost.name
+        );
+        host.change(|text| text.to_owned() + &section)
+    }
+
     /// Starts everything, and waits until every site is at home and protected.
     pub fn start(&mut self) -> anyhow::Result<()> {
         let dir = self.dir.path().to_owned();
@@ -213,6 +239,7 @@ impl Cluster {
 
     /// The node that has the place to stand by for a site.
     pub fn placed(&self, site: usize) -> anyhow::Result<usize> {
+        self.await_known((0, site), "a node has the place", |known| known["placement"].is_string())?;
         let why = self.why(0, site)?;
         let host = why["known"]["placement"].as_str().context("a node has the place")?;
         self.hubs.iter().position(|hub| hub.name == host).context("a host is a node here")
@@ -277,10 +304,11 @@ impl Cluster {
             let at_home = all
                 .iter()
                 .all(|why| why["known"]["life"] == "Home" && why["verdict"]["telling"]["line"] == "Well");
-            let protected = all.iter().any(|why| {
-                let cameras = why["protection"].as_object().cloned().unwrap_or_default();
-                !cameras.is_empty() && cameras.values().all(|how| how == "Protected")
-            });
+            let protected = self.unprotected
+                || all.iter().any(|why| {
+                    let cameras = why["protection"].as_object().cloned().unwrap_or_default();
+                    !cameras.is_empty() && cameras.values().all(|how| how == "Protected")
+                });
             let status = self.sites[site].get("/status")?;
             Ok(at_home
                 && protected
@@ -363,15 +391,29 @@ impl Cluster {
         Ok(())
     }
 
+    /// One site's, in the archives of some machines together; everything is stopped.
+    pub fn account_of(&self, site: &str, chosen: impl Fn(&Machine) -> bool) -> anyhow::Result<Account> {
+        let sites: Vec<_> = self.sites.iter().filter(|machine| machine.name == site).collect();
+        self.account_for(&sites, chosen)?.remove(site).context("there is such a site")
+    }
+
     /// Compares what the cameras sent with the archives of some machines together; everything is stopped.
     pub fn account_in(&self, chosen: impl Fn(&Machine) -> bool) -> anyhow::Result<BTreeMap<String, Account>> {
+        self.account_for(&self.sites.iter().collect::<Vec<_>>(), chosen)
+    }
+
+    fn account_for(
+        &self,
+        sites: &[&Machine],
+        chosen: impl Fn(&Machine) -> bool,
+    ) -> anyhow::Result<BTreeMap<String, Account>> {
         let machines = self.sites.iter().chain(&self.hubs).filter(|machine| chosen(machine));
         let archives = machines.map(|machine| Ok(Archive::open(&machine.store)?));
         let archives: Vec<Archive> = archives.collect::<anyhow::Result<_>>()?;
         let archives: Vec<&Archive> = archives.iter().collect();
         let stream = StreamId::new(CAMERA, "main")?;
         let mut accounts = BTreeMap::new();
-        for site in &self.sites {
+        for site in sites {
             let log = self.dir.path().join("cameras").join(&site.name).join(format!("{CAMERA}.log"));
             let all = oracle::read_merged(&archives, &SiteId::new(&site.name)?, &stream)?;
             let found = oracle::compare(&oracle::read_log(&log)?, &all, &all)?;

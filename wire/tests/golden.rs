@@ -148,6 +148,7 @@ fn configuration() -> proto::Configuration {
         fragment_ms: 1_000,
         cameras: vec![camera],
         log_ins_since: 1_740_000_000,
+        hosts: Vec::new(),
     }
 }
 
@@ -253,6 +254,13 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         ("opened", site_message::Kind::Opened(proto::Opened { ledger: Some(state) })),
         ("configuration", site_message::Kind::Configuration(configuration())),
         (
+            "configuration_hosts",
+            site_message::Kind::Configuration(proto::Configuration {
+                hosts: vec!["shop-2".to_owned()],
+                ..configuration()
+            }),
+        ),
+        (
             "entries",
             site_message::Kind::Entries(proto::Entries {
                 ledger: Some(ledger().to_proto()),
@@ -296,7 +304,9 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         drill: None,
         holds: None,
         revoked: vec!["hub-9".to_owned()],
+        hosting: Vec::new(),
     };
+    let hosting = proto::Standing { hosting: vec!["shop-2".to_owned()], ..standing.clone() };
     let holding = proto::Standing { holds: Some(held()), ..standing.clone() };
     let drill =
         proto::Drill { index: 41, kind: proto::DrillKind::Recorder.into(), shadow: true, length_ms: 30_000 };
@@ -352,6 +362,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("standing", hub_message::Kind::Standing(standing)),
         ("standing_drilled", hub_message::Kind::Standing(drilled)),
         ("standing_holds", hub_message::Kind::Standing(holding)),
+        ("standing_hosting", hub_message::Kind::Standing(hosting)),
     ]
 }
 

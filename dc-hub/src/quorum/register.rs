@@ -141,6 +141,9 @@ impl Register {
         if known.spec != spec {
             return Some(Command::SetSite { site, spec });
         }
+        if known.revision <= facts.revision && known.neighbours != facts.neighbours {
+            return Some(Command::SetNeighbours { site, hosts: facts.neighbours.clone() });
+        }
         (known.revision < facts.revision).then(|| Command::Config {
             site,
             revision: facts.revision,

@@ -28,6 +28,8 @@ struct Known {
     members: BTreeMap<NodeId, Member>,
     /// What standbys record, as they said last.
     recorded: BTreeMap<SiteId, BTreeSet<CameraId>>,
+    /// For whom machines of sites are to record, by machine.
+    hosting: BTreeMap<HostId, BTreeSet<SiteId>>,
 }
 
 impl Standings {
@@ -42,6 +44,9 @@ impl Standings {
         let mut known = self.lock();
         let changed = !tells_the_same(&known.state, &state);
         known.recorded.retain(|site, _| state.site(site).is_some_and(Site::is_away));
+        if changed {
+            known.hosting = hosting(&state);
+        }
         known.state = state;
         drop(known);
         if changed {
@@ -90,6 +95,8 @@ impl Stands for Standings {
         if voters.is_empty() {
             voters.push(proto::Voter { node: self.own.clone(), id: 0, addresses: Vec::new() });
         }
+        let hosting = HostId::new(site.as_str()).ok().and_then(|host| known.hosting.get(&host));
+        let hosting = hosting.into_iter().flatten().map(|site| site.as_str().to_owned()).collect();
         let known = state.site(site);
         let owner = known.and_then(|known| members.get(&known.vault?)).map(|member| member.name.clone());
         proto::Standing {
@@ -103,6 +110,7 @@ impl Stands for Standings {
             holds: known.map(|known| state.told_holds(known)),
             drill: known.and_then(|known| known.drill.as_deref()).filter(|drill| !drill.over).map(drill),
             revoked: state.revoked_nodes().map(ToString::to_string).collect(),
+            hosting,
         }
     }
 
@@ -141,6 +149,17 @@ impl Stands for Standings {
     }
 }
 
+/// For whom machines of sites are to record.
+fn hosting(state: &State) -> BTreeMap<HostId, BTreeSet<SiteId>> {
+    let mut hosting: BTreeMap<HostId, BTreeSet<SiteId>> = BTreeMap::new();
+    for (name, site) in state.sites().iter().filter(|(_, site)| site.wants_neighbours()) {
+        for host in &site.neighbours {
+            hosting.entry(host.clone()).or_default().insert(name.clone());
+        }
+    }
+    hosting
+}
+
 fn is_covered(site: &Site) -> bool {
     site.placement.is_some() && site.spec.tier != Tier::None
 }
@@ -149,10 +168,12 @@ fn is_covered(site: &Site) -> bool {
 fn tells_the_same(earlier: &State, later: &State) -> bool {
     let drill = |site: &Site| site.drill.as_ref().map(|drill| (drill.index, drill.over));
     let whose = |site: &Site| (site.vault, site.epoch, is_covered(site), site.is_away(), site.revoked);
-    let told = |site: &Site| (whose(site), drill(site), site.holds_revision);
+    let beside = |site: &Site| (!site.neighbours.is_empty()).then(|| site.wants_neighbours());
+    let told = |site: &Site| (whose(site), drill(site), site.holds_revision, beside(site));
     // Copies of a state share what an entry didn't change.
-    let same =
-        |before: &Arc<Site>, after: &Arc<Site>| Arc::ptr_eq(before, after) || told(before) == told(after);
+    let same = |before: &Arc<Site>, after: &Arc<Site>| {
+        Arc::ptr_eq(before, after) || (told(before) == told(after) && before.neighbours == after.neighbours)
+    };
     earlier.membership() == later.membership()
         && earlier.nodes() == later.nodes()
         && earlier.revoked_nodes().eq(later.revoked_nodes())

@@ -180,6 +180,7 @@ mod tests {
             fragment_ms: 1_000,
             cameras: vec![camera],
             log_ins_since: 0,
+            hosts: Vec::new(),
         }
     }
 

@@ -1,10 +1,10 @@
 //! What the control log is told of a site's cameras: what they cost and who goes first. No address, no password.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use decide::control::{BitsPerSecond, CameraSpec, Tier};
 use decide::standby::Stream as Which;
-use decide::{CameraId, SiteId};
+use decide::{CameraId, HostId, SiteId};
 use site_agent::config::{self, Accepted, Camera, Stream};
 
 /// A revision of a site's configuration, for `Command::Config`.
@@ -20,6 +20,8 @@ pub struct Facts {
     pub cameras: BTreeMap<CameraId, CameraSpec>,
     /// Since which revision the oldest of their log-ins is in use: 0 if the site can't tell. None: they have none.
     pub log_ins_since: Option<u64>,
+    /// Machines at its place that may record for it.
+    pub neighbours: BTreeSet<HostId>,
 }
 
 impl Facts {
@@ -39,6 +41,7 @@ impl Facts {
             },
             cameras: accepted.cameras.iter().filter_map(camera).collect(),
             log_ins_since: log_ins.then_some(accepted.log_ins_since),
+            neighbours: accepted.hosts.iter().filter_map(|host| HostId::new(host.as_str()).ok()).collect(),
         }
     }
 }

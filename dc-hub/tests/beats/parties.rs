@@ -190,6 +190,7 @@ impl Agent {
             beats: beats.clone(),
             writer: Writer::Run(server.origin()),
             status,
+            hosted: Vec::new(),
         };
         let hang_up = CancellationToken::new();
         let origin = server.origin();

@@ -87,6 +87,7 @@ impl Host {
             fragment_ms: 500,
             cameras: cameras.iter().map(camera).collect(),
             log_ins_since: 0,
+            hosts: Vec::new(),
         };
         self.accepted.take(&site(), &told).await.unwrap();
     }

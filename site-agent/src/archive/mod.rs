@@ -360,9 +360,11 @@ impl Archive {
         streams.into_iter().collect()
     }
 
-    /// Another site than this, whose recordings are here.
+    /// Another site than this, whose recordings are here, but for those that this machine made for it as its host.
     pub fn other_than(&self, site: &SiteId) -> Option<SiteId> {
-        self.inner.read_ledgers().values().filter_map(|record| record.site().ok()).find(|owner| owner != site)
+        let ledgers = self.inner.read_ledgers();
+        let others = ledgers.values().filter(|record| !record.is_standby_here());
+        others.filter_map(|record| record.site().ok()).find(|owner| owner != site)
     }
 
     /// The chain's head before entry `next`: `genesis` for 0, `None` beyond what is known.

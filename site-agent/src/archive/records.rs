@@ -126,6 +126,11 @@ impl LedgerRecord {
         self.standby && self.is_written_here()
     }
 
+    /// Is something of it to come, or not acked yet?
+    pub fn is_left(&self) -> bool {
+        !self.ended || !self.acked().union(&self.gone()).contains_all(0..self.next)
+    }
+
     /// Does the site's own recorder write it? Nothing else is the site's to send.
     pub fn is_by_site(&self) -> bool {
         !self.salvage && !self.standby && !self.returned

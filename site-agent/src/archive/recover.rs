@@ -57,24 +57,30 @@ pub struct Remains {
     pub ledgers: Vec<LedgerId>,
 }
 
-/// Collects what earlier runs left at a site, whose every ledger is its own. Files without one complete
-/// fragment are moved aside into `discarded/`, never deleted.
+/// Collects what earlier runs left at a site, of all that is its own: what it recorded as another site's host is
+/// [`recover_standbys`]'s. Files without one complete fragment are moved aside into `discarded/`, never deleted.
 pub fn recover(archive: &Archive) -> Result<Remains> {
-    collect(archive, archive.open_ledgers())
+    collect(archive, &|ledger| !is_standby_here(archive, ledger))
 }
 
-/// Likewise what earlier runs of standbys left in a vault. The other open ledgers there are of sites that
-/// record; `open/` is the standbys' alone.
+/// Likewise what earlier runs of standbys left, in a vault or at a host. The other open ledgers there are of sites that
+/// record.
 pub fn recover_standbys(archive: &Archive) -> Result<Remains> {
-    let own = |ledger: &LedgerId| archive.ledger(ledger).is_some_and(|record| record.is_standby_here());
-    collect(archive, archive.open_ledgers().into_iter().filter(own).collect())
+    collect(archive, &|ledger| is_standby_here(archive, ledger))
+}
+
+fn is_standby_here(archive: &Archive, ledger: &LedgerId) -> bool {
+    archive.ledger(ledger).is_some_and(|record| record.is_standby_here())
 }
 
 /// From every disk that is in use; what one brings that is not there yet, [`super::disks`] enters when it is.
-fn collect(archive: &Archive, ledgers: Vec<LedgerId>) -> Result<Remains> {
+fn collect(archive: &Archive, own: &dyn Fn(&LedgerId) -> bool) -> Result<Remains> {
+    let ledgers: Vec<_> = archive.open_ledgers().into_iter().filter(own).collect();
     let mut recovered: Vec<Recovered> = Vec::new();
     for disk in archive.disks().in_use() {
         let mut files = layout::files(&disk.dir().join("open"))?;
+        let named = |file: &PathBuf| layout::parse_open_segment(disk.dir(), file);
+        files.retain(|file| named(file).is_none_or(|(ledger, _)| own(&ledger)));
         for ledger in &ledgers {
             files.extend(files_without_entry(archive, &disk, ledger)?);
         }

@@ -200,6 +200,23 @@ impl Beats {
         }
     }
 
+    /// Waits until the hub wants another site's cameras recorded here, or (`false`) does not.
+    pub async fn until_hosting(&self, site: &wire::SiteId, wanted: bool) {
+        let of = |roster: &Roster| roster.hosting.contains(site.as_str()) == wanted;
+        let _ = self.roster.subscribe().wait_for(of).await; // never an error: we have the sender
+    }
+
+    /// Where the hub's nodes are, as far as they are known; where it is configured to be, besides.
+    pub(crate) async fn node_addresses(&self, configured: &AddressBook) -> Vec<std::net::SocketAddr> {
+        let books: Vec<_> =
+            self.books.lock().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect();
+        let mut addresses = dialling::resolve(&books).await.unwrap_or_default();
+        addresses.extend(configured.addresses().await.unwrap_or_default());
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
     /// What a drill makes as if it were lost.
     pub fn lost(&self) -> watch::Receiver<Lost> {
         self.lost.subscribe()

@@ -39,6 +39,8 @@ pub(super) struct Roster {
     pub(super) drill: Option<proto::Drill>,
     /// Nodes that are trusted no more, whoever said so: for ever.
     pub(super) revoked: BTreeSet<String>,
+    /// Sites that this machine is to record for.
+    pub(super) hosting: BTreeSet<String>,
 }
 
 /// A voter.
@@ -76,6 +78,7 @@ impl Roster {
             recorded: told.recorded.into_iter().collect(),
             drill: told.drill,
             revoked,
+            hosting: told.hosting.into_iter().collect(),
         };
         let changed = new != *self;
         *self = new;

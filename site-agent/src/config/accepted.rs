@@ -42,6 +42,8 @@ pub struct Accepted {
     pub cameras: Vec<Camera>,
     /// Since which revision the oldest of their log-ins is in use: 0 if the site can't tell.
     pub log_ins_since: u64,
+    /// Sites of the same place whose machines may record for it.
+    pub hosts: Vec<SiteId>,
 }
 
 /// Why a site's configuration was not taken.
@@ -81,9 +83,18 @@ impl Accepted {
             }
             cameras.push(camera);
         }
+        if told.hosts.len() > defaults::HOSTS_MAX {
+            return Err(refused(format!(
+                "{} hosts, at most {} are taken",
+                told.hosts.len(),
+                defaults::HOSTS_MAX
+            )));
+        }
+        let hosts = told.hosts.iter().map(SiteId::new).collect::<Result<Vec<_>, _>>();
+        let hosts = hosts.map_err(|error| refused(format!("a host: {error}")))?;
         let (site, tier) = (site.clone(), Tier::of_word(&told.tier));
         let (revision, log_ins_since) = (told.revision, told.log_ins_since);
-        Ok(Self { site, revision, tier, segment, fragment, cameras, log_ins_since })
+        Ok(Self { site, revision, tier, segment, fragment, cameras, log_ins_since, hosts })
     }
 
     /// A camera by its slug.
@@ -105,6 +116,7 @@ pub fn configuration(config: &SiteConfig, revision: u64) -> proto::Configuration
             _ => config.cameras.iter().map(told).collect(),
         },
         log_ins_since: 0,
+        hosts: config.standby.hosts.iter().map(|site| site.as_str().to_owned()).collect(),
     }
 }
 

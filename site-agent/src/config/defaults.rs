@@ -43,6 +43,8 @@ pub const FRAGMENT_MS: u64 = 1_000;
 /// The range of `archive.fragment_ms`
 pub const FRAGMENT_MS_RANGE: RangeInclusive<u64> = 200..=10_000;
 
+/// Sites that `standby.hosts` names at most.
+pub const HOSTS_MAX: usize = 8;
 /// The range of `keep_days_max`, of an archive or a camera: a minute and a half to a century. Without it
 /// there is no limit.
 pub const KEEP_DAYS_RANGE: RangeInclusive<f64> = 0.001..=36_500.0;

@@ -19,6 +19,7 @@ pub mod check;
 pub mod congestion;
 pub mod defaults;
 pub mod disks;
+mod host_check;
 pub mod identity;
 pub mod keep;
 pub mod keys;
@@ -44,8 +45,8 @@ pub use quirks::Quirks;
 pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
 pub use site::{
-    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Http, Hub, Restore, Site, SiteConfig,
-    Standby, Stream, Tier, Uplink, UplinkPath, Window,
+    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Host, Http, Hub, Restore, Site, SiteConfig,
+    Standby, Stream, Tier, Uplink, UplinkPath, When, Window,
 };
 
 /// Reads and checks a site's configuration, with this process's environment.

@@ -23,6 +23,9 @@ pub const SITE_SECTIONS: &[&str] = &[
     "standby",
     "camera[0]",
     "camera[0].stream[0]",
+    "host[0]",
+    "host[0].camera[0]",
+    "host[0].camera[0].stream[0]",
 ];
 
 #[derive(Deserialize, Default)]
@@ -35,6 +38,15 @@ pub(super) struct SiteFile {
     pub(super) archive: Option<ArchiveSection>,
     pub(super) http: Option<HttpSection>,
     pub(super) standby: Option<StandbySection>,
+    pub(super) camera: Option<Vec<CameraSection>>,
+    pub(super) host: Option<Vec<HostSection>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(expecting = "a section, [[host]]", default)]
+pub(super) struct HostSection {
+    pub(super) site: Option<Text>,
+    pub(super) when: Option<Text>,
     pub(super) camera: Option<Vec<CameraSection>>,
 }
 
@@ -119,6 +131,7 @@ pub(super) struct HttpSection {
 #[serde(expecting = "a section, [standby]", default)]
 pub(super) struct StandbySection {
     pub(super) tier: Option<Text>,
+    pub(super) hosts: Option<Vec<Text>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -39,6 +39,30 @@ pub struct SiteConfig {
     pub standby: Standby,
     /// What is recorded. May be empty.
     pub cameras: Vec<Camera>,
+    /// Other sites of the place, whose cameras are recorded here too.
+    pub hosts: Vec<Host>,
+}
+
+/// Another site of the place, for which this machine is a host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Which.
+    pub site: SiteId,
+    /// When its cameras are recorded here.
+    pub when: When,
+    /// Its cameras, by the ids that it has for them; the first stream of each is recorded.
+    pub cameras: Vec<Camera>,
+}
+
+policy! {
+    /// `host.when`: when a machine records another site's cameras.
+    When {
+        /// While the hub does not know the site's own recorder to be well.
+        #[default]
+        "lost" => Lost,
+        /// All the time.
+        "always" => Always,
+    }
 }
 
 /// Which site this is.
@@ -173,10 +197,12 @@ pub struct Http {
 }
 
 /// How the hub may step in when the site's recorder is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standby {
     /// How much of that is ready beforehand.
     pub tier: Tier,
+    /// Sites of the same place whose machines may record this one's cameras.
+    pub hosts: Vec<SiteId>,
 }
 
 policy! {

@@ -20,8 +20,8 @@ use super::leaf::{Secret, Text};
 use super::quirks::Quirks;
 use super::report::Outcome;
 use super::schema::{ArchiveSection, CameraSection, HubSection, SiteFile, SiteSection, StreamSection};
-use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Standby, Stream};
-use super::{defaults, disks};
+use super::site::{Archive, Camera, Credentials, Http, Hub, Site, SiteConfig, Stream};
+use super::{defaults, disks, host_check};
 use super::{uplink_check, windows_check};
 use crate::camera::Onvif;
 use crate::retention::plan::Policy;
@@ -38,8 +38,15 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
     let archive = archive(file.archive.unwrap_or_default(), &mut check);
     let listen = file.http.unwrap_or_default().listen;
     let listen = check.http_listen("http.listen", listen, defaults::SITE_HTTP_LISTEN);
-    let tier = check.choice("standby.tier", file.standby.unwrap_or_default().tier);
-    let cameras = cameras(file.camera.unwrap_or_default(), archive.keep, &mut check);
+    let own = site.as_ref().map(|site| &site.id);
+    let standby = host_check::standby(file.standby.unwrap_or_default(), own, &mut check);
+    let sections = file.camera.unwrap_or_default();
+    if sections.is_empty() {
+        check.warn("camera", "there is no camera, so nothing is recorded; add a [[camera]] section");
+    }
+    let cameras = cameras(sections, "camera", archive.keep, &mut check);
+    let hosts =
+        host_check::hosts(file.host.unwrap_or_default(), (own, hub.is_some(), archive.keep), &mut check);
     keep::fits(&archive, &cameras, &mut check);
     let config = (|| {
         let hub = match hub {
@@ -53,8 +60,9 @@ pub(super) fn check(file: SiteFile, mut check: Check) -> Outcome<SiteConfig> {
             uplink,
             archive,
             http: Http { listen: listen? },
-            standby: Standby { tier },
+            standby,
             cameras,
+            hosts,
         })
     })();
     if let Some(config) = &config {
@@ -160,14 +168,17 @@ fn archive(section: ArchiveSection, check: &mut Check) -> Archive {
     }
 }
 
-fn cameras(sections: Vec<CameraSection>, keep: Policy, check: &mut Check) -> Vec<Camera> {
-    if sections.is_empty() {
-        check.warn("camera", "there is no camera, so nothing is recorded; add a [[camera]] section");
-    }
+/// The cameras of a list of sections at `list`.
+pub(super) fn cameras(
+    sections: Vec<CameraSection>,
+    list: &str,
+    keep: Policy,
+    check: &mut Check,
+) -> Vec<Camera> {
     let mut ids = HashSet::new();
     let mut urls = HashMap::new();
     let cameras = sections.into_iter().enumerate().filter_map(|(at, section)| {
-        let path = format!("camera[{at}]");
+        let path = format!("{list}[{at}]");
         let camera = camera(section, &path, keep, check)?;
         if !ids.insert(camera.id.clone()) {
             let id = &camera.id;

@@ -349,7 +349,8 @@ fn a_report_is_one_line_of_json_or_one_line_a_problem() {
 
 #[test]
 fn every_section_tells_its_keys() {
-    assert_eq!(site_keys(""), ["site", "identity", "hub", "uplink", "archive", "http", "standby", "camera"]);
+    let sections = ["site", "identity", "hub", "uplink", "archive", "http", "standby", "camera", "host"];
+    assert_eq!(site_keys(""), sections);
     assert!(site_keys("camera[0].stream[3]").contains(&"url"));
     assert!(SITE_SECTIONS.iter().all(|section| !site_keys(section).is_empty()));
     assert!(site_keys("nothing").is_empty());

@@ -26,7 +26,7 @@ use wire::proto::GapCause;
 use wire::{LedgerId, OriginId, RangeSet, SiteId, StreamId, UnixMicros};
 
 use crate::archive::disks::FIRST;
-use crate::archive::{Archive, ArchiveError, Change, DiskNumber, Done, GONE_SPAN_MAX, Result};
+use crate::archive::{Archive, ArchiveError, Change, DiskNumber, Done, GONE_SPAN_MAX, LedgerRecord, Result};
 
 use crate::private_file;
 use crate::replication::Replication;
@@ -59,7 +59,8 @@ pub enum Writer {
 }
 
 impl Writer {
-    fn origin(self) -> OriginId {
+    /// The run.
+    pub fn origin(self) -> OriginId {
         match self {
             Self::Run(origin) | Self::Vault(origin) => origin,
         }
@@ -73,16 +74,30 @@ impl Writer {
         stream: &StreamId,
         at: UnixMicros,
     ) -> Result<LedgerId> {
-        let ledger = LedgerId { origin: self.origin(), stream: stream.clone() };
+        // What this machine recorded as another site's host is said gone in a ledger that goes the same way as that.
+        let hosted = |record: &LedgerRecord| record.site == site.as_str() && record.is_standby_here();
+        let hosted = matches!(self, Self::Run(_)) && archive.any_ledger(hosted);
+        let origin = if hosted { beside(self.origin(), site) } else { self.origin() };
+        let ledger = LedgerId { origin, stream: stream.clone() };
         if archive.ledger(&ledger).is_none() {
             let (ledger, site) = (ledger.clone(), site.clone());
             archive.submit_blocking(match self {
+                Self::Run(_) if hosted => Change::OpenStandby { ledger, site, opened: at },
                 Self::Run(_) => Change::Open { ledger, site, opened: at },
                 Self::Vault(_) => Change::OpenSalvage { ledger, site, opened: at },
             })?;
         }
         Ok(ledger)
     }
+}
+
+/// The id of what a run writes about another site, whose streams may have the names of its own.
+fn beside(run: OriginId, site: &SiteId) -> OriginId {
+    let mut hasher = blake3::Hasher::new_derive_key("holdfast 2026-11 run beside a run v1");
+    hasher.update(&run.0).update(site.as_str().as_bytes());
+    let mut origin = [0; 16];
+    hasher.finalize_xof().fill(&mut origin);
+    OriginId(origin)
 }
 
 /// What retention is to do.

@@ -78,7 +78,7 @@ impl Survey {
                 self.ledgers.remove(&ledger); // it has no segment left
                 continue;
             }
-            let withheld = look.rules.withholds(&ledger);
+            let withheld = is_withheld(look, &ledger, &record);
             let known = self.ledgers.get(&ledger).is_some_and(|seen| {
                 seen.held == record.held_ranges
                     && seen.acked == record.acked_ranges
@@ -117,6 +117,11 @@ impl Survey {
     }
 }
 
+/// Policies are of the site's own streams; what is recorded for another may have the same names.
+fn is_withheld(look: &Look<'_>, ledger: &LedgerId, record: &LedgerRecord) -> bool {
+    !record.is_standby_here() && look.rules.withholds(ledger)
+}
+
 fn see(
     look: &Look<'_>,
     site: &SiteId,
@@ -124,7 +129,7 @@ fn see(
     record: &LedgerRecord,
     mut passed: Passed,
 ) -> Result<Seen> {
-    let (held, withheld) = (record.held(), look.rules.withholds(ledger));
+    let (held, withheld) = (record.held(), is_withheld(look, ledger, record));
     let unacked = if withheld { RangeSet::new() } else { held.minus(&record.acked()) };
     let mut windows = BTreeMap::new();
     for disk in look.disks {

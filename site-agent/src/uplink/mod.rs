@@ -6,6 +6,7 @@
 
 mod backlog;
 pub mod batch;
+mod bring;
 mod connection;
 mod control;
 pub(crate) mod dial;
@@ -77,6 +78,8 @@ pub struct Uplink {
     pub writer: Writer,
     /// How the link is, for whoever asks.
     pub status: Arc<UplinkStatus>,
+    /// What is recorded here for other sites, and brought to their vaults.
+    pub hosted: Vec<Source>,
 }
 
 impl Uplink {
@@ -107,6 +110,7 @@ impl Uplink {
             never = self.beats.drill() => match never {},
             never = self.beats.keep_holds() => match never {},
             never = book.keep(discovery) => match never {},
+            never = self.bring(&book, &settings) => match never {},
         }
     }
 

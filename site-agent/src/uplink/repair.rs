@@ -66,6 +66,10 @@ async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     let archive = &shared.uplink.archive;
     let Placed { ledger, seq, segment } = placed;
     let away = archive.is_away(placed);
+    // The hub gives a site what is its own. What it recorded for another one the vault has, or nobody.
+    if archive.ledger(ledger).is_some_and(|record| record.is_standby_here()) {
+        return if away { Ok(()) } else { lost(shared, placed).await };
+    }
     let mut pace = Pace::new(if away { shared.uplink.config.archive.restore_rate_max } else { None });
     if away && !is_worth_it(shared, placed).await? {
         return Ok(());
@@ -81,14 +85,17 @@ async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
         }
         // The disk may come back.
         Answer::NotHeld if away => {}
-        Answer::NotHeld => {
-            let (archive, writer, placed) = (archive.clone(), shared.uplink.writer, placed.clone());
-            let given_up = spawn_blocking(move || give_up(&archive, writer, &placed, GapCause::Corrupt));
-            given_up.await.context("give up")?.context("give up")?;
-        }
+        Answer::NotHeld => lost(shared, placed).await?,
         Answer::NotNow(why) => anyhow::bail!("the hub does not give it: {why}"),
     }
     Ok(())
+}
+
+/// Nobody has the right bytes: the ledger says so.
+async fn lost(shared: &Shared, placed: &Placed) -> anyhow::Result<()> {
+    let (archive, writer, placed) = (shared.uplink.archive.clone(), shared.uplink.writer, placed.clone());
+    let given_up = spawn_blocking(move || give_up(&archive, writer, &placed, GapCause::Corrupt));
+    Ok(given_up.await.context("give up")?.context("give up")?)
 }
 
 /// Is what a disk that is not there held to come from the hub? As little as anything else may it displace what is

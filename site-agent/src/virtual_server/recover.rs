@@ -9,6 +9,7 @@ use crate::failpoint;
 
 /// Takes in what earlier runs of a site left, as a run that records nothing. Returns how many files that were.
 pub fn recover(archive: &Archive, site: &SiteId) -> Result<u64, ArchiveError> {
+    recover_standbys(archive)?;
     let origin = archive::new_origin();
     let numbers = begin_run(archive, site, origin, wire::clock::wall(), &[])?;
     for ledger in archive.open_ledgers() {

@@ -17,6 +17,7 @@ mod identity;
 mod intruders;
 mod keyframe;
 mod long;
+mod neighbours;
 mod nodes;
 mod partitions;
 mod policies;

@@ -65,6 +65,13 @@ pub enum Command {
         #[serde(default)]
         log_ins_since: Option<u64>,
     },
+    /// The machines at its own place that the site says may record for it, beside whoever stands by.
+    SetNeighbours {
+        /// Whose.
+        site: SiteId,
+        /// All of them, as hosts.
+        hosts: BTreeSet<HostId>,
+    },
     /// The node that keeps the site's vault.
     SetVault {
         /// Whose.

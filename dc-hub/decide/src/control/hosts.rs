@@ -107,6 +107,7 @@ impl State {
             Some(machine) if machine.revoked => Err(NotAHost::Revoked(host.clone())),
             // A log of an earlier version noted nothing.
             Some(_) if known.hosted.contains(host) || known.has_place_on(host) => Ok(()),
+            Some(_) if known.neighbours.contains(host) => Ok(()),
             Some(_) => Err(NotAHost::Never { host: host.clone(), site: site.clone() }),
         }
     }

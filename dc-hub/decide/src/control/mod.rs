@@ -12,6 +12,9 @@
 /// Keyframes of overlap that a camera needs at its site before its standby may stop.
 pub const OVERLAP_KEYFRAMES: u64 = 2;
 
+/// Machines at its place that a site may name.
+pub const NEIGHBOURS_MAX: usize = 8;
+
 mod apply;
 pub mod command;
 pub mod drill;

@@ -23,6 +23,9 @@ pub enum Refusal {
     /// A witness keeps no archive.
     #[error("{0} is a witness and keeps no vault: name a full node")]
     IsWitness(NodeId),
+    /// A site names more machines at its place than it may.
+    #[error("{0} hosts at its place, at most {max} are taken", max = super::NEIGHBOURS_MAX)]
+    TooManyNeighbours(usize),
     /// No such site.
     #[error("site {0} is not in the control log: add it first")]
     NoSite(SiteId),

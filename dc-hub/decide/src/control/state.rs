@@ -117,6 +117,9 @@ pub struct Site {
     /// Who knows its cameras' passwords and must not.
     #[serde(default)]
     pub exposed: Option<Exposed>,
+    /// Machines of other sites at its place that the site says may record for it. They never have authority.
+    #[serde(default)]
+    pub neighbours: BTreeSet<HostId>,
 }
 
 /// Hosts that were revoked and had a site's camera passwords.
@@ -182,6 +185,12 @@ impl Site {
     pub fn was_told_of(&self, round: Round) -> bool {
         let ground = self.why.as_ref().map(|why| &why.ground);
         matches!(ground, Some(Ground::Silence(silence)) if silence.round == round)
+    }
+
+    /// Are its neighbours to record beside whoever has authority? They are as soon as there is a doubt, until its own
+    /// recorder has authority again.
+    pub fn wants_neighbours(&self) -> bool {
+        !self.revoked && (self.life != Life::Home || self.plan.is_some())
     }
 
     /// Does a standby record with authority?

@@ -23,7 +23,14 @@ fn facts(site: &str, revision: u64) -> Facts {
     let spec = CameraSpec { priority: 1, main: BitsPerSecond(4_000_000), sub: None, single_session: false };
     let camera = CameraId::new(format!("{site}/door")).unwrap();
     let site = SiteId::new(site).unwrap();
-    Facts { site, revision, tier: Tier::Warm, cameras: BTreeMap::from([(camera, spec)]), log_ins_since: None }
+    Facts {
+        site,
+        revision,
+        tier: Tier::Warm,
+        cameras: BTreeMap::from([(camera, spec)]),
+        log_ins_since: None,
+        neighbours: Default::default(),
+    }
 }
 
 /// Applies what it wants until it wants nothing; tells how many commands that took.

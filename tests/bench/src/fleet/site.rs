@@ -176,6 +176,7 @@ impl Site {
             fragment_ms: 1_000,
             cameras: Vec::new(),
             log_ins_since: 0,
+            hosts: Vec::new(),
         }
     }
 

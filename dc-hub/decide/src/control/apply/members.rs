@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Applied, Call, Closed, Event, Refusal, State, close};
-use crate::control::Host;
 use crate::control::command::Plan;
 use crate::control::membership::{Membership, Role};
 use crate::control::spec::{CameraSpec, HostKind, HostSpec, SiteSpec};
 use crate::control::state::{Exposed, Node, Site};
+use crate::control::{Host, NEIGHBOURS_MAX};
 use crate::epoch::Epoch;
 use crate::ids::{CameraId, HostId, NodeId, SiteId};
 use crate::standby::Life;
@@ -78,7 +78,9 @@ impl State {
                 Arc::make_mut(site).placement = None;
                 events.push(Event::Placed { site: name.clone(), host: None });
             }
-            if site.log_ins_since.is_some() && !site.revoked && may_have_known(&kind, &self.nodes, name) {
+            // A neighbour has them from its own configuration.
+            let knew = may_have_known(&kind, &self.nodes, name) || site.neighbours.contains(host);
+            if site.log_ins_since.is_some() && !site.revoked && knew {
                 let site = Arc::make_mut(site);
                 let exposed = site.exposed.get_or_insert_default();
                 exposed.hosts.insert(host.clone());
@@ -141,6 +143,18 @@ impl State {
         let changed = |exposed: &mut Exposed| log_ins_since.is_none_or(|since| since > exposed.revision);
         let clean = site.exposed.take_if(changed).is_some();
         Ok(clean.then(|| Event::NewPasswords { site: name.clone(), needed: false }).into_iter().collect())
+    }
+
+    pub(super) fn set_neighbours(&mut self, name: &SiteId, hosts: &BTreeSet<HostId>) -> Applied {
+        let site = self.site_mut(name)?;
+        if site.neighbours == *hosts {
+            return Err(Refusal::AlreadySo);
+        }
+        if hosts.len() > NEIGHBOURS_MAX {
+            return Err(Refusal::TooManyNeighbours(hosts.len()));
+        }
+        site.neighbours.clone_from(hosts);
+        Ok(Vec::new())
     }
 
     pub(super) fn set_vault(&mut self, name: &SiteId, node: NodeId) -> Applied {
@@ -212,5 +226,6 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         hosted: BTreeSet::new(),
         log_ins_since: None,
         exposed: None,
+        neighbours: BTreeSet::new(),
     }
 }

@@ -45,6 +45,7 @@ impl State {
             Command::Config { site, revision, cameras, log_ins_since } => {
                 self.set_config(site, (*revision, *log_ins_since), cameras)
             }
+            Command::SetNeighbours { site, hosts } => self.set_neighbours(site, hosts),
             Command::SetVault { site, node } => self.set_vault(site, *node),
             Command::Place { site, host } => self.place(site, host.as_ref()),
             Command::PlaceHold { site, order } => self.place_hold(at, site, order),

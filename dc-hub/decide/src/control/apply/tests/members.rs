@@ -226,3 +226,34 @@ fn a_witness_never_had_a_password() {
         [Event::HostRevoked(host("witness"))]
     );
 }
+
+#[test]
+fn a_neighbour_that_the_site_names_brings_too_and_never_has_authority() {
+    let mut log = Log::fleet(2);
+    let by_machine = |n: u64| move |kind: &HostKind| *kind == HostKind::Site(site(n));
+    let bring = |log: &Log| log.state.may_bring(&site(1), &home(2), by_machine(2));
+    assert_eq!(bring(&log), Err(NotAHost::Never { host: home(2), site: site(1) }));
+    let named = |hosts: &[u64]| Command::SetNeighbours {
+        site: site(1),
+        hosts: hosts.iter().map(|n| home(*n)).collect(),
+    };
+    log.must(named(&[2]));
+    assert_eq!(log.apply(named(&[2])), Err(Refusal::AlreadySo));
+    assert_eq!(bring(&log), Ok(()));
+    // A hub node of that name is not that machine.
+    let as_node = log.state.may_bring(&site(1), &home(2), |kind| matches!(kind, HostKind::Node(_)));
+    assert_eq!(as_node, Err(NotAHost::Unknown(home(2))));
+    assert_eq!(refused_for(&mut log, 1, home(2)), Ineligible::OtherSite);
+    let expected = log.epoch(1);
+    let ground = TakeOverGround::Person { by: "tester".to_owned(), reason: "a test".to_owned() };
+    let host = home(2);
+    assert!(log.apply(Command::TakeOver { site: site(1), expected, host, ground }).is_err());
+    let wanted = |log: &Log| log.state.site(&site(1)).unwrap().wants_neighbours();
+    assert!(!wanted(&log));
+    suspect(&mut log, 1);
+    assert!(wanted(&log), "there is a doubt");
+    let many: Vec<u64> = (2..=10).collect();
+    assert_eq!(log.apply(named(&many)), Err(Refusal::TooManyNeighbours(9)));
+    log.must(named(&[]));
+    assert!(bring(&log).is_err());
+}

@@ -1,0 +1,118 @@
+//! Two machines of one place that record for each other: what one recorded of the other's cameras is in that site's
+//! vault, and comes back to it.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use holdfast_tests::cluster::{Account, CAMERA, Cluster, Machine, Parts, play_with};
+use holdfast_tests::scene::PATIENCE;
+use ops::rig::wait_until;
+use site_agent::serve::verify_export;
+use wire::UnixMicros;
+
+/// Silence alone is waited for 15 s; then there are a round, an order and a camera.
+const NOTICED: Duration = Duration::from_secs(30);
+
+fn parts(when: &'static str) -> Parts {
+    Parts { hubs: 1, sites: 2, neighbour: Some(when), ..Parts::default() }
+}
+
+#[test]
+fn a_machine_that_records_anothers_cameras_all_the_time_leaves_no_gap() {
+    play_with(parts("always"), |cluster| {
+        let began = wire::clock::wall();
+        cluster.await_recorded(&cluster.hubs[0], 0, began, 4.0)?;
+        await_two_runs(cluster, began)?;
+        let killed = cluster.sites[0].kill()?;
+        cluster.await_recorded(&cluster.hubs[0], 0, killed, 8.0)?;
+        let lost = wire::clock::wall();
+        // The host is restarted in the middle: what it had open is taken into a run of its own.
+        cluster.sites[1].kill()?;
+        let died = wire::clock::wall();
+        cluster.start_site(1)?;
+        cluster.await_recorded(&cluster.hubs[0], 0, died, 4.0)?;
+        let file = cluster.hubs[0].download(&format!(
+            "/sites/shop-1/cameras/{CAMERA}/export.mp4?from={}&to={}",
+            (killed + Duration::from_secs(1)).0,
+            (lost - Duration::from_secs(1)).0
+        ))?;
+        let report = verify_export(file.as_slice());
+        ensure!(report.ok && report.gaps.is_empty() && report.proven == report.fragments, "{report:?}");
+        come_home(cluster, began)?;
+        let accounts = settled(cluster, |machine| machine.name == "hub-1")?;
+        // Nobody recorded while the host restarted.
+        let holes = holes(&accounts);
+        for (from, to) in &holes {
+            ensure!(
+                *from + Duration::from_secs(2) > lost && *to < died + Duration::from_secs(15),
+                "{accounts:?}"
+            );
+        }
+        ensure!(holes.len() <= 1, "{accounts:?}");
+        settled(cluster, |machine| machine.name == "shop-1").map(drop)
+    });
+}
+
+#[test]
+fn a_lost_recorders_cameras_are_recorded_by_the_machine_beside_it_and_by_nobody_before() {
+    play_with(parts("lost"), |cluster| {
+        let began = wire::clock::wall();
+        cluster.await_recorded(&cluster.hubs[0], 0, began, 4.0)?;
+        ensure!(cluster.origins(&cluster.hubs[0], 0, began)?.len() == 1, "two record a site that is well");
+        let killed = cluster.sites[0].kill()?;
+        cluster.await_recorded(&cluster.hubs[0], 0, killed + Duration::from_secs(2), 5.0)?;
+        ensure!(cluster.moves(0, 0)? == 0, "authority moved to a machine that may not have it");
+        come_home(cluster, began)?;
+        let back = wire::clock::wall();
+        let rests = || Ok(cluster.sites[1].get("/status")?["hosted"][0]["recording"] == false);
+        wait_until("the host has let go", PATIENCE, rests)?;
+        ensure!(wire::clock::wall().since(back) < Duration::from_secs(30), "it went on for long");
+        for alone in ["hub-1", "shop-1"] {
+            let account = settled(cluster, |machine| machine.name == alone)?;
+            let holes = holes(&account);
+            let [(from, to)] = holes.as_slice() else { anyhow::bail!("{alone}: {account:?}") };
+            ensure!(
+                *from < killed + Duration::from_secs(2) && to.since(*from) < NOTICED,
+                "{alone}: {account:?}"
+            );
+        }
+        Ok(())
+    });
+}
+
+/// Waits until two runs' recordings of the first site's camera are in the vault.
+fn await_two_runs(cluster: &Cluster, from: UnixMicros) -> anyhow::Result<()> {
+    let brought = || {
+        let status = cluster.hubs[0].get("/status")?;
+        Ok(status["standbys"]["brought"].as_array().is_some_and(|hosts| hosts.len() == 1))
+    };
+    wait_until("the host brings what it records", PATIENCE, brought)?;
+    cluster.await_recorded(&cluster.hubs[0], 0, from, 6.0)
+}
+
+/// The site's recorder comes back, and has what the hub has.
+fn come_home(cluster: &mut Cluster, began: UnixMicros) -> anyhow::Result<()> {
+    cluster.start_site(0)?;
+    cluster.await_home(0)?;
+    let home = wire::clock::wall();
+    cluster.await_recorded(&cluster.sites[0], 0, home, 3.0)?;
+    let path = format!("/sites/shop-1/cameras/{CAMERA}/coverage?from={}&to={}", began.0, home.0);
+    let restored = || {
+        let spans =
+            cluster.sites[0].get(&path)?["spans"].as_array().cloned().context("coverage has spans")?;
+        Ok(spans.iter().all(|span| span["state"] == "recorded" || span["state"] == "gap"))
+    };
+    wait_until("all that the hub has is at the site", 2 * PATIENCE, restored).map(drop)
+}
+
+/// Stops everything, and what became of the first site's camera in some machines' stores.
+fn settled(cluster: &mut Cluster, chosen: impl Fn(&Machine) -> bool) -> anyhow::Result<Account> {
+    cluster.stop()?;
+    cluster.account_of("shop-1", chosen)
+}
+
+/// Times in which nobody recorded. Where one recorder ends and another goes on, the time between two frames is none.
+fn holes(account: &Account) -> Vec<(UnixMicros, UnixMicros)> {
+    let long = |(from, to): &&(UnixMicros, UnixMicros)| to.since(*from) > Duration::from_millis(300);
+    account.holes.iter().filter(long).copied().collect()
+}
