@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ops::commands::{
-    coverage, drill, export, fetch, hold, node, plan, reconcile, scrub, status, verify, why, wish,
+    coverage, drill, events, export, fetch, hold, node, plan, reconcile, scrub, status, verify, why, wish,
 };
 
 /// Keep video evidence when something breaks: the operator's tools
@@ -25,9 +25,11 @@ enum Command {
     Status(status::Args),
     /// Show when a camera was recorded, and why it was not
     Coverage(coverage::Args),
+    /// Show what a camera or its recorder noticed: motion, reconnections, what will be lost
+    Events(events::Args),
     /// Save what a camera recorded as one MP4 that proves itself
     Export(export::Args),
-    /// Bring what only its site has to the hub now: of cameras that replicate on demand, or ahead of a backlog
+    /// Bring up to 24 hours that only the site has to the hub now: of cameras that replicate on demand, or ahead of a backlog
     Fetch(fetch::Args),
     /// Check an exported file, without any hub or site
     Verify(verify::Args),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => ops::demo::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Events(arguments) => events::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -190,7 +190,11 @@ impl Control {
         if self.peer.by.host.is_some() {
             vault.give_up(std::mem::take(&mut self.lost)).await.context("give up what its host lost")?;
         }
-        salvage(vault, &self.peer.by, self.peer.origin).await.context("salvage").map(drop)
+        salvage(vault, &self.peer.by, self.peer.origin).await.context("salvage")?;
+        if self.peer.by.host.is_none() {
+            vault.take_unknown(&self.peer.site).await.context("enter files that no entry speaks of")?;
+        }
+        Ok(())
     }
 
     async fn opened(&mut self, opened: &proto::Opened) -> anyhow::Result<()> {

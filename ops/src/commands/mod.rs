@@ -9,6 +9,7 @@
 mod camera;
 pub mod coverage;
 pub mod drill;
+pub mod events;
 pub mod export;
 pub mod fetch;
 pub mod hold;

@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod cameras;
 mod coverage;
+mod events;
 pub mod export;
 mod hls;
 mod live;
@@ -104,6 +105,7 @@ pub fn router_with(served: Served, token: Token, more: Router) -> Router {
     let shared = Arc::new(Shared { served, readers, queries: Semaphore::new(QUERIES_MAX) });
     let camera = Router::new()
         .route("/coverage", get(coverage::get))
+        .route("/events", get(events::get))
         .route("/hls.m3u8", get(hls::get))
         .route("/export.mp4", get(export::get))
         .route("/live.mp4", get(live::get))

@@ -7,6 +7,7 @@
 mod backlog;
 pub mod batch;
 mod bring;
+mod carry;
 mod connection;
 mod control;
 pub(crate) mod dial;

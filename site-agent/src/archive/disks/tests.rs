@@ -332,14 +332,14 @@ fn a_lost_index_and_a_lost_first_disk_are_made_anew_from_all_there_are() {
     let archive = scene.open();
     assert!(archive.is_index_lost() && archive.disks().in_use().len() == 3);
     // What is known again by its entry is where it was.
-    assert_eq!(archive.enter_unknown(&site()).unwrap(), u64::from(RUNS) * 2);
+    assert_eq!(archive.enter_unknown(&site(), false).unwrap(), u64::from(RUNS) * 2);
     drop(archive);
     assert!(verify(&scene.path("first"), |_| {}).unwrap().ok);
 
     scene.mv("first", "broken");
     let archive = scene.open();
     assert!(archive.is_index_lost() && archive.disks().in_use().len() == 3);
-    assert!(archive.enter_unknown(&SiteId::new("shop-1").unwrap()).unwrap() <= u64::from(RUNS) * 2);
+    assert!(archive.enter_unknown(&SiteId::new("shop-1").unwrap(), false).unwrap() <= u64::from(RUNS) * 2);
     assert!(held(&archive) > 0 && on_first > 0);
 }
 
@@ -356,7 +356,7 @@ fn a_disk_that_was_not_there_when_the_index_was_lost_is_taken_in_later() {
     fs::remove_dir_all(scene.path("first/index")).unwrap();
     scene.mv("second", "unplugged");
     let archive = scene.open_at(&["second"]);
-    archive.enter_unknown(&site()).unwrap();
+    archive.enter_unknown(&site(), false).unwrap();
     // The hub told of one ledger meanwhile.
     open_ledger(&archive, &told);
     let change = Change::Entries { site: site(), ledger: told.clone(), first: Seq(0), entries };
