@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
+use torture::schedules::{Rule, Wrong};
 use torture::{disks, full, kill, power, recovery, rot, schedules};
 
 #[derive(Parser)]
@@ -54,6 +55,9 @@ enum Command {
         /// Disks that say they sync and don't: then promises must be broken
         #[arg(long)]
         lying_disks: bool,
+        /// A rule that is not obeyed: then promises must be broken
+        #[arg(long, value_name = "RULE", conflicts_with = "lying_disks")]
+        without: Option<Rule>,
     },
     /// Times the start that finds a large archive as a killed run left it
     Recovery {
@@ -66,7 +70,12 @@ enum Command {
     RecoverOnce { dir: PathBuf },
     /// One run of a schedule
     #[command(hide = true)]
-    Record { dir: PathBuf, seed: u64 },
+    Record {
+        dir: PathBuf,
+        seed: u64,
+        #[arg(long)]
+        without: Option<Rule>,
+    },
     /// Pulls the second of an archive's disks and returns it, at both sides
     Disks {
         /// How often each
@@ -102,10 +111,13 @@ fn main() -> ExitCode {
 fn run(command: &Command, seed: u64) -> anyhow::Result<(bool, Value)> {
     match command {
         Command::Kill { times } => kill::run(*times, seed).map(|outcome| (outcome.holds(), outcome.json())),
-        Command::Schedules { seeds, from, lying_disks } => {
-            schedules::run(*seeds, *from, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))
+        Command::Schedules { seeds, from, lying_disks, without } => {
+            let wrong = Wrong { lying_disks: *lying_disks, without: *without };
+            schedules::run(*seeds, *from, wrong).map(|outcome| (outcome.holds(), outcome.json()))
         }
-        Command::Record { dir, seed } => schedules::recorder::run(dir, *seed).map(|()| (true, Value::Null)),
+        Command::Record { dir, seed, without } => {
+            schedules::recorder::run(dir, *seed, *without).map(|()| (true, Value::Null))
+        }
         Command::Rot { bits } => rot::run(*bits, seed).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Recovery { segments } => {
             recovery::run(*segments).map(|outcome| (outcome.holds(), outcome.json()))
