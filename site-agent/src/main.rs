@@ -225,7 +225,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         retention: kept,
         holds,
         held,
-        scrub: scrubbed,
+        scrub: scrubbed.clone(),
         uplink: status.clone(),
         beats: beats.clone(),
         origin: server.origin(),
@@ -244,6 +244,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
             live,
             beats,
             writer,
+            scrub: scrubbed,
             status: status.clone(),
         };
         (told, tokio::spawn(uplink.run(hang_up.clone())))

@@ -41,6 +41,7 @@ use crate::config::SiteConfig;
 use crate::live::Live;
 use crate::replication::Replication;
 use crate::retention::Writer;
+use crate::scrub;
 use connection::Ended;
 use dial::{AddressBook, Caller, Dialled, Failure};
 
@@ -75,6 +76,8 @@ pub struct Uplink {
     pub beats: Arc<Beats>,
     /// Who says what is gone.
     pub writer: Writer,
+    /// How re-reading is, and where it is asked for.
+    pub scrub: Arc<scrub::Status>,
     /// How the link is, for whoever asks.
     pub status: Arc<UplinkStatus>,
 }
