@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 use torture::schedules::{Rule, Wrong};
-use torture::{disks, full, kill, power, recovery, rot, schedules};
+use torture::{disk_lost, disks, full, kill, power, recovery, rot, schedules};
 
 #[derive(Parser)]
 #[command(name = "holdfast-torture", version, about = "What was acked survives whatever happens; needs root")]
@@ -82,6 +82,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         rounds: u32,
     },
+    /// Pulls the second of an archive's disks for good, at both sides, and says so
+    DiskLost,
     /// Fills disks, empties them, takes them away and brings them back, at both sides
     Full {
         /// How often each
@@ -124,6 +126,7 @@ fn run(command: &Command, seed: u64) -> anyhow::Result<(bool, Value)> {
         }
         Command::RecoverOnce { dir } => recovery::once(dir).map(|recovered| (true, recovered.into())),
         Command::Disks { rounds } => disks::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
+        Command::DiskLost => disk_lost::run().map(|outcome| (outcome.holds(), outcome.json())),
         Command::Full { rounds } => full::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Power { times, lying_disks } => {
             power::run(*times, seed, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))

@@ -81,3 +81,9 @@ fn a_disk_of_several_that_is_pulled_and_returned_costs_nothing() {
     let (held, figures) = torture("disks");
     assert!(held && figures["pulls"] == 2, "{figures}");
 }
+
+#[test]
+fn a_disk_that_is_lost_for_good_costs_nothing_that_was_acked_and_is_refused_later() {
+    let (held, figures) = torture("disk-lost");
+    assert!(held, "{figures}");
+}
