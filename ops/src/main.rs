@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ops::commands::{
-    coverage, drill, events, export, fetch, hold, node, plan, reconcile, scrub, status, verify, why, wish,
+    coverage, disk, drill, events, export, fetch, hold, node, plan, reconcile, scrub, status, verify, why,
+    wish,
 };
 
 /// Keep video evidence when something breaks: the operator's tools
@@ -59,6 +60,8 @@ enum Command {
     ConfirmDeletion(wish::ConfirmDeletion),
     /// Re-read everything a hub or a site holds now, and wait until what is damaged is repaired
     Scrub(scrub::Args),
+    /// Show an archive's disks, or say that one does not come back
+    Disk(disk::Args),
     /// Tell whether every site has a place for its standby, also if nodes of the hub are lost
     Plan(plan::Args),
     /// Trust a site no more: its connections end, and it never comes back under its name
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Release(arguments) => arguments.run(),
         Command::ConfirmDeletion(arguments) => arguments.run(),
         Command::Scrub(arguments) => scrub::run(&arguments),
+        Command::Disk(arguments) => disk::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Revoke(arguments) => arguments.run(),
         Command::Node(arguments) => node::run(&arguments),

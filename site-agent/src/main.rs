@@ -240,7 +240,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         retention: kept,
         holds,
         held,
-        scrub: scrubbed,
+        scrub: scrubbed.clone(),
         uplink: status.clone(),
         beats: beats.clone(),
         origin: server.origin(),
@@ -259,6 +259,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
             live,
             beats,
             writer,
+            scrub: scrubbed,
             status: status.clone(),
             hosted: sources,
         };

@@ -8,6 +8,7 @@
 
 mod camera;
 pub mod coverage;
+pub mod disk;
 pub mod drill;
 pub mod events;
 pub mod export;

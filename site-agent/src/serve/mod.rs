@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod cameras;
 mod coverage;
+mod disks;
 mod events;
 pub mod export;
 mod hls;
@@ -30,7 +31,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -114,6 +115,8 @@ pub fn router_with(served: Served, token: Token, more: Router) -> Router {
     let api = Router::new()
         .route("/status", get(status))
         .route("/scrub", get(scrubbed).post(scrub_now))
+        .route("/disks", get(disks::list))
+        .route("/disks/lost", post(disks::lost))
         .route("/sites", get(cameras::sites))
         .route("/cameras", get(cameras::list))
         .nest("/sites/{site}/cameras/{camera}", camera)

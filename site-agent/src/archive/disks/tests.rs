@@ -19,14 +19,14 @@ use crate::serve::{NoTails, Present, timeline};
 
 /// As many runs as it takes that each of three disks gets some.
 const RUNS: u8 = 12;
-const OWN: Writer = Writer::Run(OriginId([99; 16]));
+pub(super) const OWN: Writer = Writer::Run(OriginId([99; 16]));
 
-struct Scene {
+pub(super) struct Scene {
     folder: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let scene = Self { folder: tempfile::tempdir().unwrap() };
         for name in ["second", "third"] {
             fs::create_dir(scene.path(name)).unwrap();
@@ -34,7 +34,7 @@ impl Scene {
         scene
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -46,12 +46,12 @@ impl Scene {
         self.open_at(&["second", "third"])
     }
 
-    fn open_at(&self, names: &[&str]) -> Archive {
+    pub(super) fn open_at(&self, names: &[&str]) -> Archive {
         let places: Vec<_> = names.iter().map(|name| self.place(name)).collect();
         Archive::open_with(&self.path("first"), &places).unwrap()
     }
 
-    fn mv(&self, from: &str, to: &str) {
+    pub(super) fn mv(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
@@ -62,7 +62,7 @@ impl Scene {
     }
 }
 
-fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Result<Done, ArchiveError> {
+pub(super) fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Result<Done, ArchiveError> {
     let (parts, entry) = segment(ledger, number);
     let mut open = archive.create_segment(ledger, SegmentNumber(number))?;
     for part in &parts {
@@ -80,7 +80,7 @@ fn recorded(archive: &Archive) {
     }
 }
 
-fn looks(archive: &Archive) -> Looks {
+pub(super) fn looks(archive: &Archive) -> Looks {
     Looks::new(archive.clone(), Whose::Site(site()))
 }
 
@@ -90,12 +90,12 @@ fn runs_on(archive: &Archive, number: u32) -> Vec<u8> {
     (1..=RUNS).filter(on).collect()
 }
 
-fn number_of(archive: &Archive, dir: &Path) -> u32 {
+pub(super) fn number_of(archive: &Archive, dir: &Path) -> u32 {
     archive.disks().all().iter().find(|disk| disk.dir() == dir).unwrap().number()
 }
 
 /// A run whose segments go to the second disk.
-fn on_second(scene: &Scene, archive: &Archive) -> LedgerId {
+pub(super) fn on_second(scene: &Scene, archive: &Archive) -> LedgerId {
     let is = |ledger: &LedgerId| {
         archive.disks().choose(ledger, SegmentNumber(0), 0).unwrap().dir() == scene.path("second")
     };
@@ -106,7 +106,7 @@ fn held(archive: &Archive) -> u64 {
     archive.ledgers().iter().map(|(_, record)| record.held().len()).sum()
 }
 
-fn why(archive: &Archive, dir: &Path) -> String {
+pub(super) fn why(archive: &Archive, dir: &Path) -> String {
     let shown = archive.disks_shown();
     let disk = shown.iter().find(|disk| disk.dir == dir.display().to_string()).unwrap();
     assert!(!disk.in_use);
