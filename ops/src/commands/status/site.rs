@@ -205,7 +205,7 @@ impl Lost {
             self.stream,
             clock.full(self.at)
         );
-        Problem::new(what, &format!("recorded {}", clock.show_range(self.from, self.to)))
+        Problem::new(what, format!("recorded {}", clock.show_range(self.from, self.to)))
     }
 }
 
