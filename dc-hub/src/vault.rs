@@ -205,7 +205,8 @@ impl Vault {
     /// It is entered as theirs. When that was done for every site of which anything is here, the index is whole. Returns
     /// how many segments were entered.
     pub async fn take_unknown(&self, site: &SiteId) -> Result<u64, VaultError> {
-        if !self.archive.is_index_lost() {
+        let was_asked = || self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(site);
+        if !self.archive.is_index_lost() || was_asked() {
             return Ok(0);
         }
         let (archive, asked, site) = (self.archive.clone(), self.asked.clone(), site.clone());

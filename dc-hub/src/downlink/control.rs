@@ -209,8 +209,11 @@ impl Control {
             vault.give_up(std::mem::take(&mut self.lost)).await.context("give up what its host lost")?;
         }
         salvage(vault, &self.peer.by, self.peer.origin).await.context("salvage")?;
-        if self.peer.by.host.is_none() {
-            vault.take_unknown(&self.peer.site).await.context("enter files that no entry speaks of")?;
+        // A file that can't be read is no reason to take nothing from the site: it is looked at again when that comes back.
+        if self.peer.by.host.is_none()
+            && let Err(error) = vault.take_unknown(&self.peer.site).await
+        {
+            tracing::error!(site = %self.peer.site, %error, "enter files that no entry speaks of");
         }
         Ok(())
     }

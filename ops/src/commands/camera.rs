@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::client::Client;
 
@@ -30,6 +31,12 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
+    /// Says in an answer which it is of.
+    pub(super) fn name(&self, answer: &mut Value) {
+        (answer["site"], answer["camera"]) = (json!(self.site), json!(self.camera));
+        answer["stream"] = json!(self.stream);
+    }
+
     /// Where the daemon serves `what` of it.
     pub(super) fn path(&self, what: &str) -> String {
         format!("/sites/{}/cameras/{}/{what}&stream={}", self.site, self.camera, self.stream)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use wire::UnixMicros;
 
 use super::camera::CameraArgs;
@@ -45,8 +45,7 @@ fn show(args: &Args) -> anyhow::Result<bool> {
     let ok = coverage.unexplained_s == 0.0;
     if args.json {
         answer["ok"] = ok.into();
-        (answer["site"], answer["camera"]) = (json!(camera.site), json!(camera.camera));
-        answer["stream"] = json!(camera.stream);
+        camera.name(&mut answer);
         print_json(&answer)?;
         return Ok(ok);
     }
@@ -164,6 +163,8 @@ fn share(percent: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn coverage(unexplained_s: f64) -> Coverage {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use wire::UnixMicros;
 
 use super::camera::CameraArgs;
@@ -56,8 +56,7 @@ fn show(args: &Args) -> anyhow::Result<bool> {
     let events = Events::deserialize(&answer).with_context(|| target.foreign("no list of events"))?;
     if args.json {
         answer["ok"] = true.into();
-        (answer["site"], answer["camera"]) = (json!(camera.site), json!(camera.camera));
-        answer["stream"] = json!(camera.stream);
+        camera.name(&mut answer);
         print_json(&answer)?;
         return Ok(true);
     }
@@ -119,6 +118,8 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn event(value: Value) -> Event {
