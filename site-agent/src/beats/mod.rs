@@ -395,6 +395,14 @@ impl Beats {
         books.get(&owner).cloned().unwrap_or_default()
     }
 
+    /// Where voters were told to be that are trusted.
+    fn books_of_voters(&self) -> Vec<Arc<AddressBook>> {
+        let roster = self.roster.borrow();
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let trusted = roster.voters.iter().filter(|voter| !roster.revoked.contains(&voter.node));
+        trusted.filter_map(|voter| books.get(&voter.node)).flatten().cloned().collect()
+    }
+
     fn listen(&self) -> watch::Receiver<Said> {
         self.said.subscribe()
     }
