@@ -144,6 +144,9 @@ impl Register {
         if known.revision <= facts.revision && known.neighbours != facts.neighbours {
             return Some(Command::SetNeighbours { site, hosts: facts.neighbours.clone() });
         }
+        if known.revision <= facts.revision && known.drills != facts.drills {
+            return Some(Command::AllowDrills { site, allowed: facts.drills });
+        }
         (known.revision < facts.revision).then(|| Command::Config {
             site,
             revision: facts.revision,

@@ -15,7 +15,7 @@ use wire::{SiteId, StreamId, proto};
 use super::check::Choice;
 use super::defaults;
 use super::site_check::{onvif_url, rtsp_url};
-use super::{Camera, Credentials, Quirks, Secret, SiteConfig, Stream, Tier};
+use super::{Camera, Credentials, Drills, Quirks, Secret, SiteConfig, Stream, Tier};
 use crate::camera::Onvif;
 
 /// More cameras than one recorder can have.
@@ -44,6 +44,8 @@ pub struct Accepted {
     pub log_ins_since: u64,
     /// Sites of the same place whose machines may record for it.
     pub hosts: Vec<SiteId>,
+    /// What may be rehearsed at the site.
+    pub drills: Drills,
 }
 
 /// Why a site's configuration was not taken.
@@ -94,7 +96,8 @@ impl Accepted {
         let hosts = hosts.map_err(|error| refused(format!("a host: {error}")))?;
         let (site, tier) = (site.clone(), Tier::of_word(&told.tier));
         let (revision, log_ins_since) = (told.revision, told.log_ins_since);
-        Ok(Self { site, revision, tier, segment, fragment, cameras, log_ins_since, hosts })
+        let drills = Drills::of_word(&told.drills); // none: of an earlier version, which has no say in it
+        Ok(Self { site, revision, tier, segment, fragment, cameras, log_ins_since, hosts, drills })
     }
 
     /// A camera by its slug.
@@ -117,6 +120,10 @@ pub fn configuration(config: &SiteConfig, revision: u64) -> proto::Configuration
         },
         log_ins_since: 0,
         hosts: config.standby.hosts.iter().map(|site| site.as_str().to_owned()).collect(),
+        drills: match config.standby.drills {
+            Drills::All => String::new(),
+            some => some.word().to_owned(),
+        },
     }
 }
 
@@ -262,6 +269,17 @@ mod tests {
         assert_eq!(accepted.cameras[0].streams[0].credentials, config.cameras[0].streams[0].credentials);
         assert_eq!((accepted.revision, accepted.tier), (4, Tier::Cold));
         assert_eq!((accepted.segment, accepted.fragment), (config.archive.segment, config.archive.fragment));
+    }
+
+    #[test]
+    fn what_may_be_rehearsed_crosses_and_what_nothing_is_said_of_may() {
+        let mut config = config();
+        for drills in [Drills::All, Drills::Shadow, Drills::None] {
+            config.standby.drills = drills;
+            let told = configuration(&config, 1);
+            assert_eq!(told.drills.is_empty(), drills == Drills::All, "as from an earlier version");
+            assert_eq!(Accepted::read(&config.site.id, &told).unwrap().drills, drills);
+        }
     }
 
     #[test]

@@ -132,6 +132,7 @@ pub(super) struct HttpSection {
 pub(super) struct StandbySection {
     pub(super) tier: Option<Text>,
     pub(super) hosts: Option<Vec<Text>>,
+    pub(super) drills: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]

@@ -203,6 +203,8 @@ pub struct Standby {
     pub tier: Tier,
     /// Sites of the same place whose machines may record this one's cameras.
     pub hosts: Vec<SiteId>,
+    /// What may be rehearsed here.
+    pub drills: Drills,
 }
 
 policy! {
@@ -217,6 +219,30 @@ policy! {
         "hot" => Hot,
         /// Nobody stands by, and the hub is told no camera's address or password.
         "none" => None,
+    }
+}
+
+policy! {
+    /// `standby.drills`: what the hub may rehearse here.
+    Drills {
+        /// Every failure, also for real.
+        #[default]
+        "all" => All,
+        /// Over a shadow only: nothing here is ever touched.
+        "shadow" => Shadow,
+        /// Nothing.
+        "none" => None,
+    }
+}
+
+impl Drills {
+    /// May a drill that is over a shadow, or is not, take place here?
+    pub fn allow(self, shadow: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Shadow => shadow,
+            Self::None => false,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod agent_crash;
 mod beats;
 mod cameras;
+mod cluster_drills;
 mod disk_full;
 mod drills;
 mod export;

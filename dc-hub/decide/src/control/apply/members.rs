@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Applied, Call, Closed, Event, Refusal, State, close};
 use crate::control::command::Plan;
+use crate::control::drill::DrillsAllowed;
 use crate::control::membership::{Membership, Role};
 use crate::control::spec::{CameraSpec, HostKind, HostSpec, SiteSpec};
 use crate::control::state::{Exposed, Node, Site};
@@ -227,5 +228,6 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         log_ins_since: None,
         exposed: None,
         neighbours: BTreeSet::new(),
+        drills: DrillsAllowed::default(),
     }
 }
