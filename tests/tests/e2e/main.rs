@@ -24,6 +24,7 @@ mod partitions;
 mod policies;
 mod reconcile;
 mod restore;
+mod restore_log;
 mod revoke;
 mod rot;
 mod second_path;
