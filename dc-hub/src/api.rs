@@ -83,11 +83,17 @@ pub async fn start(
         role: Role::Hub,
     };
     let fetches = crate::asked::http::routes(downlink.asked.clone(), downlink.sites.clone());
+    let scrubs = crate::scrubs::routes(
+        downlink.scrubs.clone(),
+        downlink.sites.clone(),
+        downlink.vault.archive().clone(),
+    );
     let view = reconcile::routes(Arc::new(view(downlink)));
     let more = crate::quorum::http::routes(quorum)
         .merge(crate::drills::http::routes(drills))
         .merge(view)
         .merge(fetches)
+        .merge(scrubs)
         .merge(holds::http::routes(held));
     let router = serve::router_with(served, token, more);
     Ok(tokio::spawn(async move {

@@ -12,6 +12,7 @@
 //! | [`quorum`] | drives what decides, with all of these | what a silence means |
 //! | [`drills`] | drills: asked for, followed, measured, told of | what a silence means |
 //! | [`holds`] | what people asked to be kept: obeyed in the vault, asked for and shown | when a site confirms |
+//! | [`scrubs`] | scrubs of sites that people ask for here | connections |
 //! | [`bring`] | what standbys recorded here → the node that keeps the site's vault | why this node recorded |
 //! | [`restore`] | a control log begun anew from a saved one | a running node |
 //! | [`node`] | puts all of them together | |
@@ -32,5 +33,6 @@ pub mod policies;
 pub mod quorum;
 pub mod restore;
 pub mod salvage;
+pub mod scrubs;
 pub mod standby;
 pub mod vault;

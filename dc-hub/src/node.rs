@@ -112,6 +112,7 @@ pub async fn run(
         hosts: Arc::default(),
         policies,
         asked,
+        scrubs: Arc::default(),
         quic: quic.clone(),
     };
     let endpoint = Downlink::bind(config, identity, quic)?;

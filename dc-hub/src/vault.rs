@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use site_agent::archive::disks::Place;
 use site_agent::archive::{self, Archive, ArchiveError, Change, Placed, Sender};
@@ -40,6 +41,8 @@ pub struct Vault {
     journal: Journal,
     /// The vault's own run: the writer of what it salvages.
     origin: OriginId,
+    /// Sites that have told all they have since the index was lost.
+    asked: Arc<Mutex<BTreeSet<SiteId>>>,
 }
 
 impl Vault {
@@ -65,7 +68,7 @@ impl Vault {
             _ => done.salvaged.contains(&(ledger.clone(), number)),
         };
         let journal = Journal::open(&dir.join("tails"), journal_file_bytes, held)?;
-        Ok(Self { archive, journal, origin: archive::new_origin() })
+        Ok(Self { archive, journal, origin: archive::new_origin(), asked: Arc::default() })
     }
 
     /// The id of this run of the vault.
@@ -196,6 +199,26 @@ impl Vault {
             self.archive.submit(Change::Bytes { ledger: placed.ledger, seq: placed.seq, file }).await?;
         }
         Ok(())
+    }
+
+    /// The index was lost, and a site's agent has told all it has: what no entry speaks of then, its standbys recorded.
+    /// It is entered as theirs. When that was done for every site of which anything is here, the index is whole. Returns
+    /// how many segments were entered.
+    pub async fn take_unknown(&self, site: &SiteId) -> Result<u64, VaultError> {
+        if !self.archive.is_index_lost() {
+            return Ok(0);
+        }
+        let (archive, asked, site) = (self.archive.clone(), self.asked.clone(), site.clone());
+        let entering = tokio::task::spawn_blocking(move || {
+            let entered = archive.enter_unknown(&site, true)?;
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.insert(site);
+            if archive.sites_on_disk()?.is_subset(&asked) {
+                archive.index_is_whole(entered)?;
+            }
+            Ok(entered)
+        });
+        Ok(entering.await.unwrap_or(Err(ArchiveError::Closed))?)
     }
 
     /// Makes a part durable in the journal.

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ops::commands::{
-    coverage, drill, export, fetch, hold, node, plan, reconcile, scrub, status, verify, why, wish,
+    coverage, disk, drill, events, export, fetch, hold, node, plan, reconcile, scrub, status, verify, why,
+    wish,
 };
 
 /// Keep video evidence when something breaks: the operator's tools
@@ -25,9 +26,11 @@ enum Command {
     Status(status::Args),
     /// Show when a camera was recorded, and why it was not
     Coverage(coverage::Args),
+    /// Show what a camera or its recorder noticed: motion, reconnections, what will be lost
+    Events(events::Args),
     /// Save what a camera recorded as one MP4 that proves itself
     Export(export::Args),
-    /// Bring what only its site has to the hub now: of cameras that replicate on demand, or ahead of a backlog
+    /// Bring up to 24 hours that only the site has to the hub now: of cameras that replicate on demand, or ahead of a backlog
     Fetch(fetch::Args),
     /// Check an exported file, without any hub or site
     Verify(verify::Args),
@@ -57,6 +60,8 @@ enum Command {
     ConfirmDeletion(wish::ConfirmDeletion),
     /// Re-read everything a hub or a site holds now, and wait until what is damaged is repaired
     Scrub(scrub::Args),
+    /// Show an archive's disks, or say that one does not come back
+    Disk(disk::Args),
     /// Tell whether every site has a place for its standby, also if nodes of the hub are lost
     Plan(plan::Args),
     /// Trust a site no more: its connections end, and it never comes back under its name
@@ -71,6 +76,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => ops::demo::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Events(arguments) => events::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
         Command::Release(arguments) => arguments.run(),
         Command::ConfirmDeletion(arguments) => arguments.run(),
         Command::Scrub(arguments) => scrub::run(&arguments),
+        Command::Disk(arguments) => disk::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Revoke(arguments) => arguments.run(),
         Command::Node(arguments) => node::run(&arguments),

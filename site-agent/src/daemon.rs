@@ -97,6 +97,7 @@ impl Surface {
         let view = Arc::new(self.view());
         let (status, metrics) = (self.clone(), self.clone());
         let (foreseen, held) = (Arc::<Foreseen>::default(), self.held.clone());
+        let told = foreseen.clone();
         let forecast = Forecast {
             view: view.clone(),
             site: site.clone(),
@@ -109,7 +110,11 @@ impl Surface {
             archive: self.archive.clone(),
             live: self.live.clone(),
             tails: Arc::new(LiveTails::new(self.live.clone(), site.clone())),
-            status: Arc::new(move || status.status()),
+            status: Arc::new(move || {
+                let mut status = status.status();
+                status["forecast"] = told.shown();
+                status
+            }),
             metrics: Arc::new(move || metrics.metrics() + &foreseen.metrics()),
             scrub: self.scrub.clone(),
             cameras: Arc::new(self),

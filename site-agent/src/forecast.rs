@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wire::proto::entry::Kind;
 use wire::{LedgerId, OriginId, SiteId, StreamId, UnixMicros, proto};
 
@@ -100,6 +100,12 @@ impl Forecast {
 impl Foreseen {
     fn lock(&self) -> MutexGuard<'_, Option<Plan>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What will be lost, for people; null before the first look.
+    pub fn shown(&self) -> Value {
+        let plan = self.lock();
+        json!(plan.as_ref().map(|plan| &plan.lost[..plan.lost.len().min(PIECES_MAX)]))
     }
 
     /// For `/metrics`.

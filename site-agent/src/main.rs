@@ -178,7 +178,8 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     if config.hub.is_none() && archive.is_index_lost() {
         // There is nobody to ask what the files are.
         let (archive, site) = (archive.clone(), config.site.id.clone());
-        let entered = tokio::task::spawn_blocking(move || archive.enter_unknown(&site));
+        let enter = move || archive.index_is_whole(archive.enter_unknown(&site, false)?);
+        let entered = tokio::task::spawn_blocking(enter);
         entered.await.context("enter files")?.context("enter files that no entry speaks of")?;
     }
     let disks = Keeper::start(&archive, Whose::Site(config.site.id.clone()))?;
@@ -240,7 +241,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         retention: kept,
         holds,
         held,
-        scrub: scrubbed,
+        scrub: scrubbed.clone(),
         uplink: status.clone(),
         beats: beats.clone(),
         origin: server.origin(),
@@ -259,6 +260,7 @@ async fn run(file: &Path) -> anyhow::Result<()> {
             live,
             beats,
             writer,
+            scrub: scrubbed,
             status: status.clone(),
             hosted: sources,
         };

@@ -282,6 +282,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         ("beat", site_message::Kind::Beat(beat)),
         ("beat_drilled", site_message::Kind::Beat(drilled)),
         ("beat_holds", site_message::Kind::Beat(holding)),
+        ("scrubbed", site_message::Kind::Scrubbed(scrubbed())),
         (
             "bye",
             site_message::Kind::Bye(proto::Bye {
@@ -364,6 +365,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("ack", hub_message::Kind::Ack(ack)),
         ("lost", hub_message::Kind::Lost(proto::Lost { ledger: ledger.clone(), seq: 1, segment: 4 })),
         ("want", hub_message::Kind::Want(proto::Want { ledger: ledger.clone(), seqs: range(1, 3) })),
+        ("scrub", hub_message::Kind::Scrub(proto::ScrubWish { number: 3, begin: true })),
         ("resend", hub_message::Kind::Resend(proto::Resend { ledger, segment: 4 })),
         ("refuse", hub_message::Kind::Refuse(refuse)),
         ("beat_ack", hub_message::Kind::BeatAck(proto::BeatAck { number: 9 })),
@@ -372,6 +374,23 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         ("standing_holds", hub_message::Kind::Standing(holding)),
         ("standing_hosting", hub_message::Kind::Standing(hosting)),
     ]
+}
+
+fn scrubbed() -> proto::Scrubbed {
+    proto::Scrubbed {
+        number: 3,
+        read_segments: 1200,
+        read_bytes: 6_000_000_000,
+        bad: 2,
+        missing: 1,
+        failing: 0,
+        repaired: 2,
+        given_up: 0,
+        wanted: 1,
+        asked: true,
+        pass_segments: 300,
+        pass_bytes: 1_500_000_000,
+    }
 }
 
 fn held() -> proto::Holds {

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use site_agent::archive::Sender;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use wire::transport::{calls_as_host, explain, peer_node, peer_site};
 use wire::{Policies, SiteId, frame, proto};
 
-use super::peer::{Peer, ROOM_KIB};
-use super::{Downlink, control, fetch, hosted, parts, recall};
+use super::peer::{Peer, Served};
+use super::{Downlink, fetch, hosted, recall};
 use crate::beats::{self, Speaker};
 use crate::peers::HubPeers;
 
@@ -24,8 +22,6 @@ pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const POLICIES_MAX: usize = 4096;
 /// Acks of beats go before whatever else the hub says.
 const BEATS_PRIORITY: i32 = 30;
-/// Stored parts that wait for the session to know; whoever brings more waits.
-pub(super) const STORED: usize = 1024;
 
 /// Serves one connection; whatever ends it is said once.
 pub(super) async fn serve(downlink: Downlink, hubs: Option<HubPeers>, incoming: quinn::Incoming) {
@@ -95,30 +91,12 @@ async fn session(
     }
     tracing::info!(%site, from = %connection.remote_address(), software = hello.software, "site is here");
     let welcome = welcome(&downlink, site, Some(standing.clone()));
-    beats::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
-    let (stored, to_session) = mpsc::channel(STORED);
-    let peer = Arc::new(Peer {
-        downlink,
-        site: site.clone(),
-        by: Sender::agent(site),
-        origin: speaker.origin(),
-        connection: connection.clone(),
-        ledgers: watch::Sender::default(),
-        stored,
-        room: Semaphore::new(ROOM_KIB as usize),
-    });
-    let mut tasks = JoinSet::new();
-    tasks.spawn(control::run(peer.clone(), send, reader, to_session));
-    tasks.spawn(parts::accept(peer.clone()));
-    tasks.spawn(two_way(peer.clone(), speaker, standing));
-    tasks.spawn(async move { peer.downlink.intake.until_revoked(&peer.site).await });
-    let ended = tasks.join_next().await;
-    tasks.shutdown().await;
-    match ended {
-        Some(Ok(result)) => result,
-        Some(Err(panic)) => Err(anyhow::Error::new(panic).context("a task of the connection")),
-        None => Ok(()),
-    }
+    let who = (Sender::agent(site), speaker.origin());
+    let mut served = Served::begin(downlink, who, connection, (send, reader), welcome).await?;
+    let peer = served.peer.clone();
+    served.tasks.spawn(two_way(peer.clone(), speaker, standing));
+    served.tasks.spawn(async move { peer.downlink.intake.until_revoked(&peer.site).await });
+    served.ended().await
 }
 
 /// A connection for beats alone.

@@ -18,6 +18,7 @@ use super::peer::{Peer, StoredPart};
 use super::turn::Turn;
 use crate::beats;
 use crate::salvage::salvage;
+use crate::scrubs::{Question, Unanswered};
 use crate::vault::VaultError;
 
 /// Runs the session until the site says goodbye (`Ok`) or something fails.
@@ -32,6 +33,8 @@ pub(super) async fn run(
     // Followed before anything is told: what is found damaged from here on is told by itself.
     let mut events = peer.downlink.vault.archive().events();
     let mut asked = peer.downlink.asked.changes();
+    // A host brings what it recorded, and has no archive of the site's.
+    let mut questions = peer.by.host.is_none().then(|| peer.downlink.scrubs.listen(&peer.site));
     let mut control = Control {
         peer,
         turn,
@@ -41,6 +44,7 @@ pub(super) async fn run(
         owed: Some(BTreeMap::new()),
         lost: Vec::new(),
         offered: false,
+        unanswered: Unanswered::default(),
     };
     loop {
         control.carry_out().await?;
@@ -65,12 +69,18 @@ pub(super) async fn run(
             },
             // The hub's own end keeps the other end.
             Ok(()) = asked.changed() => control.ask().await?,
+            Some(question) = next(&mut questions) => control.question(question).await?,
             Some(done) = control.completing.next() => {
                 let Completed { ledger, number, seq, completion } = done.context("put segment together")?;
                 control.session.completed(&ledger, number, seq, completion);
             }
         }
     }
+}
+
+/// The next question, where there are any.
+async fn next(questions: &mut Option<mpsc::Receiver<Question>>) -> Option<Question> {
+    questions.as_mut()?.recv().await
 }
 
 struct Control {
@@ -85,6 +95,8 @@ struct Control {
     lost: Vec<(LedgerId, RangeSet)>,
     /// Is the offer complete?
     offered: bool,
+    /// What the site was asked of its re-reading.
+    unanswered: Unanswered,
 }
 
 /// How putting a segment together ended.
@@ -107,6 +119,7 @@ impl Control {
             Some(Kind::Beat(_) | Kind::Configuration(_)) => {
                 bail!("it sent on the control stream what belongs among beats")
             }
+            Some(Kind::Scrubbed(scrubbed)) => self.unanswered.answered(scrubbed),
             Some(Kind::Bye(_)) => return Ok(true),
             None => {} // of a later version; what matters is announced by the protocol number
         }
@@ -158,6 +171,11 @@ impl Control {
         Ok(())
     }
 
+    async fn question(&mut self, question: Question) -> anyhow::Result<()> {
+        let wish = self.unanswered.put(question);
+        beats::say(&mut self.send, proto::hub_message::Kind::Scrub(wish)).await
+    }
+
     fn want(&mut self, ledger: &LedgerId, seqs: &RangeSet) {
         self.may_send(ledger);
         self.session.want(&self.peer.downlink.vault, ledger, seqs);
@@ -190,7 +208,11 @@ impl Control {
         if self.peer.by.host.is_some() {
             vault.give_up(std::mem::take(&mut self.lost)).await.context("give up what its host lost")?;
         }
-        salvage(vault, &self.peer.by, self.peer.origin).await.context("salvage").map(drop)
+        salvage(vault, &self.peer.by, self.peer.origin).await.context("salvage")?;
+        if self.peer.by.host.is_none() {
+            vault.take_unknown(&self.peer.site).await.context("enter files that no entry speaks of")?;
+        }
+        Ok(())
     }
 
     async fn opened(&mut self, opened: &proto::Opened) -> anyhow::Result<()> {

@@ -6,20 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use site_agent::archive::Sender;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
 use wire::transport::{Holder, explain, peer_holder};
 use wire::{OriginId, SiteId, proto};
 
-use super::connection::{HELLO_TIMEOUT, STORED, greet, refuse, welcome};
-use super::peer::{Peer, ROOM_KIB};
-use super::{Downlink, control, parts};
-use crate::beats;
+use super::Downlink;
+use super::connection::{HELLO_TIMEOUT, greet, refuse, welcome};
+use super::peer::{Peer, Served};
 
 /// How often it is looked whether the host may go on.
 const LOOK: Duration = Duration::from_secs(1);
@@ -94,30 +91,11 @@ async fn session(
     *whose = Some(by.clone());
     tracing::info!(host = %by, from = %connection.remote_address(), software = hello.software, "a host brings what it recorded");
     let welcome = proto::Welcome { standby_host: false, ..welcome(&downlink, &site, None) };
-    beats::say(&mut send, proto::hub_message::Kind::Welcome(welcome)).await?;
-    let (stored, to_session) = mpsc::channel(STORED);
-    let peer = Arc::new(Peer {
-        downlink,
-        site,
-        by,
-        origin: OriginId::from_bytes(&hello.origin).context("its run")?,
-        connection: connection.clone(),
-        ledgers: watch::Sender::default(),
-        stored,
-        room: Semaphore::new(ROOM_KIB as usize),
-    });
-    let mut tasks = JoinSet::new();
-    tasks.spawn(control::run(peer.clone(), send, reader, to_session));
-    tasks.spawn(parts::accept(peer.clone()));
-    let holder = holder.clone();
-    tasks.spawn(async move { until_refused(&peer, &holder).await.map(|never| match never {}) });
-    let ended = tasks.join_next().await;
-    tasks.shutdown().await;
-    match ended {
-        Some(Ok(result)) => result,
-        Some(Err(panic)) => Err(anyhow::Error::new(panic).context("a task of the connection")),
-        None => Ok(()),
-    }
+    let origin = OriginId::from_bytes(&hello.origin).context("its run")?;
+    let mut served = Served::begin(downlink, (by, origin), connection, (send, reader), welcome).await?;
+    let (peer, holder) = (served.peer.clone(), holder.clone());
+    served.tasks.spawn(async move { until_refused(&peer, &holder).await.map(|never| match never {}) });
+    served.ended().await
 }
 
 /// The host's name in the control log. Nodes and sites share one space of names there, and the log knows which it is.

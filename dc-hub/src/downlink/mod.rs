@@ -30,6 +30,7 @@ use crate::beats::Intake;
 use crate::config::{HubConfig, Limits};
 use crate::peers::HubPeers;
 use crate::policies::SitePolicies;
+use crate::scrubs::Scrubs;
 use crate::vault::Vault;
 
 pub(crate) use connection::{SOFTWARE, protocol_refusal};
@@ -63,6 +64,8 @@ pub struct Downlink {
     pub policies: Arc<SitePolicies>,
     /// What people asked for.
     pub asked: Arc<Asked>,
+    /// Scrubs of sites that people ask for.
+    pub scrubs: Arc<Scrubs>,
     /// Where beats are heard: thousands of them come in a second.
     pub quic: QuicHandle,
 }

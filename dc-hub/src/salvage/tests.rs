@@ -240,3 +240,50 @@ async fn what_the_vault_freed_itself_does_not_come_back_from_the_journal() {
     assert!(vault.journal().all().is_empty(), "{:?}", vault.journal().all().len());
     assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 0);
 }
+
+/// What a standby here recorded and committed: one segment.
+async fn recorded_by_a_standby(vault: &Vault, site: &SiteId, ledger: &LedgerId) {
+    let opened = UnixMicros(0);
+    let open = Change::OpenStandby { ledger: ledger.clone(), site: site.clone(), opened };
+    vault.archive().submit(open).await.unwrap();
+    let bytes: Vec<u8> = parts(ledger).iter().flat_map(|part| part.data.to_vec()).collect();
+    let segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
+    let file = vault.archive().incoming(ledger, SegmentNumber(0), bytes.len() as u64).unwrap();
+    std::fs::write(&file, &bytes).unwrap();
+    let (ledger, kind) = (ledger.clone(), Kind::Segment(segment));
+    let change = Change::Append { ledger, at: UnixMicros(9), kind, file: Some(file) };
+    vault.archive().submit(change).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_standbys_recorded_is_entered_again_after_the_index_was_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    let other = SiteId::new("shop-2").unwrap();
+    recorded_by_a_standby(&vault, &site(), &ledger(OLD)).await;
+    recorded_by_a_standby(&vault, &other, &ledger(NEW)).await;
+    assert_eq!(vault.take_unknown(&site()).await.unwrap(), 0, "nothing is lost");
+    drop(vault);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+
+    let vault = Vault::open(dir.path(), 1 << 20).unwrap();
+    assert!(vault.archive().is_index_lost() && vault.archive().ledgers().is_empty());
+    // A ledger that goes on is left to whoever writes it: its entry may be on its way.
+    let running = LedgerId { origin: OriginId([7; 16]), ..ledger(OLD) };
+    recorded_by_a_standby(&vault, &site(), &running).await;
+    assert_eq!(vault.take_unknown(&site()).await.unwrap(), 1);
+    assert!(vault.archive().is_index_lost(), "the other site has not been heard");
+    let (entered, record) =
+        vault.archive().ledgers().into_iter().find(|(id, _)| *id != running).expect("a ledger for it");
+    assert!(record.is_standby_here() && record.ended && record.site == "shop-1");
+    let entry = vault.archive().entry(&entered, wire::Seq(0)).unwrap().unwrap();
+    let name = entry.segment().and_then(recovered_from).expect("it names what it was");
+    assert_eq!(name, (ledger(OLD), SegmentNumber(0)));
+    assert_eq!(vault.take_unknown(&site()).await.unwrap(), 0, "once is enough");
+    assert_eq!(vault.take_unknown(&other).await.unwrap(), 1);
+    assert!(!vault.archive().is_index_lost());
+    drop(vault);
+    let report = verify(dir.path(), |_| {}).unwrap();
+    assert!(report.ok && report.orphans == 0, "{report:?}");
+    assert_eq!(report.segments, 3);
+}

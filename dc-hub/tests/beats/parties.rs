@@ -110,6 +110,7 @@ impl Hub {
             fetches: Fetches::default(),
             hosts: Arc::default(),
             policies,
+            scrubs: Arc::default(),
             asked: Arc::new(asked),
             quic,
         };
@@ -189,6 +190,7 @@ impl Agent {
             live,
             beats: beats.clone(),
             writer: Writer::Run(server.origin()),
+            scrub: Arc::default(),
             status,
             hosted: Vec::new(),
         };

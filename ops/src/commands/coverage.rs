@@ -11,7 +11,7 @@ use wire::UnixMicros;
 use super::camera::CameraArgs;
 use super::table::{Cell, Table, Tone, cell, number};
 use super::target::TargetArgs;
-use super::when::{Clock, FORMS};
+use super::when::{Clock, FORMS, RangeArgs};
 use super::{finish, print, print_json, words};
 
 /// Arguments of `holdfast coverage`.
@@ -20,12 +20,8 @@ use super::{finish, print, print_json, words};
 pub struct Args {
     #[command(flatten)]
     camera: CameraArgs,
-    /// When the timeline begins [default: an hour before --to]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    from: Option<String>,
-    /// When it ends [default: now]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    to: Option<String>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// The last line of the output is one JSON object
     #[arg(long)]
     json: bool,
@@ -40,7 +36,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
 
 fn show(args: &Args) -> anyhow::Result<bool> {
     let clock = Clock::system();
-    let (from, to) = clock.range(args.from.as_deref(), args.to.as_deref())?;
+    let (from, to) = args.range.read(&clock)?;
     let target = args.target.open()?;
     let camera = args.camera.choose(&target)?;
     let path = camera.path(&format!("coverage?from={}&to={}&summary=1", from.0, to.0));

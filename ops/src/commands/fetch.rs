@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::camera::{CameraArgs, Chosen};
 use super::coverage::Coverage;
 use super::target::TargetArgs;
-use super::when::{self, Clock};
+use super::when::{Clock, FORMS, RangeArgs};
 use super::words;
 use super::{colours, finish, print, print_json, progress};
 use crate::client::{Client, clean};
@@ -19,16 +19,12 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Arguments of `holdfast fetch`.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = when::FORMS)]
+#[command(after_help = FORMS)]
 pub struct Args {
     #[command(flatten)]
     camera: CameraArgs,
-    /// From when on [default: an hour before --to]
-    #[arg(long, allow_hyphen_values = true)]
-    from: Option<String>,
-    /// To before when; at most 24 hours [default: now]
-    #[arg(long, allow_hyphen_values = true)]
-    to: Option<String>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Give up following after so many seconds; the hub does not give up
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -47,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
 fn fetch(args: &Args) -> anyhow::Result<bool> {
     let target = args.target.open()?;
     let clock = Clock::system();
-    let (from, to) = clock.range(args.from.as_deref(), args.to.as_deref())?;
+    let (from, to) = args.range.read(&clock)?;
     let camera = args.camera.choose(&target)?;
     let wish = json!({ "stream": camera.stream, "from_us": from, "to_us": to });
     let path = format!("/sites/{}/cameras/{}/fetch", camera.site, camera.camera);
@@ -56,7 +52,7 @@ fn fetch(args: &Args) -> anyhow::Result<bool> {
     if let (Some(late), false) = (begun["late"].as_str(), begun["done"] == true) {
         bail!(
             "{camera}: {}. The hub has noted this as fetch {id}, and brings it as soon as the site connects, ahead of \
-             everything else, unless the hub restarts before that; say the same again to follow it",
+             everything else; say the same again to follow it",
             clean(late)
         );
     }

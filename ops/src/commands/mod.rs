@@ -8,7 +8,9 @@
 
 mod camera;
 pub mod coverage;
+pub mod disk;
 pub mod drill;
+pub mod events;
 pub mod export;
 pub mod fetch;
 pub mod hold;

@@ -5,16 +5,23 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use wire::SiteId;
+
 use super::target::TargetArgs;
 use super::words;
 use crate::client::Client;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
+/// A site that can't be asked for so long is not waited for.
+const GONE: Duration = Duration::from_secs(60);
 
 /// Arguments of `holdfast scrub`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
+    /// The site that is to re-read its archive, asked by way of its hub [default: the daemon that is asked does]
+    #[arg(value_name = "SITE", value_parser = |text: &str| SiteId::new(text))]
+    site: Option<SiteId>,
     /// Ask, and wait for nothing
     #[arg(long)]
     no_wait: bool,
@@ -51,23 +58,24 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
 
 fn ask(args: &Args) -> anyhow::Result<bool> {
     let client = args.target.open()?;
-    let before = look(&client)?;
-    client.post("/scrub", &json!({}))?;
+    let path = args.site.as_ref().map_or_else(|| "/scrub".to_owned(), |site| format!("/sites/{site}/scrub"));
+    let before = look(&client, &path)?;
+    client.post(&path, &json!({}))?;
     if args.no_wait {
         eprintln!("it has begun; `holdfast status` tells of what it finds");
         return Ok(true);
     }
-    let after = wait(&client, Duration::from_secs(args.patience))?;
+    let after = wait(&client, &path, Duration::from_secs(args.patience))?;
     let ok = after.wanted == 0 && after.given_up == before.given_up;
     let told = json!({
         "ok": ok,
-        "read_segments": after.read_segments - before.read_segments,
-        "read_bytes": after.read_bytes - before.read_bytes,
-        "bad": after.bad - before.bad,
-        "missing": after.missing - before.missing,
-        "failing": after.failing - before.failing,
-        "repaired": after.repaired - before.repaired,
-        "given_up": after.given_up - before.given_up,
+        "read_segments": after.read_segments.saturating_sub(before.read_segments),
+        "read_bytes": after.read_bytes.saturating_sub(before.read_bytes),
+        "bad": after.bad.saturating_sub(before.bad),
+        "missing": after.missing.saturating_sub(before.missing),
+        "failing": after.failing.saturating_sub(before.failing),
+        "repaired": after.repaired.saturating_sub(before.repaired),
+        "given_up": after.given_up.saturating_sub(before.given_up),
         "wanted": after.wanted,
     });
     if args.json {
@@ -78,16 +86,27 @@ fn ask(args: &Args) -> anyhow::Result<bool> {
     Ok(ok)
 }
 
-fn look(client: &Client) -> anyhow::Result<Scrub> {
-    serde_json::from_value(client.get("/scrub")?).map_err(|_| anyhow::anyhow!(client.foreign("no scrub")))
+fn look(client: &Client, path: &str) -> anyhow::Result<Scrub> {
+    serde_json::from_value(client.get(path)?).map_err(|_| anyhow::anyhow!(client.foreign("no scrub")))
 }
 
 /// Until everything was re-read, and nothing is wanted any more or patience has ended.
-fn wait(client: &Client, patience: Duration) -> anyhow::Result<Scrub> {
-    let mut read = None;
+fn wait(client: &Client, path: &str, patience: Duration) -> anyhow::Result<Scrub> {
+    let (mut read, mut gone) = (None, None);
     let mut told = wire::clock::now();
     loop {
-        let now = look(client)?;
+        let now = match look(client, path) {
+            Ok(now) => now,
+            // A line breaks, a daemon starts anew: the pass goes on.
+            Err(error) => {
+                if gone.get_or_insert_with(wire::clock::now).elapsed() >= GONE {
+                    return Err(error);
+                }
+                std::thread::sleep(LOOK);
+                continue;
+            }
+        };
+        gone = None;
         if !now.asked {
             let since = *read.get_or_insert_with(wire::clock::now);
             if now.wanted == 0 || since.elapsed() >= patience {

@@ -19,6 +19,24 @@ Times:
   +10m                                                    --to: after --from; --until: from now";
 const HINT: &str = "write 14:05, \"yesterday 14:05\", \"2026-11-22 14:05\", 2026-11-22T14:05:00Z or -2h";
 
+/// Of which time a command is.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct RangeArgs {
+    /// When it begins [default: an hour before --to]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// When it ends [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: Option<String>,
+}
+
+impl RangeArgs {
+    /// Its ends, as a clock reads them.
+    pub(super) fn read(&self, clock: &Clock) -> anyhow::Result<(UnixMicros, UnixMicros)> {
+        clock.range(self.from.as_deref(), self.to.as_deref())
+    }
+}
+
 /// The present, and where we are.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {

@@ -55,6 +55,10 @@ fn describe(told: &Value, now: UnixMicros) -> String {
         }
         None => drop(writeln!(out, "stands by: nobody (no host has a place for it)")),
     }
+    let beside: Vec<_> = known["neighbours"].as_array().into_iter().flatten().map(text).collect();
+    if !beside.is_empty() {
+        let _ = writeln!(out, "may record beside it, without authority: {}", beside.join(", "));
+    }
     for (camera, how) in told["protection"].as_object().into_iter().flatten() {
         let _ = writeln!(out, "  {camera}: {}", protection(how));
     }

@@ -189,13 +189,15 @@ impl Pass<'_> {
             return Err(ArchiveError::NotYours { ledger: of, owner: record.site()? });
         }
         // What is on a disk that is not there is not lost: nobody says so before a person does.
-        let seqs = seqs.minus(&record.away());
+        let away = record.away();
+        let seqs = seqs.minus(&self.coming_back(&of, away.clone(), &seqs)?);
         let (held, damaged, missing) = (record.held(), record.damaged(), record.missing());
         let (mut bytes, mut span, mut freed) = (0, None::<(i64, i64)>, Vec::new());
         for range in seqs.iter() {
             self.inner.index.walk(&of, range, |seq, _, entry| {
                 let then = match (held.contains(seq.0), damaged.contains(seq.0)) {
                     (true, _) => Some(Then::Delete),
+                    (_, true) if away.contains(seq.0) => None, // its file went with the disk
                     (_, true) => Some(Then::SetAside),
                     _ if missing.contains(seq.0) => None, // nobody has it, and there is no file
                     _ => return Ok(()),

@@ -98,6 +98,15 @@ pub fn parse_number(path: &Path) -> Option<SegmentNumber> {
     path.file_name()?.to_str()?.strip_suffix(".mp4")?.parse().ok().map(SegmentNumber)
 }
 
+/// Names of what is in `dir`; nothing if there is no such folder.
+pub fn names(dir: &Path) -> Result<Vec<String>> {
+    match fs::read_dir(dir) {
+        Ok(listed) => Ok(listed.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(ArchiveError::Io { what: "list folder", path: dir.to_owned(), source }),
+    }
+}
+
 /// All files below `dir`, in order; nothing if there is no such folder.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();

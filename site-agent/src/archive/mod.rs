@@ -46,7 +46,7 @@ use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, StreamId, V
 
 pub use change::{Change, Done, Returned};
 pub use damage::{Damage, Placed};
-pub use disks::{Disk, DiskNumber, Disks};
+pub use disks::{Disk, DiskNumber, Disks, GivenUp, NotGivenUp};
 pub use gone::{GONE_SPAN_MAX, HeldSegment};
 pub use open_segment::OpenSegment;
 pub use query::Located;

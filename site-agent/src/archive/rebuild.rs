@@ -6,6 +6,7 @@
 //! again without crossing the line. What nobody knows an entry of is entered as what it is, by a run that records
 //! nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,27 +96,41 @@ impl Archive {
     }
 
     /// Enters the files of a site that no entry speaks of, by a run that records nothing: everybody who might know of
-    /// them was asked. The index is whole then. Returns how many they were.
-    pub fn enter_unknown(&self, site: &SiteId) -> Result<u64> {
+    /// them was asked. Returns how many they were. What is being recorded, or brought, is left to who does that.
+    ///
+    /// `standby`: is this a vault? What its sites know nothing of its own standbys, or a host's, recorded.
+    pub fn enter_unknown(&self, site: &SiteId, standby: bool) -> Result<u64> {
         let mut unknown: Vec<Recovered> = Vec::new();
         for disk in self.disks().in_use() {
             for file in layout::files(&disk.dir().join("media").join(site.as_str()))? {
                 let Some((_, ledger, number)) = layout::parse_any_segment(disk.dir(), &file) else {
                     continue;
                 };
-                if self.seq_of(&ledger, number)?.is_none()
+                let goes_on = self.ledger(&ledger).is_some_and(|record| !record.ended);
+                if !goes_on
+                    && self.seq_of(&ledger, number)?.is_none()
                     && let Some(found) = salvage(&file)?
                 {
                     unknown.push(found);
                 }
             }
         }
-        let entered = self.enter_as_run(site, unknown, false)?;
-        self.index_is_whole(entered)?;
-        Ok(entered)
+        self.enter_as_run(site, unknown, standby)
     }
 
-    fn index_is_whole(&self, entered: u64) -> Result<()> {
+    /// Sites of which anything is recorded here, whether the index knows of it or not.
+    pub fn sites_on_disk(&self) -> Result<BTreeSet<SiteId>> {
+        let mut sites = BTreeSet::new();
+        for disk in self.disks().in_use() {
+            sites.extend(
+                layout::names(&disk.dir().join("media"))?.iter().filter_map(|name| SiteId::new(name).ok()),
+            );
+        }
+        Ok(sites)
+    }
+
+    /// Everybody was asked, and everything entered: the mark goes.
+    pub fn index_is_whole(&self, entered: u64) -> Result<()> {
         let mark = self.dir().join(MARK);
         match fs::remove_file(&mark) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

@@ -402,7 +402,8 @@ fn an_index_that_is_gone_or_damaged_is_made_anew_from_the_files() {
         archive.submit_blocking(Change::Bytes { ledger: ledger(1), seq: Seq(0), file }).unwrap();
 
         // Of the third nobody knows.
-        assert_eq!(archive.enter_unknown(&site()).unwrap(), 1);
+        assert_eq!(archive.enter_unknown(&site(), false).unwrap(), 1);
+        archive.index_is_whole(1).unwrap();
         assert!(!archive.is_index_lost());
         let (other, record) = archive
             .ledgers()

@@ -319,7 +319,8 @@ impl Pass<'_> {
         if disk != before {
             self.inner.index.put_place(&mut self.batch, (&ledger, number), seq, disk);
             // Only where there may be a file: most bytes that come were never here.
-            if before != FIRST || record.damaged().contains(seq.0) {
+            let lost = self.inner.disks.is_given_up(before);
+            if !lost && (before != FIRST || record.damaged().contains(seq.0)) {
                 self.inner.index.put_outdated(&mut self.batch, before, (&ledger, number));
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! At a site with a hub, the uplink asks for them (`crate::uplink`). In a vault, the site sends again what it still
 //! holds; what it has said gone, and what the vault wrote itself, is given up here. A site without a hub has nobody
-//! to ask. What is on a disk that is not there is given up by nobody.
+//! to ask. What is on a disk that is not there is given up by nobody, unless a person gave the disk up.
 
 use wire::proto::GapCause;
 use wire::proto::entry::Kind;
@@ -36,13 +36,13 @@ pub(super) fn settle(
     let damaged = archive.damaged(after, most)?;
     // With all of them seen, it begins anew.
     let next = damaged.last().filter(|_| damaged.len() == most).map(|last| (last.ledger.clone(), last.seq));
-    for placed in damaged.into_iter().filter(|placed| !archive.is_away(placed)) {
+    for placed in damaged.into_iter().filter(|placed| !archive.may_come_back(placed)) {
         let lost = match elsewhere {
             Elsewhere::Site(_) => is_lost(archive, &placed)?,
             _ => true,
         };
         if lost {
-            give_up(archive, writer, &placed, GapCause::Corrupt)?;
+            give_up(archive, writer, &placed, archive.cause_of_loss(&placed))?;
         }
     }
     Ok(next)

@@ -14,6 +14,7 @@ mod read;
 mod status;
 #[cfg(test)]
 mod tests;
+mod wish;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

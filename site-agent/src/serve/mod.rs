@@ -9,6 +9,8 @@ mod answer;
 mod auth;
 mod cameras;
 mod coverage;
+mod disks;
+mod events;
 pub mod export;
 mod hls;
 mod live;
@@ -29,7 +31,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -104,6 +106,7 @@ pub fn router_with(served: Served, token: Token, more: Router) -> Router {
     let shared = Arc::new(Shared { served, readers, queries: Semaphore::new(QUERIES_MAX) });
     let camera = Router::new()
         .route("/coverage", get(coverage::get))
+        .route("/events", get(events::get))
         .route("/hls.m3u8", get(hls::get))
         .route("/export.mp4", get(export::get))
         .route("/live.mp4", get(live::get))
@@ -112,6 +115,8 @@ pub fn router_with(served: Served, token: Token, more: Router) -> Router {
     let api = Router::new()
         .route("/status", get(status))
         .route("/scrub", get(scrubbed).post(scrub_now))
+        .route("/disks", get(disks::list))
+        .route("/disks/lost", post(disks::lost))
         .route("/sites", get(cameras::sites))
         .route("/cameras", get(cameras::list))
         .nest("/sites/{site}/cameras/{camera}", camera)

@@ -33,6 +33,11 @@ pub(super) async fn read<U: Side>(
         {
             return Err(refused(refuse));
         }
+        if let Some(proto::hub_message::Kind::Scrub(wish)) = &message.kind
+            && let Some(scrubbed) = shared.uplink.scrubbed(wish)
+        {
+            shared.answer(proto::site_message::Kind::Scrubbed(scrubbed));
+        }
         let head_at =
             |ledger: &LedgerId, next: Seq| shared.source.archive.head_before(ledger, next).ok().flatten();
         let running = {
@@ -101,6 +106,9 @@ pub(super) async fn write<U: Side>(
                 Some(output) => carry_out(&shared, &mut stream, &jobs, output).await?,
                 None => break,
             }
+        }
+        while let Some(answer) = shared.next_answer() {
+            say(&mut stream, answer).await?;
         }
         tokio::select! {
             () = shared.wake.notified() => {}

@@ -7,6 +7,7 @@
 mod backlog;
 pub mod batch;
 mod bring;
+mod carry;
 mod connection;
 mod control;
 pub(crate) mod dial;
@@ -42,6 +43,7 @@ use crate::config::SiteConfig;
 use crate::live::Live;
 use crate::replication::Replication;
 use crate::retention::Writer;
+use crate::scrub;
 use connection::Ended;
 use dial::{AddressBook, Caller, Dialled, Failure};
 
@@ -76,6 +78,8 @@ pub struct Uplink {
     pub beats: Arc<Beats>,
     /// Who says what is gone.
     pub writer: Writer,
+    /// How re-reading is, and where it is asked for.
+    pub scrub: Arc<scrub::Status>,
     /// How the link is, for whoever asks.
     pub status: Arc<UplinkStatus>,
     /// What is recorded here for other sites, and brought to their vaults.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::spawn_blocking;
-use wire::proto::GapCause;
 
 use super::fetch::{self, Answer, Pace};
 use super::restore::bytes::decide;
@@ -65,14 +64,19 @@ async fn next(
 async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
     let archive = &shared.uplink.archive;
     let Placed { ledger, seq, segment } = placed;
-    let away = archive.is_away(placed);
+    let (away, waits) = (archive.is_away(placed), archive.may_come_back(placed));
     // The hub gives a site what is its own. What it recorded for another one the vault has, or nobody.
     if archive.ledger(ledger).is_some_and(|record| record.is_standby_here()) {
-        return if away { Ok(()) } else { lost(shared, placed).await };
+        return if waits { Ok(()) } else { lost(shared, placed).await };
     }
     let mut pace = Pace::new(if away { shared.uplink.config.archive.restore_rate_max } else { None });
-    if away && !is_worth_it(shared, placed).await? {
-        return Ok(());
+    if away {
+        // As little as anything else may it displace what is recorded here, nor come what would go at once.
+        match decide(shared, placed).await? {
+            Verdict::Fetch => {}
+            Verdict::Unwanted if !waits => return lost(shared, placed).await,
+            Verdict::Unwanted | Verdict::Later(_) => return Ok(()),
+        }
     }
     anyhow::ensure!(archive.disks().admit(segment.bytes), "there is no room on the disks");
     match fetch::fetch(&shared.connection, archive, placed, &mut pace).await? {
@@ -84,24 +88,21 @@ async fn mend(shared: &Arc<Shared>, placed: &Placed) -> anyhow::Result<()> {
             tracing::info!(%ledger, %seq, "repaired with the hub's bytes");
         }
         // The disk may come back.
-        Answer::NotHeld if away => {}
+        Answer::NotHeld if waits => {}
         Answer::NotHeld => lost(shared, placed).await?,
         Answer::NotNow(why) => anyhow::bail!("the hub does not give it: {why}"),
     }
     Ok(())
 }
 
-/// Nobody has the right bytes: the ledger says so.
+/// Nobody has it, or nobody wants it any more: it is given up.
 async fn lost(shared: &Shared, placed: &Placed) -> anyhow::Result<()> {
     let (archive, writer, placed) = (shared.uplink.archive.clone(), shared.uplink.writer, placed.clone());
-    let given_up = spawn_blocking(move || give_up(&archive, writer, &placed, GapCause::Corrupt));
-    Ok(given_up.await.context("give up")?.context("give up")?)
-}
-
-/// Is what a disk that is not there held to come from the hub? As little as anything else may it displace what is
-/// recorded here, nor come what would go at once.
-async fn is_worth_it(shared: &Shared, placed: &Placed) -> anyhow::Result<bool> {
-    Ok(matches!(decide(shared, placed).await?, Verdict::Fetch))
+    let given_up = spawn_blocking(move || {
+        let cause = archive.cause_of_loss(&placed);
+        give_up(&archive, writer, &placed, cause)
+    });
+    given_up.await.context("give up")?.context("give up")
 }
 
 /// Waits until something is found damaged, or a disk went out, which it tells; what was missed may have been that.

@@ -2,12 +2,13 @@
 //!
 //! The session is behind a mutex that is never held across an await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::bail;
 use tokio::sync::{Notify, SetOnce};
+use wire::proto::site_message;
 use wire::session::site::SiteSession;
 use wire::transport::peer_node;
 use wire::{LedgerId, proto};
@@ -30,6 +31,9 @@ pub(crate) mod priority {
     pub(crate) const FETCH: i32 = -10;
 }
 
+/// Answers that wait to be said; beyond that the oldest is not.
+const ANSWERS_MAX: usize = 16;
+
 /// Whose connection it is.
 pub(super) trait Side: Send + Sync + 'static {
     /// The hub takes us in, as who the welcome says. An error if that is nothing to us.
@@ -37,6 +41,11 @@ pub(super) trait Side: Send + Sync + 'static {
 
     /// What a path is called.
     fn path_name(&self, path: PathPlace) -> String;
+
+    /// What the hub's people wish of re-reading is answered with; a host has nothing to say to that.
+    fn scrubbed(&self, _wish: &proto::ScrubWish) -> Option<proto::Scrubbed> {
+        None
+    }
 }
 
 impl Side for Uplink {
@@ -55,6 +64,10 @@ impl Side for Uplink {
     fn path_name(&self, path: PathPlace) -> String {
         self.beats.path(path).name.clone()
     }
+
+    fn scrubbed(&self, wish: &proto::ScrubWish) -> Option<proto::Scrubbed> {
+        Some(self.scrub.answer(wish))
+    }
 }
 
 /// What the tasks of a connection share; `U` is whose connection it is, which most of them don't ask.
@@ -68,6 +81,8 @@ pub(super) struct Shared<U = Uplink> {
     /// Where parts go through.
     pub(super) gate: Gate,
     session: Mutex<SiteSession>,
+    /// What the hub asked for beside the session, to be said.
+    answers: Mutex<VecDeque<site_message::Kind>>,
     /// Something may be there to carry out.
     pub(super) wake: Notify,
     /// Live parts in line, by ledger; and a bell for each ledger's sender.
@@ -93,6 +108,7 @@ impl<U> Shared<U> {
             connection,
             path,
             session: Mutex::new(session),
+            answers: Mutex::default(),
             wake: Notify::new(),
             queues: Mutex::default(),
             welcomed: SetOnce::new(),
@@ -103,6 +119,18 @@ impl<U> Shared<U> {
 
     pub(super) fn session(&self) -> MutexGuard<'_, SiteSession> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn answer(&self, answer: site_message::Kind) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= ANSWERS_MAX {
+            answers.pop_front();
+        }
+        answers.push_back(answer);
+    }
+
+    pub(super) fn next_answer(&self) -> Option<site_message::Kind> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     pub(super) fn lag(&self) -> MutexGuard<'_, Lag> {

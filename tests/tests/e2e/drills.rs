@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use holdfast_tests::account::merged;
+use holdfast_tests::cluster;
 use holdfast_tests::scene::{PATIENCE, QUICK, STANDBY, Scene, Side, camera, play, site};
 use ops::rig::{Settings, programs, wait_until};
 use serde_json::{Value, json};
@@ -98,6 +99,38 @@ fn a_drill_for_real_stops_the_recorder_and_lets_it_come_back_by_itself() {
             ensure!(account.holes.len() == 1, "{}: {:?}", account.camera, account.holes);
         }
         Ok(())
+    });
+}
+
+/// Asked of a node that does not keep the site's vault, and dies at once: a drill is in the log, and whoever keeps the vault
+/// follows it, measures it, and lets every node know.
+#[test]
+fn a_drill_outlives_the_node_that_was_asked_for_it() {
+    cluster::play(3, 1, |cluster| {
+        cluster.await_home(0)?;
+        let keeper = cluster.keeper(0)?;
+        let placed = cluster.placed(0)?;
+        let asked = (0..3).find(|hub| *hub != keeper && *hub != placed).context("a third node")?;
+        let wish = json!({ "sites": ["shop-1"], "kind": "recorder", "shadow": true, "length_s": 30, "by": "tester" });
+        let came = cluster.hubs[asked].post("/drills", &wish)?;
+        let (id, at) = (came["id"].as_str().context("it has a name")?.to_owned(), &came["sites"]["shop-1"]);
+        ensure!(at["ok"] == true && at["here"] == false, "{came:#}");
+        ensure!(at["vault"] == cluster.hubs[keeper].name.as_str(), "{came:#}");
+        cluster.hubs[asked].kill()?;
+        let mut told = Value::Null;
+        wait_until("the drill is told of", 3 * PATIENCE, || {
+            told = cluster.hubs[keeper].get(&format!("/drills/{id}")).unwrap_or_default();
+            Ok(told["reports"].as_array().is_some_and(|reports| reports.len() == 1))
+        })?;
+        ensure!(told["ok"] == true && told["frames_lost"] == 0, "{told:#}");
+        for hub in (0..3).filter(|hub| *hub != asked) {
+            let good = || {
+                let metrics = cluster.hubs[hub].metrics()?;
+                Ok(metrics.contains("holdfast_drill_last_ok{site=\"shop-1\",kind=\"recorder\"} 1"))
+            };
+            wait_until("every node knows that it was good", PATIENCE, good)?;
+        }
+        cluster.await_known((keeper, 0), "authority is home", |known| known["life"] == "Home").map(drop)
     });
 }
 

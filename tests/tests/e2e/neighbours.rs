@@ -59,6 +59,8 @@ fn a_lost_recorders_cameras_are_recorded_by_the_machine_beside_it_and_by_nobody_
         let began = wire::clock::wall();
         cluster.await_recorded(&cluster.hubs[0], 0, began, 4.0)?;
         ensure!(cluster.origins(&cluster.hubs[0], 0, began)?.len() == 1, "two record a site that is well");
+        let told = cluster.hubs[0].get("/sites/shop-1/why")?;
+        ensure!(told["known"]["neighbours"] == serde_json::json!(["shop-2"]), "{told:#}");
         let killed = cluster.sites[0].kill()?;
         cluster.await_recorded(&cluster.hubs[0], 0, killed + Duration::from_secs(2), 5.0)?;
         ensure!(cluster.moves(0, 0)? == 0, "authority moved to a machine that may not have it");

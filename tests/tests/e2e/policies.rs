@@ -146,6 +146,8 @@ fn scheduled_streams_wait_for_their_window_and_the_forecast_knows_when_it_opens(
     play(&[site("shop-1", cameras)], &QUICK, |scene| {
         rewrite(scene, "#time_zone = \"Europe/Berlin\"", "time_zone = \"UTC\"")?;
         rewrite(scene, "replicate = \"on_demand\"", "replicate = \"scheduled\"")?;
+        // What is older than 2.4 h is deleted.
+        rewrite(scene, "#keep_days_max = 30", "keep_days_max = 0.1")?;
         let now = wire::clock::wall();
         let window = |from_h: i64, to_h: i64| {
             let time = |hours: i64| {
@@ -157,7 +159,7 @@ fn scheduled_streams_wait_for_their_window_and_the_forecast_knows_when_it_opens(
         let text = std::fs::read_to_string(&scene.rig.sites[0].config).context("read the configuration")?;
         let file = scene.rig.sites[0].config.clone();
         let with = |window: String| std::fs::write(&file, format!("{text}\n{window}"));
-        with(window(3, 5))?;
+        with(window(1, 3))?;
         scene.start()?;
         let began = wire::clock::wall();
         scene.await_recorded(Side::Hub, 0, began, 12.0)?;
@@ -167,8 +169,13 @@ fn scheduled_streams_wait_for_their_window_and_the_forecast_knows_when_it_opens(
         wait_until("the forecast speaks of the window", PATIENCE, || {
             let plan = scene.client(Side::Site, 0)?.get("/sites/shop-1/reconcile")?;
             let hours = plan["duration_s"].as_f64().unwrap_or_default() / 3600.0;
-            Ok(plan["to_hub"]["segments"].as_u64() > Some(0) && (2.9..4.0).contains(&hours))
+            Ok(plan["to_hub"]["segments"].as_u64() > Some(0) && (0.9..2.0).contains(&hours))
         })?;
+        let nothing = scene.holdfast(Side::Hub, 0, &["events", "night-1", "--kind", "replication"])?;
+        ensure!(nothing["events"] == serde_json::json!([]), "{nothing:#}");
+        with(window(3, 5))?;
+        scene.rig.reload_agent(0)?;
+        it_is_said_what_will_be_lost(scene, (began, until))?;
         with(window(-1, 1))?;
         scene.rig.reload_agent(0)?;
         wait_until("what waited has come", PATIENCE, || {
@@ -179,6 +186,30 @@ fn scheduled_streams_wait_for_their_window_and_the_forecast_knows_when_it_opens(
         scene.rig.stop()?;
         verify(scene)
     });
+}
+
+/// By `status` at the site, and by an event that the hub has as well.
+fn it_is_said_what_will_be_lost(scene: &Scene, (from, to): (UnixMicros, UnixMicros)) -> anyhow::Result<()> {
+    let foreseen = || scene.holdfast(Side::Hub, 0, &["events", "night-1", "--kind", "replication.forecast"]);
+    let events = wait_until("the hub has the event", PATIENCE, || {
+        let told = foreseen()?;
+        ensure!(told["ok"] == true, "{told:#}");
+        Ok(told["events"].as_array().is_some_and(|events| !events.is_empty()))
+    });
+    events.map(drop)?;
+    let told = foreseen()?;
+    let lost = &told["events"][0]["json"]["lost"][0];
+    let at = UnixMicros(lost["at"].as_i64().context("it says when")?);
+    let hours = at.since(from).as_secs_f64() / 3600.0;
+    ensure!(lost["stream"] == "night-1/main" && lost["why"] == "age", "{told:#}");
+    ensure!((2.3..2.5).contains(&hours) && lost["bytes"].as_u64() > Some(0), "{told:#}");
+    let none = scene.holdfast(Side::Hub, 0, &["events", "live-1", "--kind", "replication"])?;
+    ensure!(none["events"] == serde_json::json!([]), "{none:#}");
+    let status = scene.client(Side::Site, 0)?.get("/status")?;
+    ensure!(status["forecast"][0]["stream"] == "night-1/main", "{}", status["forecast"]);
+    let first = UnixMicros(status["forecast"][0]["from"].as_i64().context("it says from when")?);
+    ensure!(first < to, "{}", status["forecast"]);
+    Ok(())
 }
 
 const SEGMENT: std::time::Duration = std::time::Duration::from_secs(2);

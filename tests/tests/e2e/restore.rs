@@ -166,6 +166,8 @@ fn a_lost_index_is_made_anew_on_either_side_and_no_file_crosses_again() {
         let now = wire::clock::wall();
         scene.await_recorded(Side::Hub, 0, now, 3.0)?;
         scene.await_acked(0, (began, now))?;
+        let vault = scene.rig.vault.clone();
+        wait_until("the hub's index is whole", PATIENCE, || Ok(!vault.join("index-lost").exists()))?;
         let again = number(&scene.uplink(0)?["backlog_bytes"])? - before;
         // What was recorded while the hub was away, and no more: 300 kbit/s.
         ensure!(again < 600_000, "{again} bytes were sent as backlog");

@@ -17,7 +17,7 @@ fn a_revoked_node_is_cut_off_and_the_passwords_it_had_are_asked_for_anew() {
     play(3, 1, |cluster| {
         log_in(cluster, None, "secret")?;
         restart(cluster)?;
-        let keeper = vault_keeper(cluster)?;
+        let keeper = cluster.keeper(0)?;
         let gone = (0..3)
             .find(|hub| *hub != keeper && Ok(*hub) != cluster.leader().map_err(drop))
             .context("a third")?;
@@ -160,10 +160,4 @@ fn metric(cluster: &Cluster, hub: usize) -> anyhow::Result<Option<u64>> {
         .lines()
         .find_map(|line| line.strip_prefix("holdfast_site_needs_new_passwords{site=\"shop-1\"} "));
     Ok(line.and_then(|value| value.parse().ok()))
-}
-
-/// The node that keeps the site's vault.
-fn vault_keeper(cluster: &Cluster) -> anyhow::Result<usize> {
-    let vault = cluster.why(0, 0)?["known"]["vault"].as_u64().context("a node keeps the vault")?;
-    Ok(usize::try_from(vault)? - 1)
 }

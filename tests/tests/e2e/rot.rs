@@ -86,6 +86,40 @@ fn what_rots_on_both_sides_is_said_to_be_corrupt_and_is_not_thrown_away() {
     });
 }
 
+#[test]
+fn a_site_is_scrubbed_through_its_hub_and_who_can_not_be_asked_is_said() {
+    play(&[site("shop-1", vec![camera("till-1")])], &QUICK, |scene| {
+        scene.start()?;
+        let began = wire::clock::wall();
+        scene.await_recorded(Side::Hub, 0, began, 8.0)?;
+        let until = wire::clock::wall();
+        scene.await_acked(0, (began, until))?;
+        let (ours, vault) = (scene.rig.sites[0].archive.clone(), scene.rig.vault.clone());
+        let at_hub: BTreeSet<_> = names(&vault)?.into_iter().collect();
+        let new: BTreeSet<_> = names(&ours)?.into_iter().filter(|name| !at_hub.contains(name)).collect();
+        let rotten = flip_bits(&ours, 2, 5, &new)?;
+
+        let told = scene.holdfast(Side::Hub, 0, &["scrub", "shop-1"])?;
+        let right = told["ok"] == true && told["bad"] == 2 && told["repaired"] == 2 && told["wanted"] == 0;
+        ensure!(right, "{told:#}");
+        for name in &rotten {
+            ensure!(same(&ours, &vault, name)?, "{} is not the same on both sides", name.display());
+        }
+        let hub = scene.rig.hub()?;
+        ensure!(hub.get("/scrub")?["bad"] == 0, "the hub's own archive was asked");
+
+        let refused =
+            hub.post("/sites/shop-2/scrub", &serde_json::json!({})).err().context("it is unknown")?;
+        ensure!(refused.to_string().contains("unknown site"), "{refused:#}");
+        scene.rig.kill_agent(0)?;
+        ops::rig::wait_until("the hub says that the site is not connected", PATIENCE, || {
+            let refused = hub.get("/sites/shop-1/scrub").err().map(|error| error.to_string());
+            Ok(refused.is_some_and(|why| why.contains("the site is not connected")))
+        })?;
+        scene.rig.stop()
+    });
+}
+
 fn same(ours: &Path, vault: &Path, name: &Path) -> anyhow::Result<bool> {
     let read = |archive: &Path| {
         std::fs::read(archive.join(name)).with_context(|| format!("read {}", name.display()))

@@ -19,7 +19,7 @@ use crate::disk::Disk;
 use crate::ledger_of_acks::{Acked, Fate};
 
 /// So much more than the first that it gets nearly all.
-const BYTES: u64 = 1 << 46;
+pub(crate) const BYTES: u64 = 1 << 46;
 /// A disk that was pulled is tried again after some seconds, later each time.
 const BACK: Duration = Duration::from_secs(120);
 const STATUS: &str = "/status";
@@ -60,7 +60,7 @@ pub fn run(rounds: u32) -> anyhow::Result<Outcome> {
     })
 }
 
-fn add_disk(config: &Path, section: &str, dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn add_disk(config: &Path, section: &str, dir: &Path) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(config).context("read a configuration")?;
     let more = format!("\n[[{section}.disk]]\ndir = \"{}\"\n", dir.display());
     std::fs::write(config, text + &more).context("write a configuration")
@@ -104,7 +104,7 @@ fn part(victim: Victim) -> &'static str {
 }
 
 /// How the side's second disk is; a daemon that stopped is an error.
-fn second(scene: &Scene, victim: Victim) -> anyhow::Result<Value> {
+pub(crate) fn second(scene: &Scene, victim: Victim) -> anyhow::Result<Value> {
     let status = scene.client(victim.side(), 0)?.get(STATUS)?;
     let part = &status[part(victim)];
     ensure!(part["stopped"].is_null(), "the whole archive stopped: {}", part["stopped"]);
@@ -112,7 +112,11 @@ fn second(scene: &Scene, victim: Victim) -> anyhow::Result<Value> {
 }
 
 /// While the disk is out each instant of before is recorded there, or says why not.
-fn explained(scene: &Scene, victim: Victim, range: (UnixMicros, UnixMicros)) -> anyhow::Result<()> {
+pub(crate) fn explained(
+    scene: &Scene,
+    victim: Victim,
+    range: (UnixMicros, UnixMicros),
+) -> anyhow::Result<()> {
     for camera in &scene.rig.sites[0].cameras {
         let coverage = scene.coverage(victim.side(), 0, &camera.id, range)?;
         let unexplained = coverage["unexplained_s"].as_f64().context("what is unexplained")?;

@@ -6,6 +6,7 @@
 //! | [`ledger_of_acks`] | what was acked, and what became of it |
 //! | [`kill`] | daemons that die, at any moment and at every step |
 //! | [`disks`] | archives of two disks, one of which is pulled and returned |
+//! | [`disk_lost`] | likewise, for good |
 //! | [`full`] | disks that fill up, and go away |
 //! | [`power`] | the power goes |
 //! | [`recovery`] | how long a start takes that finds a large archive |
@@ -16,6 +17,7 @@
 //! Everything is real but the disks: daemons as installed, cameras, a network.
 
 pub mod disk;
+pub mod disk_lost;
 pub mod disks;
 pub mod full;
 pub mod kill;

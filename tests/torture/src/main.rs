@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use torture::{disks, full, kill, power, recovery, rot, schedules};
+use torture::schedules::{Rule, Wrong};
+use torture::{disk_lost, disks, full, kill, power, recovery, rot, schedules};
 
 #[derive(Parser)]
 #[command(name = "holdfast-torture", version, about = "What was acked survives whatever happens; needs root")]
@@ -54,6 +55,9 @@ enum Command {
         /// Disks that say they sync and don't: then promises must be broken
         #[arg(long)]
         lying_disks: bool,
+        /// A rule that is not obeyed: then promises must be broken
+        #[arg(long, value_name = "RULE", conflicts_with = "lying_disks")]
+        without: Option<Rule>,
     },
     /// Times the start that finds a large archive as a killed run left it
     Recovery {
@@ -66,13 +70,20 @@ enum Command {
     RecoverOnce { dir: PathBuf },
     /// One run of a schedule
     #[command(hide = true)]
-    Record { dir: PathBuf, seed: u64 },
+    Record {
+        dir: PathBuf,
+        seed: u64,
+        #[arg(long)]
+        without: Option<Rule>,
+    },
     /// Pulls the second of an archive's disks and returns it, at both sides
     Disks {
         /// How often each
         #[arg(long, default_value_t = 1)]
         rounds: u32,
     },
+    /// Pulls the second of an archive's disks for good, at both sides, and says so
+    DiskLost,
     /// Fills disks, empties them, takes them away and brings them back, at both sides
     Full {
         /// How often each
@@ -102,16 +113,20 @@ fn main() -> ExitCode {
 fn run(command: &Command, seed: u64) -> anyhow::Result<(bool, Value)> {
     match command {
         Command::Kill { times } => kill::run(*times, seed).map(|outcome| (outcome.holds(), outcome.json())),
-        Command::Schedules { seeds, from, lying_disks } => {
-            schedules::run(*seeds, *from, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))
+        Command::Schedules { seeds, from, lying_disks, without } => {
+            let wrong = Wrong { lying_disks: *lying_disks, without: *without };
+            schedules::run(*seeds, *from, wrong).map(|outcome| (outcome.holds(), outcome.json()))
         }
-        Command::Record { dir, seed } => schedules::recorder::run(dir, *seed).map(|()| (true, Value::Null)),
+        Command::Record { dir, seed, without } => {
+            schedules::recorder::run(dir, *seed, *without).map(|()| (true, Value::Null))
+        }
         Command::Rot { bits } => rot::run(*bits, seed).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Recovery { segments } => {
             recovery::run(*segments).map(|outcome| (outcome.holds(), outcome.json()))
         }
         Command::RecoverOnce { dir } => recovery::once(dir).map(|recovered| (true, recovered.into())),
         Command::Disks { rounds } => disks::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
+        Command::DiskLost => disk_lost::run().map(|outcome| (outcome.holds(), outcome.json())),
         Command::Full { rounds } => full::run(*rounds).map(|outcome| (outcome.holds(), outcome.json())),
         Command::Power { times, lying_disks } => {
             power::run(*times, seed, *lying_disks).map(|outcome| (outcome.holds(), outcome.json()))

@@ -11,7 +11,7 @@ use holdfast_tests::scene::{QUICK, Scene, Side, try_play};
 use rand::Rng;
 use serde_json::{Value, json};
 
-use crate::disk::{Disk, Lost};
+use crate::disk::{About, Disk, Lost};
 use crate::ledger_of_acks::{Acked, Fate};
 use crate::{Victim, chance, moment, p99_ms, sites};
 
@@ -48,7 +48,7 @@ pub fn run(times: u32, seed: u64, lying: bool) -> anyhow::Result<Outcome> {
                 Victim::Hub => &hub,
             };
             if lying {
-                disk.lie();
+                disk.lie(About::Everything);
             }
             cut(scene, victim, disk, &mut chance, &mut acked, &mut outcome)?;
             eprintln!("{}/{}: {victim:?}, {:?} undone so far", turn + 1, 2 * times, outcome.undone);
@@ -87,9 +87,7 @@ fn cut(
     }
     disk.take_away();
     victim.kill(scene)?;
-    let lost = disk.lose_power(chance).context("take the power")?;
-    outcome.undone.pages += lost.pages;
-    outcome.undone.names += lost.names;
+    outcome.undone += disk.lose_power(chance).context("take the power")?;
     outcome.starts.push(victim.start(scene)?);
     scene.await_recording(0)?;
     Ok(())
@@ -105,7 +103,7 @@ impl Outcome {
     pub fn json(&self) -> Value {
         json!({
             "cuts": self.cuts, "in_sync": self.in_sync,
-            "pages_undone": self.undone.pages, "names_undone": self.undone.names,
+            "pages_undone": self.undone.pages, "pages_torn": self.undone.torn, "names_undone": self.undone.names,
             "acked": self.fate.acked, "lost": self.fate.lost, "altered": self.fate.altered,
             "recover_ms_p99": p99_ms(self.starts.clone()), "ok": self.holds(),
         })

@@ -31,7 +31,7 @@ impl SiteSession {
             Some(Kind::Lost(lost)) => self.handle_lost(&lost)?,
             Some(Kind::Want(want)) => self.handle_want(&want)?,
             Some(Kind::Refuse(refuse)) => self.handle_refuse(refuse)?,
-            Some(Kind::BeatAck(_) | Kind::Standing(_)) => {} // not of the session's
+            Some(Kind::BeatAck(_) | Kind::Standing(_) | Kind::Scrub(_)) => {} // not of the session's
             None => {} // a message of a later version: what it asks for it must also offer without
         }
         Ok(())

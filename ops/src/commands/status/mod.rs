@@ -163,6 +163,8 @@ impl Scrub {
 struct Disk {
     dir: String,
     in_use: bool,
+    #[serde(default)]
+    given_up: bool,
     detail: String,
     away: u64,
 }
@@ -170,6 +172,10 @@ struct Disk {
 impl Disk {
     fn problem(&self) -> Option<Problem> {
         let away = words::count(self.away, "segment");
+        if self.given_up {
+            let what = format!("disk {} was given up, {away} of it wanted from elsewhere", self.dir);
+            return (self.away > 0).then(|| Problem::new(what, ""));
+        }
         (!self.in_use).then(|| {
             Problem::new(
                 format!("disk {} is not used, {away} of it wanted from elsewhere", self.dir),

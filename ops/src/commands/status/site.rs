@@ -6,6 +6,7 @@ use serde::Deserialize;
 use wire::UnixMicros;
 
 use super::super::table::{Table, Tone, cell, number};
+use super::super::when::Clock;
 use super::super::words;
 use super::{Disk, Problem, Retention, Scrub, View, not_recorded};
 
@@ -22,6 +23,22 @@ pub(super) struct Site {
     #[serde(default)]
     holds: Holds,
     streams: BTreeMap<String, Stream>,
+    /// Policies of those streams that don't replicate live.
+    #[serde(default)]
+    replicate: BTreeMap<String, String>,
+    /// What retention will free before the hub has it; null before the first look.
+    #[serde(default)]
+    forecast: Option<Vec<Lost>>,
+}
+
+/// Footage that is going to be lost.
+#[derive(Debug, Deserialize)]
+struct Lost {
+    stream: String,
+    from: UnixMicros,
+    to: UnixMicros,
+    bytes: u64,
+    at: UnixMicros,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,6 +125,7 @@ impl Site {
             quarantined
                 .map(|ledger| Problem::new(format!("the hub has another past of ledger {ledger}"), "")),
         );
+        problems.extend(self.forecast.iter().flatten().map(Lost::problem));
         problems
     }
 
@@ -171,10 +189,23 @@ impl Site {
                 number(stream.frames),
                 number(words::bytes(stream.bytes)),
                 cell(&stream.codecs),
-                cell(stream.notes()),
+                cell(stream.notes(self.replicate.get(name))),
             ]);
         }
         table
+    }
+}
+
+impl Lost {
+    fn problem(&self) -> Problem {
+        let clock = Clock::system();
+        let what = format!(
+            "{} of {} will be deleted before the hub has it, from {} on",
+            words::bytes(self.bytes),
+            self.stream,
+            clock.full(self.at)
+        );
+        Problem::new(what, format!("recorded {}", clock.show_range(self.from, self.to)))
     }
 }
 
@@ -199,7 +230,7 @@ impl Line {
 
 impl Stream {
     /// What there is to say of it, in this run.
-    fn notes(&self) -> String {
+    fn notes(&self, replicate: Option<&String>) -> String {
         let counts = [
             (self.connects.saturating_sub(1), "reconnect"),
             (self.holes, "hole"),
@@ -208,6 +239,7 @@ impl Stream {
         let counts = counts.iter().filter(|(number, _)| *number > 0);
         let counts = counts.map(|(number, noun)| words::count(*number, noun));
         let detail = Some(self.detail.clone()).filter(|detail| !detail.is_empty());
-        detail.into_iter().chain(counts).collect::<Vec<_>>().join(", ")
+        let policy = replicate.map(|word| format!("replicate = \"{word}\""));
+        policy.into_iter().chain(detail).chain(counts).collect::<Vec<_>>().join(", ")
     }
 }

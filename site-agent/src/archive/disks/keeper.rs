@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -109,11 +110,12 @@ impl Looks {
     pub(super) fn look(&mut self) -> Result<()> {
         let archive = self.archive.clone();
         let disks = archive.disks();
+        let _turn = disks.turn.lock().unwrap_or_else(PoisonError::into_inner);
         for disk in disks.all().into_iter().filter(|disk| disk.number() != FIRST) {
             if disk.is_in_use() && !disk.is_there() {
                 disk.fail("it is not there any more");
             }
-            if !disk.is_in_use() && self.away.insert(disk.number()) {
+            if !disk.is_in_use() && !disks.is_given_up(disk.number()) && self.away.insert(disk.number()) {
                 self.went_out(&disk)?;
             }
         }

@@ -8,6 +8,7 @@
 //! The first disk is no such thing: without the index nothing can be entered, and the archive stops if it fails.
 
 mod choose;
+mod given_up;
 mod identity;
 mod keeper;
 mod place;
@@ -30,6 +31,7 @@ use super::index::Index;
 use super::room::{Room, Use};
 use super::{ArchiveError, Result, layout};
 
+pub use given_up::{GivenUp, NotGivenUp};
 pub use identity::FILE as IDENTITY_FILE;
 pub use keeper::{Keeper, Whose};
 pub use status::Shown;
@@ -195,6 +197,8 @@ pub struct Disks {
     registered: Mutex<Vec<Registered>>,
     /// Places without a disk of ours, and why.
     trouble: Mutex<BTreeMap<PathBuf, String>>,
+    /// Held by whoever takes disks back, or gives one up.
+    turn: Mutex<()>,
     /// Is somebody to look at once?
     look: (Mutex<Wake>, Condvar),
 }
@@ -223,6 +227,7 @@ impl Disks {
             known: RwLock::new(known),
             registered: Mutex::new(registered),
             trouble: Mutex::default(),
+            turn: Mutex::default(),
             look: Default::default(),
         };
         if !away {
@@ -260,8 +265,12 @@ impl Disks {
 
     /// The disk that a path is on.
     pub fn of_path(&self, path: &Path) -> Arc<Disk> {
+        let known = self.read();
         let on = |disk: &&Arc<Disk>| disk.number != FIRST && path.starts_with(&disk.dir);
-        self.read().values().find(on).unwrap_or(&self.first).clone()
+        // Where a disk was replaced, two had the same folder.
+        let on: Vec<_> = known.values().filter(on).collect();
+        let ours = on.iter().find(|disk| disk.is_ours()).or(on.first());
+        ours.map_or_else(|| self.first.clone(), |disk| Arc::clone(disk))
     }
 
     /// May a recording of so many bytes be written somewhere?

@@ -22,12 +22,14 @@ pub(super) struct Registered {
     pub(super) dir: PathBuf,
     /// What the disk has; or what it had and was to get, where the power went before that was done.
     marks: Vec<String>,
+    /// A person said that it does not come back.
+    pub(super) given_up: bool,
 }
 
 impl Registered {
     fn row(&self) -> Vec<u8> {
         let (id, dir) = (self.id.clone(), self.dir.to_string_lossy().into_owned());
-        Row { id, dir, marks: self.marks.clone() }.encode_to_vec()
+        Row { id, dir, marks: self.marks.clone(), given_up: self.given_up }.encode_to_vec()
     }
 }
 
@@ -40,6 +42,8 @@ struct Row {
     dir: String,
     #[prost(string, repeated, tag = "3")]
     marks: Vec<String>,
+    #[prost(bool, tag = "4")]
+    given_up: bool,
 }
 
 /// Disks that were ever the archive's.
@@ -47,7 +51,8 @@ pub(super) fn registered(index: &Index) -> Result<Vec<Registered>> {
     let damaged = |error: String| ArchiveError::Damaged("a disk".into(), error);
     let rows = index.disks()?.into_iter().map(|(number, row)| {
         let row = Row::decode(&*row).map_err(|error| damaged(error.to_string()))?;
-        Ok(Registered { number, id: row.id, dir: row.dir.into(), marks: row.marks })
+        let Row { id, dir, marks, given_up } = row;
+        Ok(Registered { number, id, dir: dir.into(), marks, given_up })
     });
     rows.collect()
 }
@@ -143,7 +148,8 @@ impl Disks {
             tracing::error!(disk = %dir.display(), why, "a disk of the archive can't be used: the others are");
         }
         // What is known to have been there says the same.
-        for disk in self.all().iter().filter(|disk| disk.number != FIRST && disk.dir == dir) {
+        let was_here = |disk: &&std::sync::Arc<Disk>| disk.number != FIRST && disk.dir == dir;
+        for disk in self.all().iter().filter(was_here) {
             disk.state().why.clone_from(&why);
         }
     }
@@ -168,7 +174,15 @@ impl Disks {
             id: identity.disk.clone(),
             dir: place.dir.clone(),
             marks: Vec::new(),
+            given_up: false,
         });
+        if known.given_up {
+            return Err(
+                "it was given up (`holdfast disk lost`), and what was on it is explained so: nothing of it is touched. \
+                 Emptied, it is taken as a new disk"
+                    .to_owned(),
+            );
+        }
         let used = self.in_use();
         let mut used = used.iter().map(|disk| &**disk).chain(besides);
         if let Some(other) = used.find(|disk| disk.number == known.number) {
@@ -218,7 +232,7 @@ impl Disks {
 
     /// A folder with nothing in it: a new disk, if it is one.
     fn begin(&self, place: &Place, besides: &[Disk]) -> Result<Identity, String> {
-        let was_one = self.registered().iter().any(|one| one.dir == place.dir);
+        let was_one = self.registered().iter().any(|one| one.dir == place.dir && !one.given_up);
         let own = place.same_file_system || self.is_own_file_system(&place.dir, besides);
         if !own || (was_one && place.same_file_system) {
             let why = if was_one { "a disk was here" } else { "it is on a disk that has other things" };
@@ -244,7 +258,16 @@ impl Disks {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn registered(&self) -> MutexGuard<'_, Vec<Registered>> {
+    /// Notes, durably, that a disk does not come back.
+    pub(super) fn note_given_up(&self, index: &Index, number: DiskNumber) -> Result<()> {
+        let mut registered = self.registered();
+        let Some(one) = registered.iter_mut().find(|one| one.number == number) else { return Ok(()) };
+        index.put_disk(number, &Registered { given_up: true, ..one.clone() }.row())?;
+        one.given_up = true;
+        Ok(())
+    }
+
+    pub(super) fn registered(&self) -> MutexGuard<'_, Vec<Registered>> {
         self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -16,6 +16,8 @@ pub struct Shown {
     pub number: Option<DiskNumber>,
     /// Is it written to?
     pub in_use: bool,
+    /// A person said that it does not come back.
+    pub given_up: bool,
     /// Why not.
     pub detail: String,
     /// Bytes free on it.
@@ -37,6 +39,7 @@ impl Archive {
                     dir: dir.display().to_string(),
                     number: None,
                     in_use: false,
+                    given_up: false,
                     detail: why.clone(),
                     free_bytes: None,
                     ballast_bytes: 0,
@@ -53,6 +56,7 @@ impl Archive {
             dir: disk.dir().display().to_string(),
             number: Some(disk.number()),
             in_use,
+            given_up: self.disks().is_given_up(disk.number()),
             detail: disk.why_out().unwrap_or_default(),
             free_bytes: disk.room().free_bytes().ok().filter(|_| in_use),
             ballast_bytes: if in_use { disk.room().ballast_bytes() } else { 0 },

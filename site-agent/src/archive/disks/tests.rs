@@ -19,14 +19,14 @@ use crate::serve::{NoTails, Present, timeline};
 
 /// As many runs as it takes that each of three disks gets some.
 const RUNS: u8 = 12;
-const OWN: Writer = Writer::Run(OriginId([99; 16]));
+pub(super) const OWN: Writer = Writer::Run(OriginId([99; 16]));
 
-struct Scene {
+pub(super) struct Scene {
     folder: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let scene = Self { folder: tempfile::tempdir().unwrap() };
         for name in ["second", "third"] {
             fs::create_dir(scene.path(name)).unwrap();
@@ -34,7 +34,7 @@ impl Scene {
         scene
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -46,12 +46,12 @@ impl Scene {
         self.open_at(&["second", "third"])
     }
 
-    fn open_at(&self, names: &[&str]) -> Archive {
+    pub(super) fn open_at(&self, names: &[&str]) -> Archive {
         let places: Vec<_> = names.iter().map(|name| self.place(name)).collect();
         Archive::open_with(&self.path("first"), &places).unwrap()
     }
 
-    fn mv(&self, from: &str, to: &str) {
+    pub(super) fn mv(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
@@ -62,7 +62,7 @@ impl Scene {
     }
 }
 
-fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Result<Done, ArchiveError> {
+pub(super) fn record(archive: &Archive, ledger: &LedgerId, number: u64) -> Result<Done, ArchiveError> {
     let (parts, entry) = segment(ledger, number);
     let mut open = archive.create_segment(ledger, SegmentNumber(number))?;
     for part in &parts {
@@ -80,7 +80,7 @@ fn recorded(archive: &Archive) {
     }
 }
 
-fn looks(archive: &Archive) -> Looks {
+pub(super) fn looks(archive: &Archive) -> Looks {
     Looks::new(archive.clone(), Whose::Site(site()))
 }
 
@@ -90,12 +90,12 @@ fn runs_on(archive: &Archive, number: u32) -> Vec<u8> {
     (1..=RUNS).filter(on).collect()
 }
 
-fn number_of(archive: &Archive, dir: &Path) -> u32 {
+pub(super) fn number_of(archive: &Archive, dir: &Path) -> u32 {
     archive.disks().all().iter().find(|disk| disk.dir() == dir).unwrap().number()
 }
 
 /// A run whose segments go to the second disk.
-fn on_second(scene: &Scene, archive: &Archive) -> LedgerId {
+pub(super) fn on_second(scene: &Scene, archive: &Archive) -> LedgerId {
     let is = |ledger: &LedgerId| {
         archive.disks().choose(ledger, SegmentNumber(0), 0).unwrap().dir() == scene.path("second")
     };
@@ -106,7 +106,7 @@ fn held(archive: &Archive) -> u64 {
     archive.ledgers().iter().map(|(_, record)| record.held().len()).sum()
 }
 
-fn why(archive: &Archive, dir: &Path) -> String {
+pub(super) fn why(archive: &Archive, dir: &Path) -> String {
     let shown = archive.disks_shown();
     let disk = shown.iter().find(|disk| disk.dir == dir.display().to_string()).unwrap();
     assert!(!disk.in_use);
@@ -332,14 +332,14 @@ fn a_lost_index_and_a_lost_first_disk_are_made_anew_from_all_there_are() {
     let archive = scene.open();
     assert!(archive.is_index_lost() && archive.disks().in_use().len() == 3);
     // What is known again by its entry is where it was.
-    assert_eq!(archive.enter_unknown(&site()).unwrap(), u64::from(RUNS) * 2);
+    assert_eq!(archive.enter_unknown(&site(), false).unwrap(), u64::from(RUNS) * 2);
     drop(archive);
     assert!(verify(&scene.path("first"), |_| {}).unwrap().ok);
 
     scene.mv("first", "broken");
     let archive = scene.open();
     assert!(archive.is_index_lost() && archive.disks().in_use().len() == 3);
-    assert!(archive.enter_unknown(&SiteId::new("shop-1").unwrap()).unwrap() <= u64::from(RUNS) * 2);
+    assert!(archive.enter_unknown(&SiteId::new("shop-1").unwrap(), false).unwrap() <= u64::from(RUNS) * 2);
     assert!(held(&archive) > 0 && on_first > 0);
 }
 
@@ -356,7 +356,7 @@ fn a_disk_that_was_not_there_when_the_index_was_lost_is_taken_in_later() {
     fs::remove_dir_all(scene.path("first/index")).unwrap();
     scene.mv("second", "unplugged");
     let archive = scene.open_at(&["second"]);
-    archive.enter_unknown(&site()).unwrap();
+    archive.enter_unknown(&site(), false).unwrap();
     // The hub told of one ledger meanwhile.
     open_ledger(&archive, &told);
     let change = Change::Entries { site: site(), ledger: told.clone(), first: Seq(0), entries };

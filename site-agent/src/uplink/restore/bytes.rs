@@ -95,7 +95,7 @@ async fn take_from_place(shared: &Shared, placed: &Placed) -> anyhow::Result<boo
 /// Once the hub has told all it knows, what is here of files that it has no entry of is entered as what it is.
 async fn enter_unknown(shared: &Shared) -> anyhow::Result<()> {
     let (archive, site) = (shared.uplink.archive.clone(), shared.uplink.config.site.id.clone());
-    let entered = spawn_blocking(move || archive.enter_unknown(&site));
+    let entered = spawn_blocking(move || archive.index_is_whole(archive.enter_unknown(&site, false)?));
     entered.await.context("enter files")?.context("enter files that no entry speaks of").map(drop)
 }
 

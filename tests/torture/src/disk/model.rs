@@ -1,17 +1,16 @@
 //! What is on a disk: as processes see it, and as it would be after a power cut. Pure.
 //!
 //! No kinder than POSIX: a file's bytes are durable once *it* was synced, a name once one of the *folders* it was changed in
-//! was. Of what was not synced a power cut leaves what chance leaves: pages of a file in any choice, changes of names up to
-//! some point, a rename as one step.
+//! was. Of what was not synced a power cut leaves what chance leaves: pages of a file in any choice, some of them torn;
+//! changes of names up to some point, a rename as one step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::ops::Range;
+use std::path::{Component, Path};
 
 use rand::Rng;
 
-/// What a power cut keeps or loses as one.
-const PAGE: usize = 4096;
+use super::file::File;
 
 /// A file or folder, whatever it is called.
 pub type Inode = u64;
@@ -37,25 +36,23 @@ pub enum Refusal {
 /// What a power cut took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Pages of files that were written and not synced.
+    /// Pages of files that were written and not synced, those of `torn` too.
     pub pages: usize,
+    /// Pages that are partly as they were written, and partly as before.
+    pub torn: usize,
     /// Changes of names that no folder's sync covered.
     pub names: usize,
 }
 
-#[derive(Debug, Default)]
-struct File {
-    bytes: Vec<u8>,
-    synced: Vec<u8>,
-    /// Written since the last sync.
-    dirty: Vec<Range<usize>>,
-    /// The shortest it was since then.
-    shortest: usize,
-    /// How often processes have it open.
-    open: usize,
+impl std::ops::AddAssign for Lost {
+    fn add_assign(&mut self, more: Self) {
+        self.pages += more.pages;
+        self.torn += more.torn;
+        self.names += more.names;
+    }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Node {
     File(File),
     Folder { names: BTreeMap<OsString, Inode>, synced: BTreeMap<OsString, Inode> },
@@ -76,7 +73,7 @@ pub struct Facts {
 }
 
 /// A disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Model {
     nodes: BTreeMap<Inode, Node>,
     next: Inode,
@@ -111,7 +108,7 @@ impl Model {
     /// Of a file or folder.
     pub fn facts(&self, inode: Inode) -> Result<Facts, Refusal> {
         match self.nodes.get(&inode).ok_or(Refusal::Missing)? {
-            Node::File(file) => Ok(Facts { size: file.bytes.len() as u64, is_folder: false }),
+            Node::File(file) => Ok(Facts { size: file.bytes().len() as u64, is_folder: false }),
             Node::Folder { .. } => Ok(Facts { size: 0, is_folder: true }),
         }
     }
@@ -188,8 +185,9 @@ impl Model {
     pub fn read(&self, inode: Inode, at: u64, size: usize) -> Result<&[u8], Refusal> {
         match self.nodes.get(&inode) {
             Some(Node::File(file)) => {
-                let from = usize::try_from(at).unwrap_or(usize::MAX).min(file.bytes.len());
-                Ok(&file.bytes[from..from.saturating_add(size).min(file.bytes.len())])
+                let bytes = file.bytes();
+                let from = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(&bytes[from..from.saturating_add(size).min(bytes.len())])
             }
             Some(Node::Folder { .. }) => Err(Refusal::WrongKind),
             None => Err(Refusal::Missing),
@@ -201,16 +199,11 @@ impl Model {
         let room = self.capacity.saturating_sub(self.used);
         let file = self.file(inode)?;
         let from = usize::try_from(at).map_err(|_| Refusal::Full)?;
-        let to = from + data.len();
-        let grown = to.saturating_sub(file.bytes.len()) as u64;
+        let grown = (from + data.len()).saturating_sub(file.bytes().len()) as u64;
         if grown > room {
             return Err(Refusal::Full);
         }
-        if to > file.bytes.len() {
-            file.bytes.resize(to, 0);
-        }
-        file.bytes[from..to].copy_from_slice(data);
-        file.touch(from..to);
+        file.write(from, data);
         self.used += grown;
         Ok(())
     }
@@ -219,15 +212,11 @@ impl Model {
     pub fn resize(&mut self, inode: Inode, size: u64) -> Result<(), Refusal> {
         let room = self.capacity.saturating_sub(self.used);
         let file = self.file(inode)?;
-        let (old, new) = (file.bytes.len(), usize::try_from(size).map_err(|_| Refusal::Full)?);
+        let (old, new) = (file.bytes().len(), usize::try_from(size).map_err(|_| Refusal::Full)?);
         if new.saturating_sub(old) as u64 > room {
             return Err(Refusal::Full);
         }
-        file.bytes.resize(new, 0);
-        file.shortest = file.shortest.min(new);
-        if new > old {
-            file.touch(old..new);
-        }
+        file.resize(new);
         self.used = self.used + new as u64 - old as u64;
         Ok(())
     }
@@ -281,15 +270,44 @@ impl Model {
             _ => chance.random_range(0..=pending.len()),
         };
         pending[..kept].iter().for_each(|change| self.make_durable(change));
-        let mut lost = Lost { pages: 0, names: pending.len() - kept };
+        let mut lost = Lost { names: pending.len() - kept, ..Lost::default() };
         for node in self.nodes.values_mut() {
             match node {
-                Node::File(file) => lost.pages += file.lose_power(chance),
+                Node::File(file) => file.lose_power(chance, &mut lost),
                 Node::Folder { names, synced } => names.clone_from(synced),
             }
         }
         self.forget_unnamed();
         lost
+    }
+
+    /// A bit of a file rots: of what is durable, and of what processes see unless they wrote there since. False if nothing
+    /// of it is durable.
+    pub fn rot(&mut self, inode: Inode, chance: &mut impl Rng) -> Result<bool, Refusal> {
+        Ok(self.file(inode)?.rot(chance))
+    }
+
+    /// The disk is as it was earlier: an image of it was put back. Nobody has anything open.
+    pub fn put_back(&mut self, image: &Self) {
+        // A number that the kernel knows must not mean another file.
+        let next = self.next;
+        *self = image.clone();
+        self.next = next;
+    }
+
+    /// What a path from the mounted folder leads to.
+    pub fn find_path(&self, path: &Path) -> Result<Inode, Refusal> {
+        path.components().try_fold(ROOT, |folder, part| match part {
+            Component::Normal(name) => self.find(folder, name),
+            _ => Ok(folder),
+        })
+    }
+
+    /// Does a name of it end like this?
+    pub fn name_ends_with(&self, inode: Inode, end: &str) -> bool {
+        let is =
+            |(name, named): (&OsString, &Inode)| *named == inode && name.to_string_lossy().ends_with(end);
+        self.nodes.values().any(|node| matches!(node, Node::Folder { names, .. } if names.iter().any(is)))
     }
 
     fn names(&self, folder: Inode) -> Result<&BTreeMap<OsString, Inode>, Refusal> {
@@ -347,7 +365,7 @@ impl Model {
         let mut used = 0;
         self.nodes.retain(|inode, node| {
             let (bytes, open) = match node {
-                Node::File(file) => (file.bytes.len() as u64, file.open > 0),
+                Node::File(file) => (file.bytes().len() as u64, file.open > 0),
                 Node::Folder { .. } => (0, false),
             };
             let readable = seen.contains(inode) || open;
@@ -355,50 +373,5 @@ impl Model {
             readable || durable.contains(inode)
         });
         self.used = used;
-    }
-}
-
-impl File {
-    fn touch(&mut self, range: Range<usize>) {
-        match self.dirty.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => self.dirty.push(range),
-        }
-    }
-
-    fn sync(&mut self) {
-        self.synced.truncate(self.shortest);
-        self.synced.resize(self.bytes.len(), 0);
-        for range in self.dirty.drain(..) {
-            let end = range.end.min(self.bytes.len());
-            if range.start < end {
-                self.synced[range.start..end].copy_from_slice(&self.bytes[range.start..end]);
-            }
-        }
-        self.shortest = self.bytes.len();
-    }
-
-    /// Keeps of each page either what is synced or what was written; returns how many went.
-    fn lose_power(&mut self, chance: &mut impl Rng) -> usize {
-        let (mut left, mut lost) = (self.synced.clone(), 0);
-        if self.shortest < self.synced.len() && chance.random() {
-            left.truncate(self.shortest);
-        }
-        let dirty: BTreeSet<usize> =
-            self.dirty.iter().flat_map(|range| range.start / PAGE..range.end.div_ceil(PAGE)).collect();
-        for page in dirty {
-            let (from, to) = (page * PAGE, ((page + 1) * PAGE).min(self.bytes.len()));
-            if from >= to || chance.random() {
-                lost += 1;
-                continue;
-            }
-            left.resize(left.len().max(to), 0);
-            left[from..to].copy_from_slice(&self.bytes[from..to]);
-        }
-        self.dirty.clear();
-        self.shortest = left.len();
-        self.bytes.clone_from(&left);
-        self.synced = left;
-        lost
     }
 }

@@ -10,7 +10,7 @@ use fuser::{
     ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use super::{Facts, Model, Refusal, Shared, State, Trouble};
+use super::{Facts, Model, Refusal, Shared, Trouble, Wanted};
 
 /// Nothing is remembered by the kernel: the disk may change under it.
 const TTL: Duration = Duration::ZERO;
@@ -34,7 +34,7 @@ impl Mounted {
     }
 
     /// Makes something durable, says that it did, or keeps whoever asked waiting.
-    fn sync(&self, reply: ReplyEmpty, what: impl FnOnce(&mut Model) -> Result<(), Refusal>) {
+    fn sync(&self, reply: ReplyEmpty, what: Wanted) {
         let mut state = self.0.lock();
         let held = match &mut state.hold_in {
             Some(0) => true,
@@ -44,23 +44,15 @@ impl Mounted {
             }
             None => false,
         };
-        match state.trouble {
-            Trouble::Away => reply.error(Errno::EIO),
-            // Once one is held nothing later is synced either: a disk writes in order.
-            _ if held => {
-                state.held.push(reply);
-                self.0.changed.notify_all();
-            }
-            Trouble::Lies => reply.ok(),
-            Trouble::None => {
-                let State { model, syncs, .. } = &mut *state;
-                *syncs += 1;
-                match what(model) {
-                    Ok(()) => reply.ok(),
-                    Err(refusal) => reply.error(errno(refusal)),
-                }
-            }
+        if state.trouble == Trouble::Away {
+            return reply.error(Errno::EIO);
         }
+        // Once one is held nothing later is synced either: a disk writes in order.
+        if held {
+            state.held.push((reply, what));
+            return self.0.changed.notify_all();
+        }
+        done(reply, state.sync(what).map_err(errno));
     }
 }
 
@@ -218,11 +210,11 @@ impl Filesystem for Mounted {
     }
 
     fn fsync(&self, _: &Request, inode: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.sync(reply, |model| model.sync_file(inode.0));
+        self.sync(reply, Wanted::File(inode.0));
     }
 
     fn fsyncdir(&self, _: &Request, inode: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.sync(reply, |model| model.sync_folder(inode.0));
+        self.sync(reply, Wanted::Folder(inode.0));
     }
 
     fn readdir(&self, _: &Request, inode: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
@@ -261,7 +253,7 @@ fn done(reply: ReplyEmpty, what: Result<(), Errno>) {
     }
 }
 
-fn errno(refusal: Refusal) -> Errno {
+pub(super) fn errno(refusal: Refusal) -> Errno {
     match refusal {
         Refusal::Missing => Errno::ENOENT,
         Refusal::Exists => Errno::EEXIST,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Disk, Model, ROOT, Refusal};
+use super::{About, Disk, Model, ROOT, Refusal};
 
 fn chance(seed: u64) -> SmallRng {
     SmallRng::seed_from_u64(seed)
@@ -36,19 +36,21 @@ fn what_was_synced_is_there_after_every_power_cut() {
 
 #[test]
 fn what_was_not_synced_may_be_lost_torn_or_kept() {
-    let (mut lengths, mut named) = (std::collections::BTreeSet::new(), 0);
+    let (mut lengths, mut named, mut torn) = (std::collections::BTreeSet::new(), 0, 0);
     for seed in 0..200 {
         let mut disk = model();
         let file = disk.create(ROOT, "a".as_ref(), false).unwrap();
         disk.write(file, 0, &[7; 12_288]).unwrap();
-        disk.lose_power(&mut chance(seed));
+        torn += disk.lose_power(&mut chance(seed)).torn;
         if let Ok(file) = disk.find(ROOT, "a".as_ref()) {
             named += 1;
             lengths.insert(disk.facts(file).unwrap().size);
         }
     }
     assert!((20..180).contains(&named), "the name was there {named} times of 200");
-    assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [0, 4096, 8192, 12_288]);
+    assert!([0, 4096, 8192, 12_288].iter().all(|whole| lengths.contains(whole)), "{lengths:?}");
+    assert!(lengths.iter().all(|length| length % 512 == 0), "a sector was torn: {lengths:?}");
+    assert!(torn > 50 && lengths.len() > 8, "{torn} pages were torn: {lengths:?}");
 }
 
 #[test]
@@ -97,6 +99,46 @@ fn a_full_disk_takes_nothing_and_room_comes_back() {
 }
 
 #[test]
+fn a_bit_that_rots_is_rotten_for_everybody_until_it_is_written_over() {
+    for seed in 0..50 {
+        let mut disk = model();
+        let file = disk.create(ROOT, "a".as_ref(), false).unwrap();
+        assert!(!disk.rot(file, &mut chance(seed)).unwrap(), "nothing of it is on the disk");
+        disk.write(file, 0, &[7; 100]).unwrap();
+        disk.sync_all();
+        assert!(disk.rot(file, &mut chance(seed)).unwrap());
+        let flipped = |disk: &Model, file| -> u32 {
+            disk.read(file, 0, 100).unwrap().iter().map(|byte| (byte ^ 7).count_ones()).sum()
+        };
+        assert_eq!(flipped(&disk, file), 1);
+        disk.lose_power(&mut chance(seed));
+        assert_eq!(flipped(&disk, file), 1);
+        disk.write(file, 0, &[7; 100]).unwrap();
+        disk.rot(file, &mut chance(seed)).unwrap();
+        assert_eq!(flipped(&disk, file), 0, "what was written is in memory still");
+        disk.sync_file(file).unwrap();
+        disk.lose_power(&mut chance(seed));
+        assert_eq!(flipped(&disk, file), 0, "and goes over it");
+    }
+}
+
+#[test]
+fn an_image_that_is_put_back_is_all_there_is() {
+    let mut disk = model();
+    let file = disk.create(ROOT, "a".as_ref(), false).unwrap();
+    disk.write(file, 0, b"before").unwrap();
+    disk.sync_all();
+    let image = disk.clone();
+    disk.write(file, 0, b"after!").unwrap();
+    let other = disk.create(ROOT, "b".as_ref(), false).unwrap();
+    disk.sync_all();
+    disk.put_back(&image);
+    assert_eq!(disk.read(disk.find(ROOT, "a".as_ref()).unwrap(), 0, 6).unwrap(), b"before");
+    assert_eq!(disk.find(ROOT, "b".as_ref()), Err(Refusal::Missing));
+    assert_ne!(disk.create(ROOT, "c".as_ref(), false).unwrap(), other, "the kernel knows that number");
+}
+
+#[test]
 fn it_is_a_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::mount(&dir.path().join("disk"), 1 << 20).expect("mounting needs root and /dev/fuse");
@@ -137,4 +179,45 @@ fn a_sync_is_held_back_until_the_disk_goes() {
     assert!(disk.await_held(Duration::from_secs(10)));
     disk.take_away();
     assert!(waiting.join().unwrap().is_err());
+}
+
+#[test]
+fn a_sync_that_is_let_go_is_carried_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(&dir.path().join("disk"), 1 << 20).expect("mounting needs root and /dev/fuse");
+    let at = disk.at().join("a");
+    let mut file = OpenOptions::new().create(true).append(true).open(&at).unwrap();
+    File::open(disk.at()).unwrap().sync_all().unwrap();
+    file.write_all(b"late").unwrap();
+    disk.hold_sync(0);
+    let waiting = std::thread::spawn(move || file.sync_all());
+    assert!(disk.await_held(Duration::from_secs(10)));
+    disk.let_go(100);
+    assert!(waiting.join().unwrap().is_ok());
+    disk.take_away();
+    disk.lose_power(&mut chance(1)).unwrap();
+    assert_eq!(fs::read(&at).unwrap(), b"late");
+}
+
+#[test]
+fn a_disk_that_lies_about_segments_tells_the_truth_about_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(&dir.path().join("disk"), 1 << 20).expect("mounting needs root and /dev/fuse");
+    let names = ["1.mp4", "1.log"].map(|name| disk.at().join(name));
+    let lost = (0..40).filter(|seed| {
+        disk.lie(About::Segments);
+        for name in &names {
+            let mut file = File::create(name).unwrap();
+            file.write_all(&[7; 100]).unwrap();
+            file.sync_all().unwrap();
+        }
+        File::open(disk.at()).unwrap().sync_all().unwrap();
+        disk.take_away();
+        disk.lose_power(&mut chance(*seed)).unwrap();
+        assert_eq!(fs::read(&names[1]).unwrap(), [7; 100]);
+        let lost = fs::read(&names[0]).unwrap() != [7; 100];
+        names.iter().for_each(|name| fs::remove_file(name).unwrap());
+        lost
+    });
+    assert!(lost.count() > 5);
 }

@@ -10,13 +10,15 @@ use bytes::Bytes;
 use media::{Arrival, Output, Segmenter, SegmenterConfig, VideoCodec, VideoFrame, VideoTrack};
 use rand::Rng;
 use rand::rngs::SmallRng;
-use site_agent::archive::{self, Archive, Change, Done, OpenSegment};
+use site_agent::archive::{self, Archive, ArchiveError, Change, Done};
 use site_agent::virtual_server;
+use wire::entry::Entry;
 use wire::proto::GapCause;
 use wire::proto::entry::Kind;
-use wire::{LedgerId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
+use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros, proto};
 
 use super::promise::Promise;
+use super::rule::Rule;
 use crate::chance;
 
 /// Whose archive it is.
@@ -37,26 +39,48 @@ struct Recorder {
     archive: Archive,
     chance: SmallRng,
     streams: Vec<Stream>,
+    without: Option<Rule>,
 }
 
-/// Records until the power goes, or for long enough.
-pub fn run(dir: &Path, seed: u64) -> anyhow::Result<()> {
-    let archive = Archive::open(dir)?;
-    let site = SiteId::new(SITE)?;
-    virtual_server::recover(&archive, &site)?;
-    let origin = archive::new_origin();
-    let mut streams = Vec::new();
-    for stream in STREAMS {
-        let ledger = LedgerId { origin, stream: stream.parse()? };
-        let opened = wire::clock::wall();
-        archive.submit_blocking(Change::Open { ledger: ledger.clone(), site: site.clone(), opened })?;
-        streams.push(Stream { ledger, number: 0, held: Vec::new() });
+/// Records until the power goes, or for long enough; without a rule if so told.
+pub fn run(dir: &Path, seed: u64, without: Option<Rule>) -> anyhow::Result<()> {
+    let Some(mut recorder) = unless_full(Recorder::start(dir, seed, without))? else { return Ok(()) };
+    (0..CHANGES).try_for_each(|_| unless_full(recorder.change()).map(drop))
+}
+
+/// A full disk says no, and nothing else.
+fn unless_full<T>(done: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match done {
+        Err(error) if error.downcast_ref().is_some_and(ArchiveError::is_out_of_space) => {
+            tell(&Promise::Refused)?;
+            Ok(None)
+        }
+        done => done.map(Some),
     }
-    let mut recorder = Recorder { archive, chance: chance(seed), streams };
-    (0..CHANGES).try_for_each(|_| recorder.change())
 }
 
 impl Recorder {
+    fn start(dir: &Path, seed: u64, without: Option<Rule>) -> anyhow::Result<Self> {
+        let archive = Archive::open(dir)?;
+        let site = SiteId::new(SITE)?;
+        let reused = if without == Some(Rule::NewOrigin) { last_origin(&archive) } else { None };
+        let origin = match reused {
+            Some(origin) => origin,
+            None => {
+                virtual_server::recover(&archive, &site)?;
+                archive::new_origin()
+            }
+        };
+        let mut streams = Vec::new();
+        for stream in STREAMS {
+            let ledger = LedgerId { origin, stream: stream.parse()? };
+            let opened = wire::clock::wall();
+            archive.submit_blocking(Change::Open { ledger: ledger.clone(), site: site.clone(), opened })?;
+            streams.push(Stream { number: free_number(&archive, &site, &ledger)?, ledger, held: Vec::new() });
+        }
+        Ok(Self { archive, chance: chance(seed), streams, without })
+    }
+
     fn change(&mut self) -> anyhow::Result<()> {
         let stream = self.chance.random_range(0..self.streams.len());
         match self.chance.random_range(0..100) {
@@ -72,14 +96,14 @@ impl Recorder {
         let Stream { ledger, number, .. } = &mut self.streams[stream];
         let (ledger, number) = (ledger.clone(), std::mem::replace(number, *number + 1));
         let (parts, segment) = make(&ledger, number, 6000, &mut self.chance)?;
-        let mut open = OpenSegment::create(self.archive.dir(), &ledger, SegmentNumber(number))?;
+        let mut open = self.archive.create_segment(&ledger, SegmentNumber(number))?;
         let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
         for part in &parts {
-            open.append(part)?;
             hasher.update(part);
             bytes += part.len() as u64;
             let hash = hasher.finalize().to_hex().to_string();
-            tell(&Promise::Fragments { ledger: ledger.clone(), number, bytes, hash })?;
+            let promise = Promise::Fragments { ledger: ledger.clone(), number, bytes, hash };
+            self.promised(&promise, || Ok(open.append(part)?))?;
         }
         if self.chance.random_range(0..10) == 0 {
             return Ok(()); // as a process leaves it that dies now
@@ -96,15 +120,34 @@ impl Recorder {
 
     fn append(&mut self, stream: usize, kind: Kind, file: Option<std::path::PathBuf>) -> anyhow::Result<()> {
         let ledger = self.streams[stream].ledger.clone();
-        let has_bytes = file.is_some();
-        let change = Change::Append { ledger: ledger.clone(), at: wire::clock::wall(), kind, file };
-        let Done::Appended { seq, head } = self.archive.submit_blocking(change)? else {
-            anyhow::bail!("an entry was not appended");
+        let segment = match &kind {
+            Kind::Segment(segment) => Some(segment.number),
+            _ => None,
         };
-        if has_bytes {
-            self.streams[stream].held.push(seq);
+        let (record, at) = (self.archive.ledger(&ledger).context("an unknown ledger")?, wire::clock::wall());
+        let next = record.next();
+        let head = record.head().after(Entry::write(at, kind.clone()).bytes());
+        let promise = Promise::Entry { ledger: ledger.clone(), seq: next.0, head: head.to_string(), segment };
+        let change = Change::Append { ledger, at, kind, file };
+        let done = self.promised(&promise, || Ok(self.archive.submit_blocking(change)?))?;
+        anyhow::ensure!(done == Done::Appended { seq: next, head }, "appended otherwise: {done:?}");
+        if segment.is_some() {
+            self.streams[stream].held.push(next);
         }
-        tell(&Promise::Entry { ledger, seq: seq.0, head: head.to_string(), has_bytes })
+        Ok(())
+    }
+
+    /// Does it and tells of it then. Or, without the rule, the other way round.
+    fn promised<T>(&self, promise: &Promise, act: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let early = self.without == Some(Rule::SyncBeforeAck);
+        if early {
+            tell(promise)?;
+        }
+        let done = act()?;
+        if !early {
+            tell(promise)?;
+        }
+        Ok(done)
     }
 
     fn acked(&mut self, stream: usize) -> anyhow::Result<()> {
@@ -130,10 +173,30 @@ impl Recorder {
             seqs: RangeSet::from(seq.0..seq.0 + 1),
             cause: GapCause::Expired,
         };
-        self.archive.submit_blocking(change)?;
-        tell(&Promise::Freed { ledger, seq: seq.0 })?;
+        let freed = Promise::Freed { ledger, seq: seq.0 };
+        self.promised(&freed, || Ok(self.archive.submit_blocking(change)?))?;
         self.archive.delete_freed(16)?;
         Ok(())
+    }
+}
+
+/// The origin of the last run, as the archive remembers it: what a run that goes on with it would take for its own.
+fn last_origin(archive: &Archive) -> Option<OriginId> {
+    let ledgers = archive.ledgers();
+    let last = ledgers.into_iter().max_by_key(|(_, record)| record.opened());
+    last.map(|(ledger, _)| ledger.origin)
+}
+
+/// The first number that nothing in the archive's folder has.
+fn free_number(archive: &Archive, site: &SiteId, ledger: &LedgerId) -> anyhow::Result<u64> {
+    let mut number = SegmentNumber(0);
+    loop {
+        let open = archive::layout::open_segment(archive.dir(), ledger, number);
+        let moved = archive::layout::segment(archive.dir(), site, ledger, number);
+        if archive.seq_of(ledger, number)?.is_none() && !open.exists() && !moved.exists() {
+            return Ok(number.0);
+        }
+        number.0 += 1;
     }
 }
 
