@@ -176,11 +176,13 @@ impl Known {
         Self { state: drills.log().state(), nodes }
     }
 
+    /// Those of which it is known how they went, at a site at least.
     fn orders(&self) -> impl Iterator<Item = &DrillOrder> {
         self.state
             .sites()
             .values()
             .flat_map(|site| site.drilled.values())
+            .filter(|last| last.good.is_some())
             .filter_map(|last| last.order.as_ref())
     }
 
@@ -254,6 +256,7 @@ mod tests {
         let told = known(&state).elsewhere("x", &[]);
         assert_eq!((told.len(), told["shop-1"].ok, told["shop-1"].untold), (1, None, false));
         assert_eq!(total("x", &[], &told)["ok"], false, "nobody knows yet");
+        assert_eq!(known(&state).orders().count(), 0, "nor is it listed");
         let drill = state.site(&site(1)).unwrap().drilled.values().next().unwrap().index;
         let at = control::Stamp { index: index + 1, ..state.at().unwrap() };
         let good = control::Command::Drilled { site: site(1), drill, good: true, node: Some(NodeId(1)) };

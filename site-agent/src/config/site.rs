@@ -205,6 +205,8 @@ pub struct Standby {
     pub hosts: Vec<SiteId>,
     /// What may be rehearsed here.
     pub drills: Drills,
+    /// Which stream of a camera a standby records.
+    pub stream: StandbyStream,
 }
 
 policy! {
@@ -219,6 +221,17 @@ policy! {
         "hot" => Hot,
         /// Nobody stands by, and the hub is told no camera's address or password.
         "none" => None,
+    }
+}
+
+policy! {
+    /// `standby.stream`: which stream of a camera a standby records.
+    StandbyStream {
+        /// The first; a smaller one where the uplink has no room for it.
+        #[default]
+        "main" => Main,
+        /// The smallest of the others, if there are any.
+        "sub" => Sub,
     }
 }
 
