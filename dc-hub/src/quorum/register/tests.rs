@@ -95,6 +95,26 @@ fn what_a_site_allows_of_drills_is_known_by_its_newest_word() {
 }
 
 #[test]
+fn one_step_follows_the_other_at_once_and_none_is_proposed_twice_meanwhile() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 1));
+    let (mut now, mut index, mut count) = (Boot(1_000_000), 100, 0);
+    while state.site(&SiteId::new("shop-1").unwrap()).is_none_or(|site| site.revision == 0) {
+        let commands = register.look(now, None, &state);
+        assert_eq!(register.look(now + STEP, None, &state), [], "it is under way");
+        count += commands.len();
+        for command in commands {
+            index += 1;
+            state.apply(Stamp { index, term: Term(1), time: UnixMicros(0) }, &command).unwrap();
+        }
+        now = now + 2 * STEP;
+        assert!(register.poll_timeout() <= now, "it waits for something else");
+        assert!(now < Boot(1_000_000) + AGAIN, "it takes too long");
+    }
+    assert_eq!(count, 5);
+}
+
+#[test]
 fn whom_people_prefer_is_kept() {
     let (mut register, mut state) = (register(), founded());
     register.heard(facts("shop-1", 1));
