@@ -14,6 +14,7 @@
 //! | [`holds`] | what people asked to be kept: obeyed in the vault, asked for and shown | when a site confirms |
 //! | [`scrubs`] | scrubs of sites that people ask for here | connections |
 //! | [`bring`] | what standbys recorded here → the node that keeps the site's vault | why this node recorded |
+//! | [`restore`] | a control log begun anew from a saved one | a running node |
 //! | [`node`] | puts all of them together | |
 //! | [`standby`] | what this node does for sites whose recorder may be lost | who decided it |
 
@@ -30,6 +31,7 @@ pub mod node;
 pub mod peers;
 pub mod policies;
 pub mod quorum;
+pub mod restore;
 pub mod salvage;
 pub mod scrubs;
 pub mod standby;

@@ -31,6 +31,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Begin a control log anew from what `holdfast node backup` saved, in an empty `control.dir`
+    Restore {
+        #[command(flatten)]
+        config: Config,
+        /// The file
+        #[arg(long)]
+        from: PathBuf,
+    },
     /// Re-read a vault and check every hash; nobody may have it open
     Verify(cli::VerifyArgs),
 }
@@ -46,9 +54,17 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments.config).map(|()| true),
         Command::Check { config, json } => Ok(config::report(&config::load_hub(&config.config), json)),
+        Command::Restore { config, from } => restore(&config.config, &from).map(|()| true),
         Command::Verify(arguments) => cli::run_verify(&arguments),
     };
     cli::finish("dc-hub", done)
+}
+
+fn restore(file: &Path, from: &Path) -> anyhow::Result<()> {
+    let config = cli::usable(file, config::load_hub(file))?;
+    let done = dc_hub::restore::restore(&config.control, from)?;
+    println!("{done}");
+    Ok(())
 }
 
 #[tokio::main]

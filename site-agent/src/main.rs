@@ -220,7 +220,8 @@ async fn run(file: &Path) -> anyhow::Result<()> {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
         let file = archive.dir().join("hub-voters");
         let beats = Beats::new(facts, hub.beat, config.uplink.paths.clone(), hub.address.clone(), file);
-        with_configuration(beats.with_holds(held.clone()), &config)
+        let beats = beats.with_holds(held.clone()).with_drills(config.standby.drills);
+        with_configuration(beats, &config)
     });
     let beats = beats.transpose()?.map(Arc::new);
     let stop_hosting = tokio_util::sync::CancellationToken::new();

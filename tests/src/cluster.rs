@@ -280,7 +280,8 @@ impl Cluster {
             let protected = self.unprotected
                 || all.iter().any(|why| {
                     let cameras = why["protection"].as_object().cloned().unwrap_or_default();
-                    !cameras.is_empty() && cameras.values().all(|how| how == "Protected")
+                    let placed = why["known"]["placement"].is_string();
+                    placed && !cameras.is_empty() && cameras.values().all(|how| how == "Protected")
                 });
             let status = self.sites[site].get("/status")?;
             Ok(at_home

@@ -166,7 +166,7 @@ impl Scene {
             let Ok(why) = self.why(site) else { return Ok(false) };
             let protection = why["protection"].as_object().cloned().unwrap_or_default();
             let all = protection.len() == cameras && protection.values().all(|how| how == "Protected");
-            Ok(all && why["verdict"]["telling"]["line"] == "Well")
+            Ok(all && why["known"]["placement"].is_string() && why["verdict"]["telling"]["line"] == "Well")
         };
         wait_until("the site is protected", PATIENCE, protected).map(drop)
     }

@@ -149,6 +149,7 @@ fn configuration() -> proto::Configuration {
         cameras: vec![camera],
         log_ins_since: 1_740_000_000,
         hosts: Vec::new(),
+        drills: String::new(),
     }
 }
 
@@ -257,6 +258,13 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
             "configuration_hosts",
             site_message::Kind::Configuration(proto::Configuration {
                 hosts: vec!["shop-2".to_owned()],
+                ..configuration()
+            }),
+        ),
+        (
+            "configuration_drills",
+            site_message::Kind::Configuration(proto::Configuration {
+                drills: "shadow".to_owned(),
                 ..configuration()
             }),
         ),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use control_log::Proposed;
+use control_log::{ProposeError, Proposed};
 use decide::SiteId;
 use decide::control::{Command, DrillKind, DrillOrder, State};
 use futures::future::join_all;
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use wire::UnixMicros;
 
 use super::Drills;
+
+/// What is in the log is known here within this, or this node lags behind.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -113,6 +116,24 @@ impl Drills {
         join_all(running.iter().map(stop)).await.into_iter().collect()
     }
 
+    /// Proposes, wherever the leader is, and waits until what came of it is known here as well: whoever asked this node
+    /// goes on asking it.
+    async fn propose(&self, command: Command) -> Result<Proposed, ProposeError> {
+        let mut follow = self.inner.log.follow();
+        let proposed = self.inner.log.propose(command).await?;
+        let known = async {
+            while self.inner.log.state().at().is_none_or(|at| at.index < proposed.index) {
+                if follow.next().await.is_none() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(KNOWN_WITHIN, known).await.is_err() {
+            tracing::warn!("this node lags behind in the control log");
+        }
+        Ok(proposed)
+    }
+
     async fn ask_one(&self, state: &State, site: &SiteId, order: DrillOrder, dry_run: bool) -> AtSite {
         let vault = state.site(site).and_then(|known| known.vault);
         let here = vault == Some(self.inner.me);
@@ -121,7 +142,7 @@ impl Drills {
         let says = says(site, &order);
         let came = match dry_run {
             true => would(state, site, order).map(|()| format!("would: {says}")),
-            false => match self.inner.log.propose(Command::Drill { site: site.clone(), order }).await {
+            false => match self.propose(Command::Drill { site: site.clone(), order }).await {
                 Ok(Proposed { outcome: Ok(_), .. }) => Ok(says),
                 Ok(Proposed { outcome: Err(refusal), .. }) => Err(refusal.to_string()),
                 Err(error) => Err(error.to_string()),

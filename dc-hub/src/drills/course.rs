@@ -1,7 +1,7 @@
 //! How one drill went, instant by instant: what the control log said, by this node's wall clock. Pure.
 
 use decide::HostId;
-use decide::control::{Call, Closed, Drill, Event};
+use decide::control::{Call, Closed, Drill, Event, State};
 use decide::standby::Stage;
 use serde::{Deserialize, Serialize};
 use wire::UnixMicros;
@@ -45,12 +45,27 @@ pub struct Course {
     pub ended_us: Option<UnixMicros>,
     /// How often authority moved to a standby.
     pub moves: u32,
+    /// Why this is not only what the drill did: a leader that changed, a node that was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<String>,
 }
 
 impl Course {
     /// Of a drill that began just now.
     pub fn new(at: UnixMicros) -> Self {
         Self { begun_us: at, ..Self::default() }
+    }
+
+    /// Something came between. The first thing that did is told.
+    pub fn interrupted(&mut self, why: String) {
+        self.interrupted.get_or_insert(why);
+    }
+
+    /// Notes it if another node leads, as of `state`, than when the drill began.
+    pub fn led_by_another(&mut self, drill: &Drill, state: &State) {
+        if state.at().is_some_and(|at| drill.is_interrupted_at(at)) {
+            self.interrupted("another leader was elected while it went on, and ended it".to_owned());
+        }
     }
 
     /// Takes in what changed at `at`; the site's recorder was heard at `last_beat` here.
@@ -102,7 +117,10 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
-    use decide::SiteId;
+    use std::time::Duration;
+
+    use decide::control::{DrillKind, DrillOrder, Stamp};
+    use decide::{SiteId, Term};
 
     use super::*;
 
@@ -146,6 +164,27 @@ mod tests {
             ..Course::default()
         };
         assert_eq!(course, expected);
+    }
+
+    #[test]
+    fn another_leader_interrupts_a_drill() {
+        let order = DrillOrder {
+            id: "x".into(),
+            kind: DrillKind::Recorder,
+            shadow: true,
+            length: Duration::from_secs(30),
+            by: "ada".into(),
+        };
+        let at = |term| Stamp { index: 7 + term, term: Term(term), time: UnixMicros(0) };
+        let drill = Drill { index: 7, order, begun: Some(at(1)), over: false };
+        let mut state = State::default();
+        let mut course = Course::new(UnixMicros(1));
+        for (term, interrupted) in [(1, false), (2, true)] {
+            let membership = decide::control::Membership::of([decide::NodeId(1)]);
+            state.apply(at(term), &decide::control::Command::Membership(membership)).unwrap();
+            course.led_by_another(&drill, &state);
+            assert_eq!(course.interrupted.is_some(), interrupted);
+        }
     }
 
     #[test]

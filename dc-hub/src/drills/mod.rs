@@ -8,10 +8,11 @@
 //! | `report` | whether all was as it should be (pure) |
 //! | `svg` | the report as a picture (pure) |
 //! | `store` | reports, kept beside the vault |
+//! | `untold` | drills that ended and of which nobody has told |
 //! | `schedule` | which drill is due (pure) |
 //! | `http` | all of it over HTTP |
 //!
-//! The node that keeps a site's vault tells of its drills, whoever leads. Nothing here decides anything: what becomes of a
+//! The node that keeps a site's vault tells of its drills, whoever leads; the log says to every node which one that was. Nothing here decides anything: what becomes of a
 //! rehearsed failure is the quorum's, as for a real one; and a drill ends by the control log, whether or not anybody
 //! follows it.
 
@@ -23,8 +24,9 @@ mod report;
 mod schedule;
 mod store;
 mod svg;
+mod untold;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -113,10 +115,12 @@ impl Drills {
         let Parts { node, me, log, archive, dir, planned } = parts;
         let inner = Inner { node, me, log, archive, store: Store::new(dir), measured: Mutex::default() };
         let drills = Self { inner: Arc::new(inner) };
-        let (follower, keeper) = (drills.clone(), drills.clone());
-        let stopping = stop.clone();
-        tokio::spawn(async move { stopping.run_until_cancelled(follower.follow(marks)).await });
-        tokio::spawn(async move { stop.run_until_cancelled(keeper.keep(planned)).await });
+        let (follower, keeper, asker) = (drills.clone(), drills.clone(), drills.clone());
+        let stops = [stop.clone(), stop.clone(), stop];
+        let [stop_following, stop_keeping, stop_asking] = stops;
+        tokio::spawn(async move { stop_following.run_until_cancelled(follower.follow(marks)).await });
+        tokio::spawn(async move { stop_keeping.run_until_cancelled(keeper.keep(planned)).await });
+        tokio::spawn(async move { stop_asking.run_until_cancelled(asker.miss()).await });
         drills
     }
 
@@ -132,6 +136,14 @@ impl Drills {
 
     async fn follow(self, mut marks: mpsc::Receiver<Mark>) {
         let mut running = BTreeMap::new();
+        // What goes on since before this node came.
+        let known = Mark {
+            at: wire::clock::wall(),
+            state: self.inner.log.state(),
+            events: Arc::default(),
+            last_beats: BTreeMap::new(),
+        };
+        self.mark(&mut running, &known);
         while let Some(mark) = marks.recv().await {
             self.mark(&mut running, &mark);
         }
@@ -144,15 +156,19 @@ impl Drills {
         };
         let ended: Vec<_> = running.extract_if(.., |name, running| !goes_on(name, running)).collect();
         ended.into_iter().for_each(|ended| self.ended(ended, mark));
+        // Whoever keeps the vault now tells of it.
+        running.retain(|name, _| mark.state.site(name).is_some_and(|site| site.vault == Some(self.inner.me)));
         for (name, site) in mark.state.sites().iter().filter(|(_, site)| site.vault == Some(self.inner.me)) {
             let Some(drill) = site.drill.as_deref() else { continue };
-            let known = running.entry(name.clone()).or_insert_with(|| Running {
-                course: Course::new(mark.at),
-                drill: drill.clone(),
-                cameras: site.cameras.keys().cloned().collect(),
+            let about = |event: &&Event| event.site().is_none_or(|of| of == name);
+            let known = running.entry(name.clone()).or_insert_with(|| {
+                let begins = |event: &Event| matches!(event, Event::Drill { drill: Some(of), .. } if of.index == drill.index && !of.over);
+                let begins = mark.events.iter().filter(about).any(begins);
+                let cameras = site.cameras.keys().cloned().collect();
+                Running { course: self.course(drill, begins.then_some(mark.at)), drill: drill.clone(), cameras }
             });
             let last_beat = mark.last_beats.get(name).copied();
-            let about = |event: &&Event| event.site().is_none_or(|of| of == name);
+            known.course.led_by_another(drill, &mark.state);
             mark.events.iter().filter(about).for_each(|event| known.course.take(mark.at, event, last_beat));
             // The events may have been missed.
             known.course.drill(mark.at, Some(drill));
@@ -163,6 +179,22 @@ impl Drills {
         let about = |event: &&Event| event.site() == Some(&site);
         mark.events.iter().filter(about).for_each(|event| running.course.take(mark.at, event, None));
         running.course.drill(mark.at, None);
+        running.course.led_by_another(&running.drill, &mark.state);
+        self.report_on(site, running);
+    }
+
+    /// Of a drill that began here just now; or, if it didn't, before this node followed it.
+    fn course(&self, drill: &Drill, begun: Option<UnixMicros>) -> Course {
+        let before = || drill.begun.map_or_else(wire::clock::wall, |at| at.time);
+        let mut course = Course::new(begun.unwrap_or_else(before));
+        if begun.is_none() {
+            course.interrupted(format!("{} was not there all the time to follow it", self.inner.node));
+        }
+        course
+    }
+
+    /// Measures a drill that is over, and tells of it.
+    fn report_on(&self, site: SiteId, running: Running) {
         self.measured().insert(site.clone(), running.drill.order.id.clone());
         let drills = self.clone();
         tokio::spawn(async move {
@@ -175,7 +207,7 @@ impl Drills {
 
     /// Measures a drill that has ended, and tells of it.
     async fn finish(&self, site: &SiteId, running: Running) -> anyhow::Result<()> {
-        let ended = running.course.ended_us.unwrap_or(running.course.begun_us);
+        let ended = running.course.ended_us.unwrap_or(running.course.begun_us + running.drill.order.length);
         let within = (running.course.begun_us - Duration::from_secs(5), ended + Duration::from_secs(3));
         self.until_settled(site, ended, within).await;
         let (inner, of) = (self.inner.clone(), site.clone());
@@ -210,13 +242,19 @@ impl Drills {
     /// Tells the log; nobody may lead for a moment.
     async fn tell(&self, site: &SiteId, drill: u64, good: bool) {
         for _ in 0..TELL {
-            let command = Command::Drilled { site: site.clone(), drill, good };
+            let node = Some(self.inner.me);
+            let command = Command::Drilled { site: site.clone(), drill, good, node };
             match self.inner.log.propose(command).await {
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%site, %error, "the log does not know how this drill went"),
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Sites whose drill is being measured here.
+    fn under_way(&self) -> BTreeSet<SiteId> {
+        self.measured().keys().cloned().collect()
     }
 
     fn measured(&self) -> MutexGuard<'_, BTreeMap<SiteId, String>> {
@@ -228,6 +266,11 @@ impl Inner {
     /// Reads what there is, draws the report up and keeps it.
     fn report(&self, site: &SiteId, running: Running, within: Span) -> anyhow::Result<Report> {
         let Running { drill, course, cameras } = running;
+        // A log that is applied anew after a restart may show a drill again that was told of.
+        if let Some(kept) = self.store.report(&drill.order.id, site).filter(|_| course.interrupted.is_some())
+        {
+            return Ok(kept);
+        }
         let recorded = measure::recorded(&self.archive, site, within)?;
         let mut compared = BTreeMap::new();
         if drill.order.kind == DrillKind::Recorder {

@@ -147,7 +147,10 @@ impl Report {
             DrillKind::Recorder => self.not_taken_over(),
             DrillKind::Wan | DrillKind::Site => self.not_left_alone(),
         };
-        if let Some(over) = self.course.over_us
+        if let Some(why) = &self.course.interrupted {
+            problems.insert(0, format!("interrupted: {why}"));
+        }
+        if let Some(over) = self.course.over_us.filter(|_| self.course.interrupted.is_none())
             && over.since(self.course.begun_us) + CUT_SHORT < Duration::from_secs(self.length_s)
         {
             let why = "it was over before its time: somebody stopped it, or no camera answered the standby";
@@ -290,6 +293,7 @@ pub(super) mod tests {
             home_us: Some(at(33.0)),
             ended_us: Some(at(34.0)),
             moves: 1,
+            interrupted: None,
         }
     }
 
@@ -312,7 +316,7 @@ pub(super) mod tests {
         Report::new(Facts {
             site: &SiteId::new("shop-1").unwrap(),
             node: "hub-1",
-            drill: &Drill { index: 9, order, over: true },
+            drill: &Drill { index: 9, order, begun: None, over: true },
             course,
             cameras: vec![camera("till-1"), camera("door-1")],
             recorded: BTreeMap::from([(stream("till-1"), recorded), (stream("door-1"), other)]),
@@ -382,6 +386,8 @@ pub(super) mod tests {
         problem(course(), beside(), Compared { altered: 1, ..FRAMES }, "missed 0 frames and altered 1");
         problem(course(), beside(), Compared::default(), "no frame could be compared");
         problem(Course { over_us: Some(at(9.0)), ..course() }, beside(), FRAMES, "before its time");
+        let interrupted = Course { interrupted: Some("another leader".to_owned()), ..course() };
+        problem(interrupted, beside(), FRAMES, "interrupted: another leader");
         let alone = Recorded { standby: Vec::new(), ..beside() };
         problem(course(), alone, FRAMES, "till-1/main was not recorded by the standby");
     }

@@ -49,7 +49,10 @@ impl Planned {
         let early = if self.at_s.is_some() { EARLY } else { Duration::ZERO };
         let old = |begun: UnixMicros| now.since(begun) + early >= self.every || begun > now;
         // What can't be drilled now is looked at again, within the window.
-        let sites = state.sites().iter().filter(|(name, _)| wanted(name) && state.drillable(name).is_ok());
+        let sites = state
+            .sites()
+            .iter()
+            .filter(|(name, _)| wanted(name) && state.drillable(name, self.shadow).is_ok());
         sites
             .filter(|(_, site)| site.drilled.get(&self.kind).is_none_or(|last| old(last.begun)))
             .map(|(name, _)| name.clone())
@@ -108,7 +111,7 @@ impl Drills {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use decide::control::{
         BitsPerSecond, Command, DrillOrder, FailbackPolicy, HostKind, HostSpec, Load, SiteSpec, Stamp, Tier,
     };
@@ -116,12 +119,12 @@ mod tests {
 
     use super::*;
 
-    fn site(n: u64) -> SiteId {
+    pub(in crate::drills) fn site(n: u64) -> SiteId {
         SiteId::new(format!("shop-{n}")).unwrap()
     }
 
     /// Two sites, of which the first was drilled at `at`.
-    fn drilled(at: UnixMicros) -> State {
+    pub(in crate::drills) fn drilled(at: UnixMicros) -> State {
         let mut state = State::default();
         let mut index = 0;
         let mut apply = |command: Command| {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use site_agent::private_file;
+use wire::SiteId;
 use wire::id::check_slug;
 
 use super::report::Report;
@@ -49,6 +50,12 @@ impl Store {
         by_site.into_values().collect()
     }
 
+    /// One site's.
+    pub fn report(&self, id: &str, site: &SiteId) -> Option<Report> {
+        let text = fs::read(self.folder(id)?.join(format!("{site}.json"))).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
     /// The picture of one site's drill.
     pub fn picture(&self, id: &str, site: &str) -> Option<Vec<u8>> {
         check_slug(site).ok()?;
@@ -81,9 +88,12 @@ mod tests {
         let store = Store::new(dir.path().join("drills"));
         assert!(store.ids().is_empty() && store.reports("drill-1").is_empty());
         let report = good();
+        let report_site = report.site.clone();
         store.keep(&report).unwrap();
         store.keep(&report).unwrap();
         assert_eq!((store.ids(), store.reports("drill-1")), (vec!["drill-1".to_owned()], vec![report]));
+        assert_eq!(store.report("drill-1", &report_site), store.reports("drill-1").pop());
+        assert_eq!(store.report("drill-2", &report_site), None);
         assert!(store.picture("drill-1", "shop-1").is_some_and(|svg| svg.starts_with(b"<svg")));
         for (id, site) in [("drill-1", "../shop-1"), ("../drills/drill-1", "shop-1"), ("drill-1", "shop-2")] {
             assert!(store.picture(id, site).is_none());

@@ -22,6 +22,7 @@ use super::people::{Asked, Came, Confirmed, No};
 pub fn routes(quorum: Quorum) -> Router {
     Router::new()
         .route("/control", get(control))
+        .route("/control/export", get(export))
         .route("/nodes", post(node_wish))
         .route("/confirm-deletion", post(confirm_deletion))
         .route("/plan", get(plan))
@@ -34,6 +35,11 @@ type App = State<Arc<Quorum>>;
 
 async fn control(State(quorum): App) -> Response {
     Json(quorum.show()).into_response()
+}
+
+/// All that was agreed on, to be restored from; no password and no key is in it.
+async fn export(State(quorum): App) -> Response {
+    Json(quorum.log().export()).into_response()
 }
 
 async fn why(State(quorum): App, Path(site): Path<String>) -> Result<Response, Refusal> {

@@ -14,6 +14,8 @@ use crate::standby::Facts;
 
 /// What was proposed and doesn't show yet is proposed again after this.
 const AGAIN: Duration = Duration::from_secs(2);
+/// One thing about a site rests on the one before: so soon after that the next is proposed.
+const STEP: Duration = Duration::from_millis(100);
 /// A hold that has ended is shown for so long; then it goes from the log.
 const SHOWN_ON: Duration = Duration::from_secs(24 * 3600);
 /// What a site gets that says nothing else.
@@ -39,12 +41,23 @@ pub(super) struct Register {
     sites: BTreeMap<SiteId, Facts>,
     /// What sites say of the holds they keep.
     kept: BTreeMap<SiteId, Digest>,
+    /// When all is looked at again, and when sites are of which not everything is known yet.
     next: Boot,
+    step: Boot,
+    /// What was proposed last of a site, and when.
+    proposed: BTreeMap<SiteId, (Command, Boot)>,
 }
 
 impl Register {
     pub(super) fn new(own: Own) -> Self {
-        Self { own, sites: BTreeMap::new(), kept: BTreeMap::new(), next: Boot(0) }
+        Self {
+            own,
+            sites: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            next: Boot(0),
+            step: Boot(0),
+            proposed: BTreeMap::new(),
+        }
     }
 
     /// A site that is connected here told of its cameras.
@@ -63,23 +76,49 @@ impl Register {
         let kept = std::mem::take(&mut self.kept);
         let mut commands: Vec<Command> =
             kept.into_iter().filter_map(|(site, digest)| confirmed(state, site, digest)).collect();
-        if now < self.next {
+        if now < self.poll_timeout() {
             return commands;
         }
-        self.next = now + AGAIN;
+        let all = now >= self.next;
+        if all {
+            self.next = now + AGAIN;
+        }
+        self.step = self.next;
         // Before this node is in the log, nothing it says of itself would stay.
         if !state.nodes().contains_key(&self.own.node) {
             return commands;
         }
-        commands.extend(self.host(state));
-        commands.extend(wall.into_iter().flat_map(|wall| self.over(state, wall)));
-        self.sites.values().for_each(|facts| commands.extend(self.site(state, facts)));
+        if all {
+            commands.extend(self.host(state));
+            commands.extend(wall.into_iter().flat_map(|wall| self.over(state, wall)));
+        }
+        commands.extend(self.steps(now, state));
         commands
+    }
+
+    /// The next thing about each site; what was proposed a moment ago may be under way.
+    fn steps(&mut self, now: Boot, state: &State) -> Vec<Command> {
+        let wanted =
+            self.sites.values().filter_map(|facts| Some((facts.site.clone(), self.site(state, facts)?)));
+        let wanted: BTreeMap<SiteId, Command> = wanted.collect();
+        self.proposed.retain(|site, _| wanted.contains_key(site));
+        if !wanted.is_empty() {
+            self.step = self.next.min(now + STEP);
+        }
+        let mut steps = Vec::new();
+        for (site, command) in wanted {
+            let under_way = |(known, at): &(Command, Boot)| *known == command && now < *at + AGAIN;
+            if !self.proposed.get(&site).is_some_and(under_way) {
+                steps.push(command.clone());
+                self.proposed.insert(site, (command, now));
+            }
+        }
+        steps
     }
 
     /// When [`Register::look`] may find something.
     pub(super) fn poll_timeout(&self) -> Boot {
-        self.next
+        self.next.min(self.step)
     }
 
     /// Holds of the sites whose vault is here that ended a while ago.
@@ -143,6 +182,9 @@ impl Register {
         }
         if known.revision <= facts.revision && known.neighbours != facts.neighbours {
             return Some(Command::SetNeighbours { site, hosts: facts.neighbours.clone() });
+        }
+        if known.revision <= facts.revision && known.drills != facts.drills {
+            return Some(Command::AllowDrills { site, allowed: facts.drills });
         }
         (known.revision < facts.revision).then(|| Command::Config {
             site,

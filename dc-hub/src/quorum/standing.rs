@@ -86,7 +86,11 @@ impl Stands for Standings {
         let recorded = recorded.collect();
         let voter = |id: NodeId| {
             let member = members.get(&id)?;
-            let addresses = if members.len() > 1 { vec![member.address.clone()] } else { Vec::new() };
+            // Where a hub of one node is, sites know best. One that is left of several may be another than they were
+            // configured for.
+            let several = members.len() > 1 || state.nodes().len() > 1;
+            let known = several && !member.address.is_empty();
+            let addresses = if known { vec![member.address.clone()] } else { Vec::new() };
             Some(proto::Voter { node: member.name.clone(), id: id.0, addresses })
         };
         let counts = |id: &NodeId| state.nodes().get(id).is_none_or(|node| !node.removed);
@@ -207,7 +211,7 @@ fn epoch(epoch: decide::Epoch) -> proto::Epoch {
 #[cfg(test)]
 mod tests {
     use decide::control::{
-        BitsPerSecond, Command, FailbackPolicy, HostSpec, Load, Role, SiteSpec, Stamp, Tier,
+        BitsPerSecond, Command, FailbackPolicy, HostSpec, Load, Membership, Role, SiteSpec, Stamp, Tier,
     };
     use decide::epoch::Term;
     use wire::UnixMicros;
@@ -221,6 +225,24 @@ mod tests {
             state.apply(at, &command).unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"));
         }
         Arc::new(state)
+    }
+
+    #[test]
+    fn sites_are_told_where_the_node_is_that_is_left_of_several() {
+        let site = SiteId::new("shop-1").unwrap();
+        let told = |ids: &[u64]| {
+            let standings = Standings::new("hub-2");
+            let mut commands: Vec<_> =
+                ids.iter().map(|id| Command::AddNode { node: NodeId(*id), role: Role::Full }).collect();
+            commands.push(Command::Membership(Membership::of([NodeId(2)])));
+            standings.applied(applied(commands));
+            let left =
+                Member { role: Role::Full, name: "hub-2".to_owned(), address: "hub-2:7443".to_owned() };
+            standings.members(BTreeMap::from([(NodeId(2), left)]));
+            standings.standing(&site).voters[0].addresses.clone()
+        };
+        assert_eq!(told(&[1, 2]), ["hub-2:7443"]);
+        assert!(told(&[2]).is_empty(), "sites know where a hub of one node is");
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) async fn run(
     let mut task = Task {
         node: Node::new(me, settings, boot(), wire::clock::seed()),
         register: Register::new(Own { node: me, host: host.clone(), full, policy }),
+        drilled: log.state().sites().values().any(|site| site.drill.is_some()),
         state: log.state(),
         proposals: Proposals::new(log.clone(), main.clone()),
         handing_over: HandingOver { main, under_way: Arc::default() },
@@ -81,7 +82,6 @@ pub(super) async fn run(
         standings,
         marks,
         clock,
-        drilled: false,
         revoked: BTreeSet::new(),
         told,
         shown,

@@ -181,6 +181,7 @@ mod tests {
             cameras: vec![camera],
             log_ins_since: 0,
             hosts: Vec::new(),
+            drills: String::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use decide::control::{BitsPerSecond, CameraSpec, Tier};
+use decide::control::{BitsPerSecond, CameraSpec, DrillsAllowed, Tier};
 use decide::standby::Stream as Which;
 use decide::{CameraId, HostId, SiteId};
 use site_agent::config::{self, Accepted, Camera, Stream};
@@ -22,6 +22,8 @@ pub struct Facts {
     pub log_ins_since: Option<u64>,
     /// Machines at its place that may record for it.
     pub neighbours: BTreeSet<HostId>,
+    /// What may be rehearsed at the site.
+    pub drills: DrillsAllowed,
 }
 
 impl Facts {
@@ -42,6 +44,11 @@ impl Facts {
             cameras: accepted.cameras.iter().filter_map(camera).collect(),
             log_ins_since: log_ins.then_some(accepted.log_ins_since),
             neighbours: accepted.hosts.iter().filter_map(|host| HostId::new(host.as_str()).ok()).collect(),
+            drills: match accepted.drills {
+                config::Drills::All => DrillsAllowed::All,
+                config::Drills::Shadow => DrillsAllowed::Shadow,
+                config::Drills::None => DrillsAllowed::None,
+            },
         }
     }
 }

@@ -158,3 +158,29 @@ async fn a_goodbye_reaches_every_voter_and_recording_goes_on_until_a_standby_doe
     first.stop().await;
     second.stop().await;
 }
+
+/// Its vault's node is revoked as lost while the site is away, and is the only one that the site is configured with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_whose_configured_node_is_gone_for_ever_finds_the_others() {
+    let authority = Authority::new();
+    let (mut first, mut second, told) = two_nodes(&authority);
+    let configured = first.address;
+    let agent = Agent::start(&authority, "shop-1", configured).await;
+    for hub in [&mut first, &mut second] {
+        hub.hear(beat).await;
+    }
+    until("the session is at its vault's node", || first.has_session()).await;
+    agent.stop().await;
+    first.stop().await;
+    // Nobody keeps the vault yet: whoever gets the session will.
+    told.change(|standing| {
+        standing.revision += 1;
+        standing.owner.clear();
+        standing.voters.retain(|voter| voter.node == "hub-2");
+        standing.revoked = vec!["hub-1".to_owned()];
+    });
+    let agent = Agent::start(&authority, "shop-1", configured).await;
+    until("the session is at the other node", || second.has_session()).await;
+    agent.stop().await;
+    second.stop().await;
+}

@@ -88,6 +88,7 @@ impl Host {
             cameras: cameras.iter().map(camera).collect(),
             log_ins_since: 0,
             hosts: Vec::new(),
+            drills: String::new(),
         };
         self.accepted.take(&site(), &told).await.unwrap();
     }

@@ -25,7 +25,7 @@ const AFTER_MAX: Duration = Duration::from_secs(480);
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Which sites, all at once
-    #[arg(required_unless_present_any = ["all", "stop"], conflicts_with = "all", value_name = "SITE")]
+    #[arg(required_unless_present_any = ["all", "stop", "show"], conflicts_with = "all", value_name = "SITE")]
     sites: Vec<String>,
     /// Every site the hub knows, all at once
     #[arg(long)]
@@ -45,6 +45,9 @@ pub struct Args {
     /// End this drill before its time
     #[arg(long, value_name = "ID", conflicts_with_all = ["sites", "all"])]
     stop: Option<String>,
+    /// Tell of this drill again
+    #[arg(long, value_name = "ID", conflicts_with_all = ["sites", "all", "stop"])]
+    show: Option<String>,
     /// Save each site's picture here, as SITE.svg
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
@@ -73,6 +76,11 @@ fn drill(args: &Args) -> anyhow::Result<bool> {
     if let Some(id) = &args.stop {
         return stop(&target, id, &by, *json);
     }
+    if let Some(id) = &args.show {
+        let told = target.get(&format!("/drills/{id}"))?;
+        let ok = told["ok"] == true;
+        return tell(&target, args, &told).map(|()| ok);
+    }
     let kind = match args.kind {
         Kind::Recorder => "recorder",
         Kind::Wan => "wan",
@@ -94,18 +102,22 @@ fn drill(args: &Args) -> anyhow::Result<bool> {
         bail!("the drill began nowhere");
     }
     let mut told = await_reports(&target, text(&accepted["id"]), &begun, args.length + AFTER_MAX)?;
-    if let Some(folder) = &args.svg {
-        save(&target, &told, folder)?;
-    }
-    let ok = accepted["ok"] == true && told["ok"] == true && begun.len() == reports(&told).count();
+    let ok = accepted["ok"] == true && told["ok"] == true && begun.len() == told_of(&told).count();
     told["ok"] = json!(ok);
     told["asked"] = accepted["sites"].clone();
-    if *json {
-        print_json(&told)?;
-    } else {
-        print(&describe(&told, colours()))?;
-    }
+    tell(&target, args, &told)?;
     Ok(ok)
+}
+
+/// Saves what is to be saved, and says how it went.
+fn tell(target: &Client, args: &Args, told: &Value) -> anyhow::Result<()> {
+    if let Some(folder) = &args.svg {
+        save(target, told, folder)?;
+    }
+    match args.common.json {
+        true => print_json(told),
+        false => print(&describe(told, colours())),
+    }
 }
 
 fn stop(target: &Client, id: &str, by: &str, json: bool) -> anyhow::Result<bool> {
@@ -121,24 +133,20 @@ fn stop(target: &Client, id: &str, by: &str, json: bool) -> anyhow::Result<bool>
     Ok(true)
 }
 
-/// Says what begins where; the sites whose reports will be at the node that was asked.
+/// Says what begins where; the sites at which it begins.
 fn at_sites(accepted: &Value) -> BTreeSet<String> {
-    let mut here = BTreeSet::new();
+    let mut begun = BTreeSet::new();
     for (site, came) in accepted["sites"].as_object().into_iter().flatten() {
         let says = text(&came["says"]);
         eprintln!("{}", clean(&if came["ok"] == true { says.to_owned() } else { format!("{site}: {says}") }));
-        match (came["ok"] == true, came["here"] == true, came["vault"].as_str()) {
-            (true, true, _) => drop(here.insert(site.clone())),
-            (true, false, Some(node)) => {
-                eprintln!("{}", clean(&format!("{site}: its report is kept at {node}: ask there")));
-            }
-            _ => {}
+        if came["ok"] == true {
+            begun.insert(site.clone());
         }
     }
-    here
+    begun
 }
 
-/// Waits until every site's report is there.
+/// Waits until of every site it is known how it went: by its report, or by what the node that has that said of it.
 fn await_reports(
     target: &Client,
     id: &str,
@@ -148,7 +156,7 @@ fn await_reports(
     let (began, mut said) = (wire::clock::now(), String::new());
     loop {
         let told = target.get(&format!("/drills/{id}"))?;
-        let there: BTreeSet<&str> = reports(&told).map(|report| text(&report["site"])).collect();
+        let there: BTreeSet<&str> = told_of(&told).collect();
         if sites.iter().all(|site| there.contains(site.as_str())) {
             return Ok(told);
         }
@@ -188,6 +196,17 @@ fn reports(told: &Value) -> impl Iterator<Item = &Value> {
     told["reports"].as_array().into_iter().flatten()
 }
 
+/// Reports that are at another node, and nowhere if nobody told of the drill.
+fn elsewhere(told: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let known = told["elsewhere"].as_object().into_iter().flatten();
+    known.filter(|(_, at)| at["ok"].is_boolean()).map(|(site, at)| (site.as_str(), at))
+}
+
+/// Sites of which it is known how the drill went.
+fn told_of(told: &Value) -> impl Iterator<Item = &str> {
+    reports(told).map(|report| text(&report["site"])).chain(elsewhere(told).map(|(site, _)| site))
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -210,10 +229,9 @@ fn describe(told: &Value, colours: bool) -> String {
         let good = report["ok"] == true;
         let time = |key: &str| number(seconds(&report[key]));
         let frames = format!("{} of {}", report["frames_lost"], report["frames_compared"]);
-        let (word, tone) = if good { ("good", Tone::Good) } else { ("NOT GOOD", Tone::Bad) };
         table.row([
             cell(text(&report["site"])),
-            cell(word).tone(tone),
+            result(good),
             time("detect_ms"),
             time("decide_ms"),
             time("record_ms"),
@@ -226,6 +244,12 @@ fn describe(told: &Value, colours: bool) -> String {
             let _ = writeln!(problems, "{}: {}", clean(text(&report["site"])), clean(text(problem)));
         }
     }
+    for (site, at) in elsewhere(told) {
+        let none = || cell("-");
+        let columns = [cell(site), result(at["ok"] == true), none(), none(), none(), none(), none(), none()];
+        table.row(columns);
+        let _ = writeln!(problems, "{}", clean(&format!("{site}: {}", where_else(at, text(&told["id"])))));
+    }
     format!(
         "{}{problems}drill {}: reports and pictures are kept at the hub\n",
         table.render(colours),
@@ -233,10 +257,56 @@ fn describe(told: &Value, colours: bool) -> String {
     )
 }
 
+fn result(good: bool) -> super::table::Cell {
+    let (word, tone) = if good { ("good", Tone::Good) } else { ("NOT GOOD", Tone::Bad) };
+    cell(word).tone(tone)
+}
+
+fn where_else(at: &Value, id: &str) -> String {
+    let node = at["node"].as_str().unwrap_or("a node that is gone");
+    let interrupted = if at["interrupted"] == true { "another leader was elected meanwhile; " } else { "" };
+    match at["untold"] == true {
+        true => format!("{interrupted}{node}, which keeps its vault, told nothing of it"),
+        false => format!("{interrupted}its report is at {node}: `holdfast drill --show {id}` there"),
+    }
+}
+
 fn seconds(ms: &Value) -> String {
     match ms.as_u64() {
         None => "-".to_owned(),
         Some(ms @ ..1000) => format!("{ms} ms"),
         Some(ms) => format!("{:.2} s", ms as f64 / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_at_another_node_is_said_to_be_there() {
+        let told = json!({
+            "id": "d-1", "reports": [],
+            "elsewhere": {
+                "shop-1": { "node": "hub-2", "ok": true, "interrupted": false, "untold": false },
+                "shop-2": { "node": "hub-3", "ok": false, "interrupted": true, "untold": true },
+                "shop-3": { "node": "hub-3", "ok": null, "interrupted": false, "untold": false },
+            },
+        });
+        assert_eq!(
+            told_of(&told).collect::<Vec<_>>(),
+            ["shop-1", "shop-2"],
+            "of the third nothing is known yet"
+        );
+        let shown = describe(&told, false);
+        assert!(
+            shown.contains("shop-1: its report is at hub-2: `holdfast drill --show d-1` there"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("shop-2: another leader was elected meanwhile; hub-3, which keeps"),
+            "{shown}"
+        );
+        assert!(!shown.contains("shop-3"), "{shown}");
     }
 }

@@ -1,8 +1,12 @@
-//! `holdfast node add`, `remove`, `revoke`: which nodes the hub has.
+//! `holdfast node add`, `remove`, `revoke`, `backup`: which nodes the hub has, and what they have agreed on.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::json;
+use site_agent::private_file;
 
+use super::target::TargetArgs;
 use super::wish::Common;
 
 /// Arguments of `holdfast node`.
@@ -20,6 +24,16 @@ enum What {
     Remove(Remove),
     /// Trust a node no more, for ever: it is cut off, and cameras whose passwords it may have are named
     Revoke(Revoke),
+    /// Save what the nodes have agreed on, for `dc-hub restore` when most of them are lost
+    Backup(Backup),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct Backup {
+    /// Where to; a file that is there is replaced
+    file: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -87,9 +101,28 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
             });
             remove.common.ask_at("/nodes", wish)
         }
+        What::Backup(backup) => backup.save().map(|()| true),
         What::Revoke(revoke) => {
             let wish = json!({ "wish": "revoke", "name": revoke.name, "lost": revoke.lost });
             revoke.common.ask_at("/nodes", wish)
         }
+    }
+}
+
+impl Backup {
+    /// Whole or not at all: a backup is taken again and again over the last one.
+    fn save(&self) -> anyhow::Result<()> {
+        let export = self.target.open()?.get("/control/export")?;
+        let sites = export["state"]["sites"].as_object().context("the hub answered something else")?.len();
+        let name = self.file.file_name().and_then(|name| name.to_str()).context("FILE has no name")?;
+        let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let text = serde_json::to_vec_pretty(&export)?;
+        private_file::replace(folder.unwrap_or(Path::new(".")), name, &text)
+            .with_context(|| format!("write {}", self.file.display()))?;
+        super::print(&format!(
+            "{}: {sites} sites, entry {}\n",
+            self.file.display(),
+            export["state"]["at"]["index"]
+        ))
     }
 }

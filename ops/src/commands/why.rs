@@ -50,6 +50,9 @@ fn describe(told: &Value, now: UnixMicros) -> String {
     let _ = writeln!(out, "decided by: {}", text(&told["quorum"]));
     match known["placement"].as_str() {
         Some(host) => drop(writeln!(out, "stands by: {host}")),
+        None if known["revision"] == 0 => {
+            let _ = writeln!(out, "stands by: nobody (its cameras are not known yet)");
+        }
         None => drop(writeln!(out, "stands by: nobody (no host has a place for it)")),
     }
     let beside: Vec<_> = known["neighbours"].as_array().into_iter().flatten().map(text).collect();

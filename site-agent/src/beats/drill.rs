@@ -1,11 +1,14 @@
 //! A drill as this site takes part in it: what it makes as if it had lost, and for how long. Pure.
 //!
 //! Guarantees: all is given back once the drill's time has passed by this machine's own clock since boot, whatever the
-//! hub says or does not say; and no drill lasts longer than [`LENGTH_MAX`].
+//! hub says or does not say; no drill lasts longer than [`LENGTH_MAX`]; and what the site's operator has not allowed is
+//! left alone, whatever a hub asks for.
 
 use std::time::Duration;
 
 use wire::proto::{self, DrillKind};
+
+use crate::config::Drills;
 
 /// No drill lasts longer, whatever is asked for.
 pub const LENGTH_MAX: Duration = Duration::from_secs(15 * 60);
@@ -24,6 +27,7 @@ pub struct Lost {
 /// The drill that was told of last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drilling {
+    allowed: Drills,
     last: Option<Known>,
     /// Was it told of just now, too?
     told: bool,
@@ -37,9 +41,15 @@ struct Known {
 }
 
 impl Drilling {
+    /// At a site that allows this.
+    pub(super) fn allowing(allowed: Drills) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
     /// Takes in what the hub says, at `boot_us`. A drill begins when it is first told of, and is told of again without
     /// beginning anew. One that the hub says nothing of any more is over.
     pub(super) fn told(&mut self, drill: Option<&proto::Drill>, boot_us: u64) {
+        let drill = drill.filter(|drill| self.allowed.allow(drill.shadow));
         self.told = drill.is_some();
         let Some(drill) = drill else { return };
         if self.last.is_none_or(|known| known.index != drill.index) {
@@ -116,6 +126,19 @@ mod tests {
         assert_eq!(lost(&drill(1, DrillKind::Unspecified, false)), Lost::default());
         let site = Lost { beats: true, link: true, recording: true };
         assert_eq!(lost(&drill(1, DrillKind::Site, false)), site);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_left_alone_whoever_asks() {
+        for (allowed, real, shadow) in
+            [(Drills::All, true, true), (Drills::Shadow, false, true), (Drills::None, false, false)]
+        {
+            for (over_shadow, takes_part) in [(false, real), (true, shadow)] {
+                let mut drilling = Drilling::allowing(allowed);
+                drilling.told(Some(&drill(1, DrillKind::Recorder, over_shadow)), 0);
+                assert_eq!(drilling.lost(0) != Lost::default(), takes_part, "{allowed:?} {over_shadow}");
+            }
+        }
     }
 
     #[test]

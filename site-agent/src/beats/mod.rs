@@ -45,7 +45,7 @@ pub(crate) use line::carry;
 pub(crate) use voter::Voter;
 pub(crate) use ways::{Carrier, Leave, PathPlace, Way};
 
-use crate::config::UplinkPath;
+use crate::config::{Drills, UplinkPath};
 use crate::holds::Kept;
 use crate::uplink::dial::AddressBook;
 use drill::Drilling;
@@ -72,6 +72,8 @@ pub struct Beats {
     paths: Vec<UplinkPath>,
     /// What this site keeps for the hub.
     holds: Option<Arc<Kept>>,
+    /// What may be rehearsed here.
+    drills: Drills,
     /// The newest that the hub told of it.
     told_holds: watch::Sender<Option<proto::Holds>>,
     /// What hub nodes that may stand by are told of the cameras, framed.
@@ -118,6 +120,7 @@ impl Beats {
             every,
             paths,
             holds: None,
+            drills: Drills::default(),
             told_holds: watch::Sender::default(),
             configuration: None,
             hub,
@@ -135,6 +138,12 @@ impl Beats {
     #[must_use]
     pub fn with_holds(self, holds: Arc<Kept>) -> Self {
         Self { holds: Some(holds), ..self }
+    }
+
+    /// Takes part in such drills only.
+    #[must_use]
+    pub fn with_drills(self, drills: Drills) -> Self {
+        Self { drills, ..self }
     }
 
     /// Tells nodes that may stand by of the cameras, too.
@@ -158,7 +167,7 @@ impl Beats {
 
     /// Takes part in drills, for as long as it is polled.
     pub(crate) async fn drill(&self) -> std::convert::Infallible {
-        let (mut roster, mut drilling) = (self.roster.subscribe(), Drilling::default());
+        let (mut roster, mut drilling) = (self.roster.subscribe(), Drilling::allowing(self.drills));
         loop {
             let now = wire::clock::boot_us();
             drilling.told(roster.borrow_and_update().drill.as_ref(), now);
@@ -393,6 +402,14 @@ impl Beats {
         let Some(owner) = self.roster.borrow().owner.clone() else { return Vec::new() };
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         books.get(&owner).cloned().unwrap_or_default()
+    }
+
+    /// Where voters were told to be that are trusted.
+    fn books_of_voters(&self) -> Vec<Arc<AddressBook>> {
+        let roster = self.roster.borrow();
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let trusted = roster.voters.iter().filter(|voter| !roster.revoked.contains(&voter.node));
+        trusted.filter_map(|voter| books.get(&voter.node)).flatten().cloned().collect()
     }
 
     fn listen(&self) -> watch::Receiver<Said> {

@@ -62,28 +62,35 @@ impl Beats {
     }
 
     /// Where the session's node is: the owner of the site's vault, if the hub has told, and the configured hub where
-    /// nobody is there who could tell better.
+    /// nobody is there who could tell better. Where there is no owner, because it was taken out and nobody has the vault
+    /// yet, every voter that is known is as good as the configured hub, which may be the one that was taken out.
     pub(crate) async fn session_addresses(
         &self,
         configured: &AddressBook,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let owner = self.books_of_owner();
         if owner.is_empty() {
-            return configured.addresses().await;
+            return self.addresses_of_any(configured).await;
         }
         let found = resolve(&owner).await;
         if !self.heard().is_empty() {
             return found;
         }
-        let mut addresses = found.unwrap_or_default();
-        for address in configured.addresses().await.unwrap_or_default() {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
+        either(found, configured.addresses().await)
+    }
+
+    /// Where any node is that may be talked to.
+    async fn addresses_of_any(&self, configured: &AddressBook) -> Result<Vec<SocketAddr>, Failure> {
+        let configured = configured.addresses().await;
+        let voters = self.books_of_voters();
+        if voters.is_empty() {
+            return configured;
         }
-        match addresses.is_empty() {
-            true => Err(Failure { why: "no address of the hub is known".to_owned(), refused: false }),
-            false => Ok(addresses),
+        let told = resolve(&voters).await;
+        match self.roster.borrow().revoked.is_empty() {
+            true => either(configured, told),
+            // Who answers at the configured address may be who is trusted no more.
+            false => either(told, configured),
         }
     }
 
@@ -262,6 +269,23 @@ impl Beats {
         tracing::debug!(node, way = self.name_of(way), "beats have a way of their own");
         carry(self, &self.voter(node), (way, standby), send, &mut reader).await
     }
+}
+
+/// What is found first, then what else is.
+fn either(
+    first: Result<Vec<SocketAddr>, Failure>,
+    second: Result<Vec<SocketAddr>, Failure>,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let (mut addresses, second) = match (first, second) {
+        (Err(failure), Err(_)) => return Err(failure),
+        (first, second) => (first.unwrap_or_default(), second.unwrap_or_default()),
+    };
+    for address in second {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }
 
 impl Target {

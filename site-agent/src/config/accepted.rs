@@ -15,7 +15,7 @@ use wire::{SiteId, StreamId, proto};
 use super::check::Choice;
 use super::defaults;
 use super::site_check::{onvif_url, rtsp_url};
-use super::{Camera, Credentials, Quirks, Secret, SiteConfig, Stream, Tier};
+use super::{Camera, Credentials, Drills, Quirks, Secret, SiteConfig, StandbyStream, Stream, Tier};
 use crate::camera::Onvif;
 
 /// More cameras than one recorder can have.
@@ -44,6 +44,8 @@ pub struct Accepted {
     pub log_ins_since: u64,
     /// Sites of the same place whose machines may record for it.
     pub hosts: Vec<SiteId>,
+    /// What may be rehearsed at the site.
+    pub drills: Drills,
 }
 
 /// Why a site's configuration was not taken.
@@ -94,7 +96,8 @@ impl Accepted {
         let hosts = hosts.map_err(|error| refused(format!("a host: {error}")))?;
         let (site, tier) = (site.clone(), Tier::of_word(&told.tier));
         let (revision, log_ins_since) = (told.revision, told.log_ins_since);
-        Ok(Self { site, revision, tier, segment, fragment, cameras, log_ins_since, hosts })
+        let drills = Drills::of_word(&told.drills); // none: of an earlier version, which has no say in it
+        Ok(Self { site, revision, tier, segment, fragment, cameras, log_ins_since, hosts, drills })
     }
 
     /// A camera by its slug.
@@ -113,14 +116,18 @@ pub fn configuration(config: &SiteConfig, revision: u64) -> proto::Configuration
         // Who wants no standby tells nobody of its cameras.
         cameras: match config.standby.tier {
             Tier::None => Vec::new(),
-            _ => config.cameras.iter().map(told).collect(),
+            _ => config.cameras.iter().map(|camera| told(camera, config.standby.stream)).collect(),
         },
         log_ins_since: 0,
         hosts: config.standby.hosts.iter().map(|site| site.as_str().to_owned()).collect(),
+        drills: match config.standby.drills {
+            Drills::All => String::new(),
+            some => some.word().to_owned(),
+        },
     }
 }
 
-fn told(camera: &Camera) -> proto::CameraConfiguration {
+fn told(camera: &Camera, wanted: StandbyStream) -> proto::CameraConfiguration {
     proto::CameraConfiguration {
         id: camera.id.clone(),
         name: camera.name.clone(),
@@ -128,8 +135,17 @@ fn told(camera: &Camera) -> proto::CameraConfiguration {
         metadata: camera.metadata,
         priority: camera.priority.into(),
         single_session: camera.single_session,
-        streams: camera.streams.iter().map(told_stream).collect(),
+        streams: to_stand_by_for(camera, wanted).into_iter().map(told_stream).collect(),
         onvif: camera.onvif.as_ref().map(|onvif| onvif.service().to_string()).unwrap_or_default(),
+    }
+}
+
+/// The streams of which a standby may take one. Who is to record the small one is not told of the others.
+fn to_stand_by_for(camera: &Camera, wanted: StandbyStream) -> Vec<&Stream> {
+    let smallest = || camera.streams.iter().skip(1).min_by_key(|stream| stream.rate_bps);
+    match wanted {
+        StandbyStream::Main => camera.streams.iter().collect(),
+        StandbyStream::Sub => vec![smallest().or(camera.streams.first())].into_iter().flatten().collect(),
     }
 }
 
@@ -262,6 +278,33 @@ mod tests {
         assert_eq!(accepted.cameras[0].streams[0].credentials, config.cameras[0].streams[0].credentials);
         assert_eq!((accepted.revision, accepted.tier), (4, Tier::Cold));
         assert_eq!((accepted.segment, accepted.fragment), (config.archive.segment, config.archive.fragment));
+    }
+
+    #[test]
+    fn a_standby_for_the_small_stream_is_told_of_no_other() {
+        let mut config = config();
+        config.standby.stream = StandbyStream::Sub;
+        let told = |config: &SiteConfig| {
+            let accepted = Accepted::read(&config.site.id, &configuration(config, 1)).unwrap();
+            let streams = accepted.cameras[0].streams.iter();
+            streams.map(|stream| stream.id.stream().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&config), ["sub"]);
+        config.cameras[0].streams.truncate(1);
+        assert_eq!(told(&config), ["main"], "it has no other");
+        config.standby.stream = StandbyStream::Main;
+        assert_eq!(told(&config), ["main"]);
+    }
+
+    #[test]
+    fn what_may_be_rehearsed_crosses_and_what_nothing_is_said_of_may() {
+        let mut config = config();
+        for drills in [Drills::All, Drills::Shadow, Drills::None] {
+            config.standby.drills = drills;
+            let told = configuration(&config, 1);
+            assert_eq!(told.drills.is_empty(), drills == Drills::All, "as from an earlier version");
+            assert_eq!(Accepted::read(&config.site.id, &told).unwrap().drills, drills);
+        }
     }
 
     #[test]

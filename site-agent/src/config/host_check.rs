@@ -13,6 +13,8 @@ use crate::retention::plan::Policy;
 /// `[standby]`.
 pub(super) fn standby(section: StandbySection, own: Option<&SiteId>, check: &mut Check) -> Standby {
     let tier = check.choice("standby.tier", section.tier);
+    let drills = check.choice("standby.drills", section.drills);
+    let stream = check.choice("standby.stream", section.stream);
     let hosts = section.hosts.unwrap_or_default();
     if hosts.len() > defaults::HOSTS_MAX {
         let message = format!("names {} sites; {} are enough", hosts.len(), defaults::HOSTS_MAX);
@@ -28,7 +30,7 @@ pub(super) fn standby(section: StandbySection, own: Option<&SiteId>, check: &mut
         Some(site)
     };
     let hosts = hosts.iter().enumerate().filter_map(site).collect();
-    Standby { tier, hosts }
+    Standby { tier, hosts, drills, stream }
 }
 
 /// `[[host]]`.

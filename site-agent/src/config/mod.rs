@@ -45,8 +45,8 @@ pub use quirks::Quirks;
 pub use report::{Outcome, Problem, report};
 pub use schema::SITE_SECTIONS;
 pub use site::{
-    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Host, Http, Hub, Restore, Site, SiteConfig,
-    Standby, Stream, Tier, Uplink, UplinkPath, When, Window,
+    Allowance, Archive, Camera, Class, ClassLimit, Credentials, Drills, Host, Http, Hub, Restore, Site,
+    SiteConfig, Standby, StandbyStream, Stream, Tier, Uplink, UplinkPath, When, Window,
 };
 
 /// Reads and checks a site's configuration, with this process's environment.

@@ -132,6 +132,8 @@ pub(super) struct HttpSection {
 pub(super) struct StandbySection {
     pub(super) tier: Option<Text>,
     pub(super) hosts: Option<Vec<Text>>,
+    pub(super) drills: Option<Text>,
+    pub(super) stream: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]

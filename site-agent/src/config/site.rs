@@ -203,6 +203,10 @@ pub struct Standby {
     pub tier: Tier,
     /// Sites of the same place whose machines may record this one's cameras.
     pub hosts: Vec<SiteId>,
+    /// What may be rehearsed here.
+    pub drills: Drills,
+    /// Which stream of a camera a standby records.
+    pub stream: StandbyStream,
 }
 
 policy! {
@@ -217,6 +221,41 @@ policy! {
         "hot" => Hot,
         /// Nobody stands by, and the hub is told no camera's address or password.
         "none" => None,
+    }
+}
+
+policy! {
+    /// `standby.stream`: which stream of a camera a standby records.
+    StandbyStream {
+        /// The first; a smaller one where the uplink has no room for it.
+        #[default]
+        "main" => Main,
+        /// The smallest of the others, if there are any.
+        "sub" => Sub,
+    }
+}
+
+policy! {
+    /// `standby.drills`: what the hub may rehearse here.
+    Drills {
+        /// Every failure, also for real.
+        #[default]
+        "all" => All,
+        /// Over a shadow only: nothing here is ever touched.
+        "shadow" => Shadow,
+        /// Nothing.
+        "none" => None,
+    }
+}
+
+impl Drills {
+    /// May a drill that is over a shadow, or is not, take place here?
+    pub fn allow(self, shadow: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Shadow => shadow,
+            Self::None => false,
+        }
     }
 }
 

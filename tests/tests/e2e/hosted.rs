@@ -85,11 +85,9 @@ const APART: Parts =
 
 /// The node that keeps the vault, and another one that stands by.
 fn apart(cluster: &Cluster) -> anyhow::Result<(usize, usize)> {
-    // Before the site's cameras are known nothing speaks against the node without room.
-    let apart =
-        || Ok(cluster.placed(0).is_ok_and(|host| cluster.keeper(0).is_ok_and(|keeper| keeper != host)));
-    wait_until("a node with room has the place", PATIENCE, apart)?;
-    Ok((cluster.keeper(0)?, cluster.placed(0)?))
+    let (keeper, host) = (cluster.keeper(0)?, cluster.placed(0)?);
+    ensure!(keeper != host, "the node without room has the place");
+    Ok((keeper, host))
 }
 
 /// Waits until nothing that standbys recorded at a node is left to be brought.

@@ -6,6 +6,7 @@
 mod agent_crash;
 mod beats;
 mod cameras;
+mod cluster_drills;
 mod disk_full;
 mod drills;
 mod export;
@@ -23,6 +24,7 @@ mod partitions;
 mod policies;
 mod reconcile;
 mod restore;
+mod restore_log;
 mod revoke;
 mod rot;
 mod second_path;

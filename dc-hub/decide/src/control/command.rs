@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wire::{OriginId, UnixMicros};
 
-use super::drill::DrillOrder;
+use super::drill::{DrillOrder, DrillsAllowed};
 use super::hold::{HoldId, HoldOrder};
 use super::membership::{Membership, Role};
 use super::spec::{CameraSpec, HostSpec, SiteSpec};
@@ -71,6 +71,13 @@ pub enum Command {
         site: SiteId,
         /// All of them, as hosts.
         hosts: BTreeSet<HostId>,
+    },
+    /// What of drills the site allows.
+    AllowDrills {
+        /// Whose.
+        site: SiteId,
+        /// Which.
+        allowed: DrillsAllowed,
     },
     /// The node that keeps the site's vault.
     SetVault {
@@ -225,7 +232,7 @@ pub enum Command {
         /// The entry that began it.
         drill: u64,
     },
-    /// The drill was measured.
+    /// The drill was measured, or nobody told of it for long.
     Drilled {
         /// Whose.
         site: SiteId,
@@ -233,6 +240,9 @@ pub enum Command {
         drill: u64,
         /// Did everything happen that should?
         good: bool,
+        /// Who measured it, and keeps the report; nobody, if nobody told of it.
+        #[serde(default)]
+        node: Option<NodeId>,
     },
 
     /// Too many sites went dark at once with no camera answering: arm nobody, call a person.

@@ -7,6 +7,7 @@ use wire::UnixMicros;
 
 use super::command::Person;
 use super::state::Stamp;
+use crate::ids::NodeId;
 
 /// The shortest drill: a dead recorder is taken over within 5 s.
 pub const DRILL_MIN: Duration = Duration::from_secs(5);
@@ -41,6 +42,30 @@ impl DrillKind {
     }
 }
 
+/// What a site lets be rehearsed at it: its operator's word, not the hub's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrillsAllowed {
+    /// Every drill.
+    #[default]
+    All,
+    /// Over a shadow only: production is never touched.
+    Shadow,
+    /// None.
+    None,
+}
+
+impl DrillsAllowed {
+    /// May a drill begin that is over a shadow, or is not?
+    pub fn allows(self, shadow: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Shadow => shadow,
+            Self::None => false,
+        }
+    }
+}
+
 /// What somebody wants to be rehearsed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrillOrder {
@@ -63,6 +88,9 @@ pub struct Drill {
     pub index: u64,
     /// What was wanted.
     pub order: DrillOrder,
+    /// When it began, and who led then: another term is another leader.
+    #[serde(default)]
+    pub begun: Option<Stamp>,
     /// Its time is over: the site may come back, and gets its authority back.
     pub over: bool,
 }
@@ -76,10 +104,32 @@ pub struct LastDrill {
     pub begun: UnixMicros,
     /// Was it good? Unknown until it was measured.
     pub good: Option<bool>,
+    /// What was wanted.
+    #[serde(default)]
+    pub order: Option<DrillOrder>,
+    /// The leader changed while it went on: its figures are not those of a failure alone, and it is not good.
+    #[serde(default)]
+    pub interrupted: bool,
+    /// The node that measured it, and keeps the report.
+    #[serde(default)]
+    pub told_by: Option<NodeId>,
+}
+
+impl Drill {
+    /// Does `at` belong to another reign than the one it began in?
+    pub fn is_interrupted_at(&self, at: Stamp) -> bool {
+        self.begun.is_some_and(|begun| begun.term != at.term)
+    }
+
+    /// Does the site hear of nothing while it lasts, because it left the network for real?
+    pub fn is_cut_off(&self) -> bool {
+        self.order.kind.hides_cameras() && !self.order.shadow
+    }
 }
 
 impl LastDrill {
-    pub(super) fn begun(at: Stamp) -> Self {
-        Self { index: at.index, begun: at.time, good: None }
+    pub(super) fn begun(at: Stamp, order: &DrillOrder) -> Self {
+        let order = Some(order.clone());
+        Self { index: at.index, begun: at.time, good: None, order, interrupted: false, told_by: None }
     }
 }

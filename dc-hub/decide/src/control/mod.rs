@@ -28,7 +28,7 @@ pub mod state;
 pub mod why;
 
 pub use command::{Command, Finding, Person, Plan, Return, TakeOverGround, Verdict};
-pub use drill::{DRILL_MAX, DRILL_MIN, Drill, DrillKind, DrillOrder, LastDrill};
+pub use drill::{DRILL_MAX, DRILL_MIN, Drill, DrillKind, DrillOrder, DrillsAllowed, LastDrill};
 pub use event::{Call, Closed, Event, HoldChange};
 pub use hold::{BadHold, HOLD_MAX, HOLD_SPAN_MAX, Hold, HoldId, HoldOrder, HoldStage, Released};
 pub use hosts::{Host, NotAHost};

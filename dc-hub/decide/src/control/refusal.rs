@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::drill::DrillsAllowed;
 use super::hold::{BadHold, HoldId};
 use super::membership::Tally;
 use crate::epoch::{Epoch, Round, Term};
@@ -153,6 +154,20 @@ pub enum Refusal {
         site: SiteId,
         /// The entry that began it.
         drill: u64,
+    },
+    /// Its operator has said so.
+    #[error(
+        "{site} refuses {}: its operator wrote so as standby.drills in its site.toml",
+        match allowed {
+            DrillsAllowed::Shadow => "drills for real, and allows them over a shadow",
+            _ => "drills",
+        }
+    )]
+    DrillForbidden {
+        /// Which site.
+        site: SiteId,
+        /// What it allows.
+        allowed: DrillsAllowed,
     },
     /// Too short or too long.
     #[error("a drill lasts 5 s to 15 min, not {0:?}")]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wire::UnixMicros;
 
 use super::command::{Person, Plan};
-use super::drill::{Drill, DrillKind, LastDrill};
+use super::drill::{Drill, DrillKind, DrillsAllowed, LastDrill};
 use super::hold::{Hold, HoldId};
 use super::hosts::{Host, Hosts};
 use super::membership::{Membership, Role};
@@ -120,6 +120,9 @@ pub struct Site {
     /// Machines of other sites at its place that the site says may record for it. They never have authority.
     #[serde(default)]
     pub neighbours: BTreeSet<HostId>,
+    /// What of drills its operator allows.
+    #[serde(default)]
+    pub drills: DrillsAllowed,
 }
 
 /// Hosts that were revoked and had a site's camera passwords.

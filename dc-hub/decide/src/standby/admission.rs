@@ -7,9 +7,10 @@ use super::{HostRoom, Placement, SiteNeed, place};
 use crate::control::{Host, HostKind, Ineligible, Load, Site, State, Tier};
 use crate::ids::{HostId, SiteId};
 
-/// Does the site want a standby?
+/// Does the site want a standby? What it would cost nobody knows before its cameras are known: until then it gets no place,
+/// or it might get one on a host without room.
 pub fn wants(site: &Site) -> bool {
-    !site.revoked && site.spec.tier != Tier::None
+    !site.revoked && site.spec.tier != Tier::None && site.revision > 0
 }
 
 /// What all sites cost the host that `of` says, host by host.

@@ -1,5 +1,7 @@
 use super::*;
-use decide::control::{CameraSpec, FailbackPolicy, HoldId, HoldOrder, Membership, Role, Stamp, Tier};
+use decide::control::{
+    CameraSpec, DrillsAllowed, FailbackPolicy, HoldId, HoldOrder, Membership, Role, Stamp, Tier,
+};
 use decide::{CameraId, Term};
 
 const NODE: NodeId = NodeId(1);
@@ -30,6 +32,7 @@ fn facts(site: &str, revision: u64) -> Facts {
         cameras: BTreeMap::from([(camera, spec)]),
         log_ins_since: None,
         neighbours: Default::default(),
+        drills: Default::default(),
     }
 }
 
@@ -75,6 +78,40 @@ fn a_site_that_connects_is_known_in_a_few_steps_and_then_no_more_is_said() {
     assert_eq!(settle(&mut register, &mut state), 1, "a newer configuration");
     register.heard(facts("shop-1", 2));
     assert_eq!(settle(&mut register, &mut state), 0, "an older one");
+}
+
+#[test]
+fn what_a_site_allows_of_drills_is_known_by_its_newest_word() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(Facts { drills: DrillsAllowed::Shadow, ..facts("shop-1", 3) });
+    assert_eq!(settle(&mut register, &mut state), 6, "and what of drills it allows");
+    let allowed = |state: &State| state.site(&SiteId::new("shop-1").unwrap()).unwrap().drills;
+    assert_eq!(allowed(&state), DrillsAllowed::Shadow);
+    register.heard(Facts { drills: DrillsAllowed::None, ..facts("shop-1", 2) });
+    assert_eq!(settle(&mut register, &mut state), 0, "an older word");
+    register.heard(facts("shop-1", 4));
+    settle(&mut register, &mut state);
+    assert_eq!(allowed(&state), DrillsAllowed::All);
+}
+
+#[test]
+fn one_step_follows_the_other_at_once_and_none_is_proposed_twice_meanwhile() {
+    let (mut register, mut state) = (register(), founded());
+    register.heard(facts("shop-1", 1));
+    let (mut now, mut index, mut count) = (Boot(1_000_000), 100, 0);
+    while state.site(&SiteId::new("shop-1").unwrap()).is_none_or(|site| site.revision == 0) {
+        let commands = register.look(now, None, &state);
+        assert_eq!(register.look(now + STEP, None, &state), [], "it is under way");
+        count += commands.len();
+        for command in commands {
+            index += 1;
+            state.apply(Stamp { index, term: Term(1), time: UnixMicros(0) }, &command).unwrap();
+        }
+        now = now + 2 * STEP;
+        assert!(register.poll_timeout() <= now, "it waits for something else");
+        assert!(now < Boot(1_000_000) + AGAIN, "it takes too long");
+    }
+    assert_eq!(count, 5);
 }
 
 #[test]

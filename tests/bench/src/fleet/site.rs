@@ -177,6 +177,7 @@ impl Site {
             cameras: Vec::new(),
             log_ins_since: 0,
             hosts: Vec::new(),
+            drills: String::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Applied, Call, Closed, Event, Refusal, State, close};
 use crate::control::command::Plan;
+use crate::control::drill::DrillsAllowed;
 use crate::control::membership::{Membership, Role};
 use crate::control::spec::{CameraSpec, HostKind, HostSpec, SiteSpec};
 use crate::control::state::{Exposed, Node, Site};
@@ -43,11 +44,21 @@ impl State {
         events
     }
 
+    /// A name stays with its machine; but a node that was taken out, because its disk was lost, may come back as another
+    /// node under its old name and certificate.
     pub(super) fn set_host(&mut self, host: &HostId, spec: &HostSpec) -> Applied {
+        let gone = |node: &NodeId| self.nodes.get(node).is_some_and(|node| node.removed);
+        let known = self.hosts.get(host).map(|known| &known.spec.kind);
+        let replaced = matches!(
+            (known, &spec.kind),
+            (Some(HostKind::Node(old)), HostKind::Node(new)) if gone(old) && !gone(new) && self.nodes.contains_key(new)
+        );
         let hosts = Arc::make_mut(&mut self.hosts);
         match hosts.get_mut(host) {
             Some(known) if known.revoked => return Err(Refusal::HostRevoked(host.clone())),
-            Some(known) if known.spec.kind != spec.kind => return Err(Refusal::HostTaken(host.clone())),
+            Some(known) if known.spec.kind != spec.kind && !replaced => {
+                return Err(Refusal::HostTaken(host.clone()));
+            }
             Some(known) => known.spec = spec.clone(),
             None => hosts.insert(host.clone(), Host { spec: spec.clone(), revoked: false }),
         }
@@ -227,5 +238,6 @@ fn new_site(spec: &SiteSpec, epoch: Epoch) -> Site {
         log_ins_since: None,
         exposed: None,
         neighbours: BTreeSet::new(),
+        drills: DrillsAllowed::default(),
     }
 }

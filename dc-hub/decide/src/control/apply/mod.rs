@@ -46,6 +46,7 @@ impl State {
                 self.set_config(site, (*revision, *log_ins_since), cameras)
             }
             Command::SetNeighbours { site, hosts } => self.set_neighbours(site, hosts),
+            Command::AllowDrills { site, allowed } => self.allow_drills(site, *allowed),
             Command::SetVault { site, node } => self.set_vault(site, *node),
             Command::Place { site, host } => self.place(site, host.as_ref()),
             Command::PlaceHold { site, order } => self.place_hold(at, site, order),
@@ -69,9 +70,9 @@ impl State {
             Command::Assist { site, cameras } => self.assist(site, cameras),
 
             Command::Drill { site, order } => self.begin_drill(at, site, order),
-            Command::DrillOver { site, drill, by } => self.drill_over(site, *drill, by.as_ref()),
-            Command::EndDrill { site, drill } => self.end_drill(site, *drill),
-            Command::Drilled { site, drill, good } => self.drilled(site, *drill, *good),
+            Command::DrillOver { site, drill, by } => self.drill_over(at, site, *drill, by.as_ref()),
+            Command::EndDrill { site, drill } => self.end_drill(at, site, *drill),
+            Command::Drilled { site, drill, good, node } => self.drilled(site, *drill, *good, *node),
 
             Command::Freeze { sites, of } => self.freeze(sites, *of),
             Command::Thaw { sites, .. } => self.thaw(sites),

@@ -1,4 +1,7 @@
 //! Drills: their time passes by this node's own clock, and what they took away comes back.
+//!
+//! A leader that did not begin a drill ends it: something failed for real, and nothing is to be rehearsed beside that. A
+//! site that left the network for the drill hears nothing of it, and comes back when its time has passed.
 
 use super::{Leader, Look, Says};
 use crate::control::{Command, DrillKind};
@@ -11,7 +14,8 @@ impl Leader {
         let (Some(drill), Some(known)) = (&look.site.drill, look.known.drill) else { return };
         let (site, index) = (look.name.clone(), drill.index);
         let Some(over) = known.over.filter(|_| drill.over) else {
-            if look.now.since(known.since) >= drill.order.length || look.is_drilled_in_vain() {
+            let of_another = drill.begun.is_some_and(|begun| begun.term != self.term) && !drill.is_cut_off();
+            if of_another || look.now.since(known.since) >= drill.order.length || look.is_drilled_in_vain() {
                 says.propose(look.name, Wish::Drill, || Command::DrillOver { site, drill: index, by: None });
             }
             return;

@@ -51,14 +51,32 @@ fn a_drilled_way_activates_nobody_and_the_site_comes_home() {
 }
 
 #[test]
-fn a_new_leader_goes_on_with_a_drill() {
+fn a_new_leader_ends_a_drill_and_gives_back_at_once() {
     let mut world = World::new(1, 3);
     begin(&mut world, DrillKind::Recorder);
+    let began = world.now;
     world.until(secs(10), |world| world.stage(1) == Stage::Recording);
-    // Who led lives on, and stands by: it counts the drill's time from where it saw it begin, as everybody does.
+    // Who led lives on, and stands by.
     world.elect(2);
     world.until(secs(90), |world| world.stage(1) == Stage::Home && !drilled(world));
     assert_eq!(world.holder(1), home(1));
+    assert!(world.now.since(began) < secs(25), "the drill's own time had not passed");
+    let last = world.log.state.site(&site(1)).unwrap().drilled[&DrillKind::Recorder].clone();
+    assert!(last.interrupted);
+}
+
+/// Whoever left the network for a drill would be taken for lost if the hub ended it alone.
+#[test]
+fn a_new_leader_lets_a_site_be_that_hears_nothing() {
+    let mut world = World::new(1, 7);
+    begin_as(&mut world, DrillKind::Wan, false);
+    world.pass(secs(5));
+    world.elect(2);
+    world.pass(secs(15));
+    assert!(drilled(&world) && !world.log.state.site(&site(1)).unwrap().drill.as_ref().unwrap().over);
+    world.until(secs(60), |world| world.stage(1) == Stage::Home && !drilled(world));
+    assert_eq!(world.moves(1).len(), 0);
+    assert!(world.log.state.site(&site(1)).unwrap().drilled[&DrillKind::Wan].interrupted);
 }
 
 #[test]

@@ -181,6 +181,29 @@ fn a_host_that_became_too_small_gives_up_the_lowest_priority() {
     assert!(placed(&world, 1).is_some_and(|host| host != hub(1)));
 }
 
+/// What its cameras need decides where there is room; until that is known, every host would seem to have it.
+#[test]
+fn a_site_gets_a_place_only_when_its_cameras_are_known() {
+    use crate::control::{HostKind, SiteSpec};
+    let mut log = Log::fleet(1);
+    let narrow = crate::fixtures::host_spec(HostKind::Node(crate::NodeId(1)), "dc-1", 2);
+    log.must(Command::SetHost { host: hub(1), spec: narrow });
+    let own = crate::fixtures::host_spec(HostKind::Site(site(2)), "place-2", 0);
+    log.must(Command::SetHost { host: crate::fixtures::home(2), spec: own });
+    let spec = SiteSpec { prefer: vec![hub(1)], ..crate::fixtures::site_spec(2) };
+    log.must(Command::SetSite { site: site(2), spec });
+    let mut world = World::with(log, 15);
+    world.pass(secs(5));
+    let placed = |world: &World, n| world.log.state.site(&site(n)).unwrap().placement.clone();
+    assert_eq!((placed(&world, 1), placed(&world, 2)), (Some(hub(1)), None));
+    let cameras =
+        (1..=2).map(|c| (crate::fixtures::camera(&site(2), c), crate::fixtures::camera_spec())).collect();
+    world.commit(Command::Config { site: site(2), revision: 1, cameras, log_ins_since: None });
+    world.pass(secs(5));
+    assert_eq!(placed(&world, 1), Some(hub(1)));
+    assert!(placed(&world, 2).is_some_and(|host| host != hub(1)));
+}
+
 #[test]
 fn a_candidate_that_dies_with_the_recorder_is_replaced_by_who_looked_all_along() {
     for seed in 0..20 {

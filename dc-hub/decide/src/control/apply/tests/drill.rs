@@ -1,8 +1,9 @@
 //! Drills begin where all is well, one at a time, and end in two steps.
 
 use super::*;
-use crate::control::{DRILL_MAX, DrillKind, DrillOrder, Plan, Refusal, SiteSpec, Tier};
+use crate::control::{DRILL_MAX, DrillKind, DrillOrder, DrillsAllowed, Plan, Refusal, SiteSpec, Tier};
 use crate::fixtures::{secs, site_spec};
+use crate::ids::NodeId;
 use crate::standby::Stage;
 use wire::UnixMicros;
 
@@ -16,6 +17,14 @@ fn drill(kind: DrillKind, shadow: bool) -> Command {
 
 fn over(drill: u64, by: Option<&str>) -> Command {
     Command::DrillOver { site: site(1), drill, by: by.map(str::to_owned) }
+}
+
+fn drilled(drill: u64, good: bool, by: Option<u64>) -> Command {
+    Command::Drilled { site: site(1), drill, good, node: by.map(NodeId) }
+}
+
+fn last(log: &Log) -> &crate::control::LastDrill {
+    &log.state.site(&site(1)).unwrap().drilled[&DrillKind::Recorder]
 }
 
 fn running(log: &Log) -> u64 {
@@ -38,7 +47,7 @@ fn a_drill_begins_is_over_and_ends() {
     assert_eq!(log.apply(over(index, None)), Err(Refusal::AlreadySo));
     log.must(Command::EndDrill { site: site(1), drill: index });
     assert_eq!(log.state.site(&site(1)).unwrap().drill, None);
-    let measured = |good| Command::Drilled { site: site(1), drill: index, good };
+    let measured = |good| drilled(index, good, Some(1));
     log.must(measured(true));
     assert_eq!(log.apply(measured(true)), Err(Refusal::AlreadySo));
     let known = log.state.site(&site(1)).unwrap();
@@ -48,7 +57,7 @@ fn a_drill_begins_is_over_and_ends() {
     log.time = UnixMicros(8);
     log.must(drill(DrillKind::Recorder, true));
     let later = running(&log);
-    log.must(Command::Drilled { site: site(1), drill: later, good: false });
+    log.must(drilled(later, false, Some(1)));
     let known = log.state.site(&site(1)).unwrap();
     assert_eq!(
         (known.last_good_drill, known.drilled[&DrillKind::Recorder].good),
@@ -119,4 +128,61 @@ fn a_drill_that_is_not_meant_is_left_alone_and_a_revoked_site_has_none() {
     assert_eq!(log.apply(other), Err(Refusal::NoDrill(site(2))));
     log.must(Command::RevokeSite { site: site(1) });
     assert_eq!(log.state.site(&site(1)).unwrap().drill, None);
+}
+
+#[test]
+fn a_drill_through_which_more_than_one_node_led_is_interrupted_and_not_good() {
+    let quiet = |log: &mut Log| log.must(over(running(log), None));
+    for when in 0..3 {
+        let mut log = Log::fleet(1);
+        log.must(drill(DrillKind::Recorder, true));
+        let index = running(&log);
+        log.term += u64::from(when == 0);
+        quiet(&mut log);
+        log.term += u64::from(when == 1);
+        log.must(Command::EndDrill { site: site(1), drill: index });
+        log.term += u64::from(when == 2);
+        log.must(drilled(index, true, Some(1)));
+        let interrupted = when < 2;
+        assert_eq!((last(&log).interrupted, last(&log).good), (interrupted, Some(!interrupted)), "{when}");
+        let good = log.state.site(&site(1)).unwrap().last_good_drill;
+        assert_eq!(good.is_some(), !interrupted, "who led while it was measured changes nothing");
+    }
+}
+
+#[test]
+fn that_nobody_told_of_a_drill_counts_until_somebody_does() {
+    let mut log = Log::fleet(1);
+    log.must(drill(DrillKind::Recorder, true));
+    let index = running(&log);
+    log.must(over(index, None));
+    log.must(Command::EndDrill { site: site(1), drill: index });
+    log.must(drilled(index, false, None));
+    assert_eq!((last(&log).good, last(&log).told_by), (Some(false), None));
+    assert_eq!(log.apply(drilled(index, false, None)), Err(Refusal::AlreadySo));
+    log.must(drilled(index, true, Some(2)));
+    assert_eq!((last(&log).good, last(&log).told_by), (Some(true), Some(NodeId(2))));
+    assert_eq!(log.apply(drilled(index, false, None)), Err(Refusal::AlreadySo), "it was told of");
+    assert_eq!(last(&log).order.as_ref().map(|order| order.id.as_str()), Some("drill-1"));
+}
+
+#[test]
+fn a_sites_operator_refuses_drills_and_the_others_go_on() {
+    let allow = |allowed| Command::AllowDrills { site: site(1), allowed };
+    let mut log = Log::fleet(2);
+    assert_eq!(log.apply(allow(DrillsAllowed::All)), Err(Refusal::AlreadySo));
+    for (allowed, real, shadow) in [(DrillsAllowed::Shadow, false, true), (DrillsAllowed::None, false, false)]
+    {
+        log.must(allow(allowed));
+        for (over_shadow, goes) in [(false, real), (true, shadow)] {
+            let came = log.clone().apply(drill(DrillKind::Recorder, over_shadow));
+            let refused = Err(Refusal::DrillForbidden { site: site(1), allowed });
+            assert_eq!(came.is_ok(), goes);
+            assert!(goes || came == refused, "{came:?}");
+        }
+        let other = Command::Drill { site: site(2), order: order(DrillKind::Recorder, false) };
+        log.clone().must(other);
+    }
+    let why = Refusal::DrillForbidden { site: site(1), allowed: DrillsAllowed::Shadow }.to_string();
+    assert!(why.contains("drills for real") && why.contains("standby.drills"), "{why}");
 }

@@ -72,6 +72,27 @@ fn a_host_stands_by_only_where_it_may() {
 }
 
 #[test]
+fn a_node_that_lost_its_disk_comes_back_under_its_name_and_nobody_else_takes_it() {
+    let mut log = Log::fleet(1);
+    let as_node =
+        |n| Command::SetHost { host: hub(1), spec: host_spec(HostKind::Node(NodeId(n)), "dc-1", 20) };
+    let taken = Err(Refusal::HostTaken(hub(1)));
+    log.must(Command::AddNode { node: NodeId(4), role: Role::Full });
+    assert_eq!(log.apply(as_node(4)), taken, "the node of that name votes");
+    log.must(Command::Membership(Membership::of([2, 3, 4].map(NodeId))));
+    assert_eq!(log.apply(as_node(5)), taken, "nobody knows that one");
+    let site_of_its_name =
+        Command::SetHost { host: hub(1), spec: host_spec(HostKind::Site(site(1)), "x", 0) };
+    assert_eq!(log.apply(site_of_its_name), taken);
+    log.must(as_node(4));
+    assert_eq!(log.apply(as_node(1)), taken, "it was taken out");
+    assert_eq!(log.state.site(&site(1)).unwrap().placement, Some(hub(1)));
+    log.must(Command::Membership(Membership::of([2, 3].map(NodeId))));
+    log.must(Command::RevokeHost { host: hub(1) });
+    assert_eq!(log.apply(as_node(3)), Err(Refusal::HostRevoked(hub(1))), "for ever");
+}
+
+#[test]
 fn places_are_admitted_within_capacity_and_kept_while_a_standby_is_at_work() {
     let mut log = Log::fleet(1);
     log.must(Command::SetHost { host: hub(1), spec: host_spec(HostKind::Node(NodeId(1)), "dc-1", 2) });
