@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use site_agent::archive::disks::Place;
-use site_agent::archive::{self, Archive, ArchiveError, Change, Placed, Sender};
+use site_agent::archive::{self, Archive, ArchiveError, Change, Placed, Sender, Use};
 use site_agent::retention::Writer;
 use site_agent::{failpoint, scrub, virtual_server};
 use wire::chain::Head;
@@ -23,6 +24,9 @@ use wire::{LedgerId, OriginId, RangeSet, SegmentNumber, Seq, SiteId, UnixMicros,
 
 use crate::journal::{Journal, JournalError, Tail, TailPart};
 
+/// Between two looks whether a full disk has room again.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Why the vault could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -34,6 +38,16 @@ pub enum VaultError {
     Journal(#[from] JournalError),
 }
 
+impl VaultError {
+    /// Would it go with more room on the disk?
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Archive(error) => error.is_out_of_space(),
+            Self::Journal(error) => matches!(error, JournalError::Full(_)),
+        }
+    }
+}
+
 /// An open vault. Clones share it.
 #[derive(Clone)]
 pub struct Vault {
@@ -43,6 +57,8 @@ pub struct Vault {
     origin: OriginId,
     /// Sites that have told all they have since the index was lost.
     asked: Arc<Mutex<BTreeSet<SiteId>>>,
+    /// Whoever looks whether there is room again: one at a time.
+    looks: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Vault {
@@ -68,7 +84,13 @@ impl Vault {
             _ => done.salvaged.contains(&(ledger.clone(), number)),
         };
         let journal = Journal::open(&dir.join("tails"), journal_file_bytes, held)?;
-        Ok(Self { archive, journal, origin: archive::new_origin(), asked: Arc::default() })
+        Ok(Self {
+            archive,
+            journal,
+            origin: archive::new_origin(),
+            asked: Arc::default(),
+            looks: Arc::default(),
+        })
     }
 
     /// The id of this run of the vault.
@@ -101,15 +123,15 @@ impl Vault {
         let known = self.archive.ledger(ledger);
         let opened = UnixMicros(state.opened_us);
         let (ledger, site) = (ledger.clone(), by.site.clone());
-        let change = match by.host {
-            None => Change::Open { ledger: ledger.clone(), site, opened },
+        let begin = || match by.host {
+            None => Change::Open { ledger: ledger.clone(), site: site.clone(), opened },
             Some(_) => Change::OpenHosted { ledger: ledger.clone(), by: by.clone(), opened },
         };
         if known.as_ref().is_none_or(|record| !by.brings(record)) {
-            self.archive.submit(change).await?;
+            self.submit(begin).await?;
         }
         if state.ended && known.is_none_or(|record| !record.ended) {
-            self.archive.submit(Change::End { ledger }).await?;
+            self.end(&ledger).await?;
         }
         Ok(())
     }
@@ -169,10 +191,14 @@ impl Vault {
     ) -> Result<(), VaultError> {
         for ledger in self.archive.running(by) {
             if ledger.origin != current && !offered.contains(&ledger) {
-                self.archive.submit(Change::End { ledger }).await?;
+                self.end(&ledger).await?;
             }
         }
         Ok(())
+    }
+
+    async fn end(&self, ledger: &LedgerId) -> Result<(), VaultError> {
+        self.submit(|| Change::End { ledger: ledger.clone() }).await
     }
 
     /// Takes entries in, as first encoded.
@@ -185,8 +211,13 @@ impl Vault {
     ) -> Result<(), VaultError> {
         // As good as never: nothing is copied for it otherwise.
         let wanted = if self.archive.is_index_lost() { placed(ledger, first, &entries) } else { Vec::new() };
-        let change = Change::Entries { site: site.clone(), ledger: ledger.clone(), first, entries };
-        self.archive.submit(change).await?;
+        let entries = || Change::Entries {
+            site: site.clone(),
+            ledger: ledger.clone(),
+            first,
+            entries: entries.clone(),
+        };
+        self.submit(entries).await?;
         self.take_from_place(wanted).await
     }
 
@@ -224,44 +255,84 @@ impl Vault {
 
     /// Makes a part durable in the journal.
     pub async fn take_part(&self, part: TailPart) -> Result<(), VaultError> {
-        Ok(self.journal.append(part).await?)
+        loop {
+            match self.journal.append(part.clone()).await {
+                Err(JournalError::Full(_)) => self.room().await,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// Waits until there is room on the disk: nobody tells of that.
+    pub(crate) async fn room(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let _look = self.looks.lock().await;
+            let archive = self.archive.clone();
+            let is_there = move || archive.room().admits(0, Use::Media);
+            if tokio::task::spawn_blocking(is_there).await.unwrap_or(true) {
+                return;
+            }
+        }
+    }
+
+    /// Has the archive change, if need be when there is room again: what a full vault can't take it neither acks nor
+    /// refuses. So sites keep it, and their connections.
+    async fn submit(&self, change: impl Fn() -> Change) -> Result<(), VaultError> {
+        loop {
+            match self.archive.submit(change()).await {
+                Err(error) if error.is_out_of_space() => self.room().await,
+                done => return done.map(drop).map_err(VaultError::Archive),
+            }
+        }
     }
 
     /// Puts a segment together from its parts; checks it against its entry before it is called held.
     pub async fn complete(&self, ledger: &LedgerId, number: SegmentNumber, seq: Seq) -> Completion {
+        loop {
+            match self.try_complete(ledger, number, seq).await {
+                Ok(completion) => return completion,
+                Err(error) if error.is_out_of_space() => self.room().await,
+                Err(error) => {
+                    tracing::error!(%ledger, segment = %number, %error, "put segment together");
+                    return Completion::Failed;
+                }
+            }
+        }
+    }
+
+    async fn try_complete(
+        &self,
+        ledger: &LedgerId,
+        number: SegmentNumber,
+        seq: Seq,
+    ) -> Result<Completion, VaultError> {
+        // A connection that is gone may have been faster.
+        if self.archive.holds(ledger, seq) {
+            self.forget(ledger, number, seq);
+            return Ok(Completion::Held);
+        }
         let (vault, id) = (self.clone(), ledger.clone());
         let put_together = tokio::task::spawn_blocking(move || vault.put_together(&id, number, seq));
-        let file = match put_together.await {
-            Ok(Ok(Some(file))) => file,
-            Ok(Ok(None)) => {
-                tracing::error!(%ledger, segment = %number, "parts don't hash to their entry; asking for them again");
-                self.forget(ledger, number, seq);
-                return Completion::Mismatch;
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%ledger, segment = %number, %error, "put segment together");
-                return Completion::Failed;
-            }
-            Err(_) => return Completion::Failed,
+        let file = put_together.await.unwrap_or(Err(ArchiveError::Closed.into()))?;
+        let Some(file) = file else {
+            tracing::error!(%ledger, segment = %number, "parts don't hash to their entry; asking for them again");
+            self.forget(ledger, number, seq);
+            return Ok(Completion::Mismatch);
         };
         failpoint::pass("ingest/put-together");
         let repairs = self.archive.ledger(ledger).is_some_and(|record| record.damaged().contains(seq.0));
         if repairs {
             failpoint::pass("repair/fetched");
         }
-        match self.archive.submit(Change::Bytes { ledger: ledger.clone(), seq, file }).await {
-            Ok(_) => {
-                if repairs {
-                    failpoint::pass("repair/taken-in");
-                }
-                self.forget(ledger, number, seq);
-                Completion::Held
-            }
-            Err(error) => {
-                tracing::error!(%ledger, segment = %number, %error, "store segment");
-                Completion::Failed
-            }
+        let bytes = Change::Bytes { ledger: ledger.clone(), seq, file: file.clone() };
+        let taken = self.archive.submit(bytes).await;
+        taken.inspect_err(|_| drop(std::fs::remove_file(&file)))?; // what is left in the folder goes at the next start
+        if repairs {
+            failpoint::pass("repair/taken-in");
         }
+        self.forget(ledger, number, seq);
+        Ok(Completion::Held)
     }
 
     /// Writes the file; `None` if it does not hash to its entry.

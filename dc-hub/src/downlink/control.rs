@@ -208,7 +208,13 @@ impl Control {
         if self.peer.by.host.is_some() {
             vault.give_up(std::mem::take(&mut self.lost)).await.context("give up what its host lost")?;
         }
-        salvage(vault, &self.peer.by, self.peer.origin).await.context("salvage")?;
+        loop {
+            match salvage(vault, &self.peer.by, self.peer.origin).await {
+                Err(error) if error.is_out_of_space() => vault.room().await,
+                Err(error) => return Err(error).context("salvage"),
+                Ok(_) => break,
+            }
+        }
         // A file that can't be read is no reason to take nothing from the site: it is looked at again when that comes back.
         if self.peer.by.host.is_none()
             && let Err(error) = vault.take_unknown(&self.peer.site).await

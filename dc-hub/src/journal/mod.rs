@@ -32,6 +32,9 @@ pub enum JournalError {
         /// What the system said.
         source: Arc<std::io::Error>,
     },
+    /// The disk is full. Nothing was written, and later parts may be.
+    #[error("the disk of the tail journal {0} is full; free some of it, and it goes on by itself")]
+    Full(PathBuf),
     /// A sync failed earlier: nothing more is accepted.
     #[error("the tail journal stopped after a failed write: {0}; restart the hub to recover")]
     Poisoned(String),

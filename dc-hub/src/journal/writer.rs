@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::Arc;
 
+use site_agent::archive::{Room, Use};
 use site_agent::failpoint;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,6 +22,7 @@ pub(super) struct Job {
 
 struct Writer {
     inner: Arc<Inner>,
+    room: Room,
     file: File,
     number: u64,
     bytes: u64,
@@ -33,7 +35,8 @@ pub(super) fn start(
     bytes_max: u64,
 ) -> Result<mpsc::Sender<Job>, JournalError> {
     let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE);
-    let mut writer = Writer { file: create(&inner, number)?, inner, number, bytes: 0, bytes_max };
+    let (file, room) = (create(&inner, number)?, Room::new(&inner.dir));
+    let mut writer = Writer { inner, room, file, number, bytes: 0, bytes_max };
     writer.inner.write().begin_file(number);
     let dir = writer.inner.dir.clone();
     let run = move || {
@@ -54,6 +57,10 @@ pub(super) fn start(
     Ok(jobs)
 }
 
+fn bytes(group: &[Job]) -> u64 {
+    group.iter().map(|job| job.part.data.len() as u64).sum()
+}
+
 fn create(inner: &Inner, number: u64) -> Result<File, JournalError> {
     let path = file::path(&inner.dir, number);
     let created = OpenOptions::new().create_new(true).append(true).open(&path);
@@ -67,9 +74,15 @@ impl Writer {
     fn commit(&mut self, group: Vec<Job>) {
         let written = match self.inner.poison.get() {
             Some(why) => Err(JournalError::Poisoned(why.clone())),
+            // A write that a full disk cuts short ends this journal; one that is never tried does not.
+            None if !self.room.admits(bytes(&group), Use::Media) => {
+                Err(JournalError::Full(self.inner.dir.clone()))
+            }
             None => self.write(&group),
         };
-        if let Err(error) = &written {
+        if let Err(error) = &written
+            && !matches!(error, JournalError::Full(_))
+        {
             // What the kernel kept of it is unknown: nothing in this journal is trusted to be written again.
             if self.inner.poison.set(error.to_string()).is_ok() {
                 tracing::error!(%error, "the tail journal stops");

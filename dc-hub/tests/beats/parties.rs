@@ -86,9 +86,14 @@ impl Hub {
     ) -> Self {
         let identity = authority.identity(node, hub_dns_names(node).unwrap().into());
         let quic: QuicHandle = tokio::runtime::Handle::current().into();
-        let endpoint = hub_endpoint(listen, &identity, &Settings::default(), &quic).unwrap();
+        // What is free for UDP may be another's for TCP.
+        let both = || {
+            let endpoint = hub_endpoint(listen, &identity, &Settings::default(), &quic).unwrap();
+            let tcp = TcpHub::bind(endpoint.local_addr().unwrap(), &identity).ok()?;
+            Some((endpoint, tcp))
+        };
+        let (endpoint, tcp) = (0..20).find_map(|_| both()).expect("a port that is free for both");
         let address = endpoint.local_addr().unwrap();
-        let tcp = TcpHub::bind(address, &identity).unwrap();
         let (sender, heard) = queue(1000);
         let sites = Arc::new(Sites::default());
         let (accepted, facts) =

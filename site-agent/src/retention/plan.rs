@@ -328,8 +328,7 @@ impl Step<'_> {
             freed = true;
             self.take(at, Why::Room);
         }
-        let stuck = free < low && !freed && self.rules.unacked != Unacked::Vaulted;
-        (free < high && freed, stuck)
+        (free < high && freed, free < low && !freed)
     }
 
     /// What may be freed to make room: what is acked, oldest first. What is not comes only where nothing acked

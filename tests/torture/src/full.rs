@@ -81,9 +81,16 @@ fn spoil(
     }
     let spoilt = wire::clock::wall();
     await_said(&client, victim)?;
+    // A full disk is not one that failed: nobody has to start anything anew, and sites stay connected to a full hub.
+    if step == Step::Filled {
+        ensure!(!stopped(victim, &client.get("/status")?), "{victim:?} stopped for a full disk");
+    }
     // The other side goes on as far as it can: a site records without its hub.
     if victim == Victim::Hub {
         scene.await_recorded(Side::Site, 0, spoilt, 3.0)?;
+    }
+    if step == Step::Filled {
+        ensure!(scene.uplink(0)?["connected"] == true, "the site lost its hub");
     }
     match step {
         Step::Filled => disk.set_free(FREE),
