@@ -99,7 +99,7 @@ pub async fn run(
         Arc::new(Asked::open(vault.archive().clone(), tails, policies.clone(), config.vault.dir.clone()));
     let (heard_here, heard) = beats::queue(HEARD);
     let standings = Arc::new(Standings::new(&name));
-    let (accepted, facts) = accepted(config)?;
+    let (accepted, facts) = accepted(config, identity)?;
     let downlink = Downlink {
         vault: vault.clone(),
         live: Arc::clone(&live),
@@ -167,7 +167,7 @@ pub async fn run(
         clock: kept.clone(),
         settings: Settings::default(),
     };
-    let (quorum, mut ended) = Quorum::start(parts, stop.clone())?;
+    let (quorum, mut ended) = Quorum::start(parts, downlink.sites.clone(), stop.clone())?;
     let parts = (quorum, drills, bringing.watched());
     let http = crate::api::start(config, &downlink, parts, (kept, scrubbed), stop.clone()).await?;
     tracing::info!(hub = name, sites = %config.hub.listen, "listening");
@@ -186,12 +186,15 @@ pub async fn run(
 }
 
 /// Where sites' configurations are kept, on a node that may stand by, and what of them the log is told.
-fn accepted(config: &HubConfig) -> anyhow::Result<(Option<Arc<AcceptedConfigs>>, mpsc::Receiver<Facts>)> {
+fn accepted(
+    config: &HubConfig,
+    identity: &Identity,
+) -> anyhow::Result<(Option<Arc<AcceptedConfigs>>, mpsc::Receiver<Facts>)> {
     if config.control.role == Role::Witness {
         return Ok((None, mpsc::channel(1).1));
     }
     let dir = config.vault.dir.join(ACCEPTED);
-    let (accepted, facts) = AcceptedConfigs::open(&dir, config.standby.map.clone())?;
+    let (accepted, facts) = AcceptedConfigs::open(&dir, config.standby.map.clone(), identity.opening_key())?;
     Ok((Some(Arc::new(accepted)), facts))
 }
 

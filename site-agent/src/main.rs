@@ -216,16 +216,17 @@ async fn run(file: &Path) -> anyhow::Result<()> {
     };
     let scrub = Scrub::start(&archive, scrub, scrubbed.clone())?;
     let status = Arc::new(UplinkStatus::default());
+    let hosted: Vec<_> = config.hosts.iter().map(Hosted::new).collect();
     let beats = config.hub.as_ref().map(|hub| {
         let facts = Facts::new(&config, server.origin(), server.statuses(), status.clone());
+        let facts = facts.with_hosted(hosted.clone());
         let file = archive.dir().join("hub-voters");
         let beats = Beats::new(facts, hub.beat, config.uplink.paths.clone(), hub.address.clone(), file);
         let beats = beats.with_holds(held.clone()).with_drills(config.standby.drills);
         with_configuration(beats, &config)
     });
-    let beats = beats.transpose()?.map(Arc::new);
+    let beats = beats.map(Arc::new);
     let stop_hosting = tokio_util::sync::CancellationToken::new();
-    let hosted: Vec<_> = config.hosts.iter().map(Hosted::new).collect();
     let hosting = |(beats, hosted): (&Arc<Beats>, &Hosted)| {
         host(hosted, (&config, &archive, &live), beats.clone(), stop_hosting.clone())
     };
@@ -371,12 +372,12 @@ fn hub_holds(config: &SiteConfig, dir: &Path, obeyed: &Arc<retention::Holds>) ->
 }
 
 /// What hub nodes are told of the cameras. Recording doesn't wait for it.
-fn with_configuration(beats: Beats, config: &SiteConfig) -> anyhow::Result<Beats> {
+fn with_configuration(beats: Beats, config: &SiteConfig) -> Beats {
     match uplink::numbered(config, &config.archive.dir, wire::clock::wall()) {
-        Ok(configuration) => beats.with_configuration(configuration).context("tell hub nodes of the cameras"),
+        Ok(configuration) => beats.with_configuration(config.site.id.clone(), configuration),
         Err(error) => {
             tracing::error!(%error, "number the configuration: no standby is told of changes");
-            Ok(beats)
+            beats
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod holds;
 pub mod id;
 pub mod policy;
 pub mod range;
+pub mod seal;
 pub mod session;
 pub mod time;
 pub mod transport;

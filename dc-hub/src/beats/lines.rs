@@ -149,7 +149,7 @@ impl Intake {
             site: site.as_str().to_owned(),
             standing: Some(standing.clone()),
             // Over TLS there is only what has to be said where UDP isn't let through.
-            standby_host: kind == Kind::Quic && self.stands_by(),
+            sealing_key: self.sealing_key().filter(|_| kind == Kind::Quic).unwrap_or_default(),
             ..Default::default()
         };
         say(send, hub_message::Kind::Welcome(welcome)).await?;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use decide::beat::{Arrival, Beat, Bye};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
@@ -149,9 +150,9 @@ impl Intake {
         Self { heard, stands, sites, accepted, lines: Arc::default(), work: Handle::current() }
     }
 
-    /// May this node stand by for sites?
-    pub(crate) fn stands_by(&self) -> bool {
-        self.accepted.is_some()
+    /// What sites are to seal their configurations to, if this node may stand by for them.
+    pub(crate) fn sealing_key(&self) -> Option<Bytes> {
+        Some(self.accepted.as_ref()?.sealing_key().to_bytes())
     }
 
     /// Why a site that says hello gets no connection of any kind.
@@ -225,7 +226,7 @@ impl Intake {
 
     /// Keeps what a site tells of its cameras, beside its beats: a disk must not make those late. What can't be kept
     /// costs the site its standby, and nothing else.
-    fn keep(&self, site: SiteId, configuration: proto::Configuration, session: bool) {
+    fn keep(&self, site: SiteId, configuration: proto::Sealed, session: bool) {
         let Some(accepted) = self.accepted.clone() else { return };
         self.work.spawn(async move {
             let kept = match session {

@@ -128,7 +128,7 @@ pub(super) fn welcome(
         part_bytes_max: frame::PART_BYTES_MAX as u64,
         site: site.as_str().to_owned(),
         standing,
-        standby_host: downlink.intake.stands_by(),
+        sealing_key: downlink.intake.sealing_key().unwrap_or_default(),
     }
 }
 

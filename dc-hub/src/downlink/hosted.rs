@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
 use site_agent::archive::Sender;
 use wire::transport::{Holder, explain, peer_holder};
 use wire::{OriginId, SiteId, proto};
@@ -90,7 +91,7 @@ async fn session(
     downlink.hosts.arrive(&by, connection);
     *whose = Some(by.clone());
     tracing::info!(host = %by, from = %connection.remote_address(), software = hello.software, "a host brings what it recorded");
-    let welcome = proto::Welcome { standby_host: false, ..welcome(&downlink, &site, None) };
+    let welcome = proto::Welcome { sealing_key: Bytes::new(), ..welcome(&downlink, &site, None) };
     let origin = OriginId::from_bytes(&hello.origin).context("its run")?;
     let mut served = Served::begin(downlink, (by, origin), connection, (send, reader), welcome).await?;
     let (peer, holder) = (served.peer.clone(), holder.clone());

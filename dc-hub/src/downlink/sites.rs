@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
+use site_agent::config::defaults::HOSTS_MAX;
 use site_agent::uplink::Restoring;
 use wire::proto::{Beat, Hello, StreamBeat};
-use wire::{OriginId, SiteId, UnixMicros};
+use wire::{OriginId, SiteId, UnixMicros, proto};
 
 use super::twins::{Runs, Twin};
+
+/// What a machine said of other sites so long ago says nothing of now.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// One site.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -64,9 +69,24 @@ pub struct CameraBeat {
 #[derive(Debug, Default)]
 pub struct Sites(Mutex<Inner>);
 
+/// What a machine records for another site of its place, as its last beat had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// Cameras that it is configured to record.
+    pub cameras: u32,
+    /// Those that it records.
+    pub recording: u32,
+    /// Arrival of the last frame that is durable there of each of those.
+    pub last_durable_us: UnixMicros,
+    /// When it said so, by the hub's clock.
+    pub heard_us: UnixMicros,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     sites: BTreeMap<SiteId, SiteState>,
+    /// What machines said of other sites; those that said nothing of any are not in it.
+    besides: BTreeMap<SiteId, BTreeMap<String, Beside>>,
     connections: BTreeMap<SiteId, quinn::Connection>,
     next: u64,
 }
@@ -137,9 +157,10 @@ impl Sites {
 
     /// A beat has come, of streams of these names.
     pub(crate) fn beat(&self, site: &SiteId, streams: &[String], beat: &Beat) {
-        let mut inner = self.lock();
+        let (mut inner, now) = (self.lock(), wire::clock::wall());
+        inner.note_beside(site, beat, now);
         let Some(state) = inner.sites.get_mut(site) else { return };
-        state.last_beat_us = wire::clock::wall();
+        state.last_beat_us = now;
         state.unacked = beat.unacked_segments;
         state.live_lag_ms_p50 = beat.live_lag_ms_p50;
         state.live_lag_ms_p99 = beat.live_lag_ms_p99;
@@ -147,6 +168,12 @@ impl Sites {
             state.cameras = streams.iter().map(|stream| CameraBeat::of(stream)).collect();
         }
         state.cameras.iter_mut().zip(&beat.streams).for_each(|(camera, said)| camera.take(said));
+    }
+
+    /// What one site's machine records for another site, if it said so lately.
+    pub(crate) fn beside(&self, machine: &SiteId, site: &SiteId) -> Option<Beside> {
+        let said = self.lock().besides.get(machine)?.get(site.as_str()).cloned()?;
+        (wire::clock::wall().since(said.heard_us) < FRESH).then_some(said)
     }
 
     pub(super) fn restoring(&self, site: &SiteId, said: Restoring) {
@@ -163,6 +190,23 @@ impl Sites {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn note_beside(&mut self, machine: &SiteId, beat: &Beat, now: UnixMicros) {
+        if beat.beside.is_empty() {
+            self.besides.remove(machine);
+            return;
+        }
+        let beside = |said: &proto::Beside| Beside {
+            cameras: said.cameras,
+            recording: said.recording,
+            last_durable_us: UnixMicros(said.last_durable_us),
+            heard_us: now,
+        };
+        let all = beat.beside.iter().take(HOSTS_MAX).map(|said| (said.site.clone(), beside(said)));
+        self.besides.insert(machine.clone(), all.collect());
     }
 }
 

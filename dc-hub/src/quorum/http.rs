@@ -52,6 +52,7 @@ async fn why(State(quorum): App, Path(site): Path<String>) -> Result<Response, R
         "known": known,
         "frozen": state.frozen().contains(&site),
         "verdict": verdict.map(|(since_us, telling)| json!({ "since_us": since_us, "telling": telling })),
+        "beside": quorum.beside(&site, known),
         "protection": quorum.protection(&site),
         "decided": quorum.told().decided(Some(&site)),
         "quorum": quorum.in_words(),

@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use control_log::ControlLog;
+use decide::control::Site;
 use decide::quorum::Settings;
 use decide::standby::Protection;
 use decide::{CameraId, HostId, NodeId, SiteId};
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::beats::HeardReceiver;
 use crate::config::Policy;
+use crate::downlink::{Beside, Sites};
 use crate::drills::Mark;
 use crate::peers::{Cast, HubPeers};
 use crate::standby::{Facts, Outputs, StandbyHost};
@@ -84,6 +86,7 @@ pub struct Parts {
 pub struct Quorum {
     log: ControlLog,
     told: Arc<Told>,
+    sites: Arc<Sites>,
     protection: watch::Receiver<Protections>,
 }
 
@@ -93,11 +96,15 @@ pub type Protections = Arc<BTreeMap<CameraId, Protection>>;
 impl Quorum {
     /// Begins to decide, until `cancel`; then ends what is recorded here.
     ///
-    /// It has a thread of its own: a node that is called late takes itself for hung, and abstains.
-    pub fn start(parts: Parts, cancel: CancellationToken) -> anyhow::Result<(Self, watch::Receiver<bool>)> {
+    /// What `sites` say of themselves is for people. It has a thread of its own: a node that is called late takes itself for hung, and abstains.
+    pub fn start(
+        parts: Parts,
+        sites: Arc<Sites>,
+        cancel: CancellationToken,
+    ) -> anyhow::Result<(Self, watch::Receiver<bool>)> {
         let told = Arc::new(Told::default());
         let (shown, protection) = watch::channel(Protections::default());
-        let quorum = Self { log: parts.log.clone(), told: told.clone(), protection };
+        let quorum = Self { log: parts.log.clone(), told: told.clone(), sites, protection };
         let (ended, has_ended) = watch::channel(false);
         let main = tokio::runtime::Handle::current();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -113,7 +120,8 @@ impl Quorum {
     /// Where nobody decides.
     #[cfg(test)]
     pub(crate) fn of_log(log: ControlLog) -> Self {
-        Self { log, told: Arc::default(), protection: watch::channel(Protections::default()).1 }
+        let protection = watch::channel(Protections::default()).1;
+        Self { log, told: Arc::default(), sites: Arc::default(), protection }
     }
 
     /// What is agreed on.
@@ -126,6 +134,15 @@ impl Quorum {
         let all = self.protection.borrow().clone();
         let of = |(camera, _): &(&CameraId, &Protection)| camera.site() == site.as_str();
         all.iter().filter(of).map(|(camera, protection)| (camera.clone(), *protection)).collect()
+    }
+
+    /// What machines at a site's place record for it, without authority, as they told this node.
+    pub fn beside(&self, name: &SiteId, site: &Site) -> BTreeMap<HostId, Beside> {
+        let said = |host: &HostId| {
+            let machine = SiteId::new(host.as_str()).ok()?;
+            Some((host.clone(), self.sites.beside(&machine, name)?))
+        };
+        site.neighbours.iter().filter_map(said).collect()
     }
 
     /// How verdicts read, and what was decided lately.

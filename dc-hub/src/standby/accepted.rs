@@ -1,7 +1,8 @@
 //! The configurations that sites accepted and sent, with the addresses and passwords of their cameras.
 //!
-//! Each lies in a file of its own that only this user can read, as it came; it is synced before it counts, so
-//! that a node that restarts while a site is dead can still record that site. Nothing here is ever printed.
+//! Each lies in a file of its own that only this user can read, as it came: sealed to this node, whose private key is elsewhere.
+//! It is synced before it counts, so that a node that restarts while a site is dead can still record that site. Nothing here
+//! is ever printed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +17,7 @@ use site_agent::config::accepted::NotAccepted;
 use site_agent::private_file;
 use tokio::sync::{mpsc, watch};
 use wire::proto;
+use wire::seal::{OpeningKey, SealError, SealingKey};
 
 use super::{Facts, Rule, address_map};
 
@@ -28,6 +30,14 @@ pub enum AcceptedError {
     /// It makes no sense.
     #[error(transparent)]
     NotAccepted(#[from] NotAccepted),
+    /// It can't be opened.
+    #[error("configuration of site {site}: {source}")]
+    Sealed {
+        /// Whose.
+        site: SiteId,
+        /// Why not.
+        source: SealError,
+    },
     /// A file could not be read or written.
     #[error("{what} {path}: {source}")]
     Io {
@@ -43,6 +53,8 @@ pub enum AcceptedError {
 /// All of them.
 pub struct AcceptedConfigs {
     dir: PathBuf,
+    /// Opens them.
+    key: OpeningKey,
     /// How their cameras are reached from here.
     rules: Vec<Rule>,
     kept: Mutex<BTreeMap<SiteId, Arc<Accepted>>>,
@@ -55,7 +67,11 @@ pub struct AcceptedConfigs {
 impl AcceptedConfigs {
     /// Reads what is kept in `dir`, making it if there is none. The facts of all of it come first: whether they
     /// were proposed before, the control log knows.
-    pub fn open(dir: &Path, rules: Vec<Rule>) -> Result<(Self, mpsc::Receiver<Facts>), AcceptedError> {
+    pub fn open(
+        dir: &Path,
+        rules: Vec<Rule>,
+        key: OpeningKey,
+    ) -> Result<(Self, mpsc::Receiver<Facts>), AcceptedError> {
         let io = |what| move |source| AcceptedError::Io { what, path: dir.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make folder"))?;
         let mut kept = BTreeMap::new();
@@ -65,7 +81,7 @@ impl AcceptedConfigs {
             let Some(site) = entry.file_name().to_str().and_then(|name| SiteId::new(name).ok()) else {
                 continue; // one that was not finished: a site's name has no point
             };
-            match read(&site, &path) {
+            match read(&key, &site, &path) {
                 Ok(mut accepted) => {
                     address_map::apply(&rules, &mut accepted);
                     let _ = facts.try_send(Facts::of(&accepted)); // a site that is too many tells again
@@ -78,6 +94,7 @@ impl AcceptedConfigs {
         }
         let configs = Self {
             dir: dir.to_owned(),
+            key,
             rules,
             kept: Mutex::new(kept),
             writing: tokio::sync::Mutex::default(),
@@ -87,8 +104,13 @@ impl AcceptedConfigs {
         Ok((configs, handed_out))
     }
 
+    /// What sites are to seal theirs to.
+    pub fn sealing_key(&self) -> &SealingKey {
+        self.key.sealing_key()
+    }
+
     /// Keeps what a site sent, and hands its facts out to be proposed. Durable when this returns.
-    pub async fn take(&self, site: &SiteId, told: &proto::Configuration) -> Result<(), AcceptedError> {
+    pub async fn take(&self, site: &SiteId, told: &proto::Sealed) -> Result<(), AcceptedError> {
         let accepted = self.keep(site, told).await?;
         if self.facts.try_send(Facts::of(&accepted)).is_err() {
             tracing::error!(%site, "nobody proposes its cameras to the control log");
@@ -97,12 +119,8 @@ impl AcceptedConfigs {
     }
 
     /// Keeps what a site sent, unless it is what is known or older; what is known then. Durable when this returns.
-    pub async fn keep(
-        &self,
-        site: &SiteId,
-        told: &proto::Configuration,
-    ) -> Result<Arc<Accepted>, AcceptedError> {
-        let mut accepted = Accepted::read(site, told)?;
+    pub async fn keep(&self, site: &SiteId, told: &proto::Sealed) -> Result<Arc<Accepted>, AcceptedError> {
+        let mut accepted = opened(&self.key, site, told)?;
         address_map::apply(&self.rules, &mut accepted);
         let accepted = Arc::new(accepted);
         let _turn = self.writing.lock().await;
@@ -137,12 +155,18 @@ impl AcceptedConfigs {
     }
 }
 
-fn read(site: &SiteId, path: &Path) -> Result<Accepted, AcceptedError> {
+fn opened(key: &OpeningKey, site: &SiteId, told: &proto::Sealed) -> Result<Accepted, AcceptedError> {
+    let sealed = |source| AcceptedError::Sealed { site: site.clone(), source };
+    let bytes = key.open(site, told).map_err(sealed)?;
+    let told = proto::Configuration::decode(bytes.as_slice()).map_err(|_| sealed(SealError::Altered))?;
+    Ok(Accepted::read(site, &told)?)
+}
+
+fn read(key: &OpeningKey, site: &SiteId, path: &Path) -> Result<Accepted, AcceptedError> {
     let io = |source| AcceptedError::Io { what: "read configuration", path: path.to_owned(), source };
     let bytes = fs::read(path).map_err(io)?;
-    let told =
-        proto::Configuration::decode(bytes.as_slice()).map_err(|error| io(std::io::Error::other(error)))?;
-    Ok(Accepted::read(site, &told)?)
+    let told = proto::Sealed::decode(bytes.as_slice()).map_err(|error| io(std::io::Error::other(error)))?;
+    opened(key, site, &told)
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), AcceptedError> {
@@ -189,6 +213,14 @@ mod tests {
         SiteId::new("shop-1").unwrap()
     }
 
+    fn key(n: u8) -> OpeningKey {
+        OpeningKey::derive(&[n; 32])
+    }
+
+    fn sealed(revision: u64, password: &str) -> proto::Sealed {
+        key(1).sealing_key().seal(&site(), &told(revision, password).encode_to_vec()).unwrap()
+    }
+
     fn password(configs: &AcceptedConfigs) -> String {
         let accepted = configs.of(&site()).unwrap();
         accepted.cameras[0].streams[0].credentials.as_ref().unwrap().password.reveal().to_owned()
@@ -198,16 +230,16 @@ mod tests {
     async fn the_newest_revision_is_kept_and_outlives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("standby");
-        let (configs, mut facts) = AcceptedConfigs::open(&folder, Vec::new()).unwrap();
-        configs.take(&site(), &told(2, "new")).await.unwrap();
-        configs.take(&site(), &told(1, "old")).await.unwrap();
+        let (configs, mut facts) = AcceptedConfigs::open(&folder, Vec::new(), key(1)).unwrap();
+        configs.take(&site(), &sealed(2, "new")).await.unwrap();
+        configs.take(&site(), &sealed(1, "old")).await.unwrap();
         assert_eq!(password(&configs), "new");
         // Whoever took the first may not have been the one to tell the log: what is known is told again.
         assert_eq!([(); 2].map(|()| facts.try_recv().unwrap().revision), [2, 2], "never an old revision");
         assert!(facts.try_recv().is_err());
         drop(configs);
 
-        let (configs, mut facts) = AcceptedConfigs::open(&folder, Vec::new()).unwrap();
+        let (configs, mut facts) = AcceptedConfigs::open(&folder, Vec::new(), key(1)).unwrap();
         assert_eq!(password(&configs), "new");
         let facts = facts.try_recv().unwrap();
         let spec = facts.cameras[&CameraId::new("shop-1/till-1").unwrap()];
@@ -217,8 +249,9 @@ mod tests {
     #[tokio::test]
     async fn only_this_user_can_read_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (configs, _facts) = AcceptedConfigs::open(&dir.path().join("standby"), Vec::new()).unwrap();
-        configs.take(&site(), &told(1, "secret")).await.unwrap();
+        let (configs, _facts) =
+            AcceptedConfigs::open(&dir.path().join("standby"), Vec::new(), key(1)).unwrap();
+        configs.take(&site(), &sealed(1, "secret")).await.unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&dir.path().join("standby")), 0o700);
         assert_eq!(mode(&dir.path().join("standby/shop-1")), 0o600);
@@ -226,13 +259,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_disk_without_the_private_key_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (configs, _facts) = AcceptedConfigs::open(dir.path(), Vec::new(), key(1)).unwrap();
+        configs.take(&site(), &sealed(1, "secret")).await.unwrap();
+        let kept = fs::read(dir.path().join("shop-1")).unwrap();
+        for word in ["secret", "viewer", "10.0.0.5"] {
+            assert!(!kept.windows(word.len()).any(|bytes| bytes == word.as_bytes()), "{word}");
+        }
+        drop(configs);
+        // Another key, or another site's file: its site sends it again.
+        fs::rename(dir.path().join("shop-1"), dir.path().join("shop-2")).unwrap();
+        let (configs, _facts) = AcceptedConfigs::open(dir.path(), Vec::new(), key(1)).unwrap();
+        assert!(configs.of(&SiteId::new("shop-2").unwrap()).is_none());
+        fs::rename(dir.path().join("shop-2"), dir.path().join("shop-1")).unwrap();
+        let (configs, _facts) = AcceptedConfigs::open(dir.path(), Vec::new(), key(2)).unwrap();
+        assert!(configs.of(&site()).is_none());
+        let refused = configs.take(&site(), &sealed(2, "new")).await.unwrap_err();
+        assert!(refused.to_string().contains("another key"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn what_was_cut_short_or_damaged_is_not_taken_for_a_configuration() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("shop-1.new"), b"half").unwrap();
         fs::write(dir.path().join("shop-2"), [0xff; 9]).unwrap();
-        let (configs, _facts) = AcceptedConfigs::open(dir.path(), Vec::new()).unwrap();
+        let (configs, _facts) = AcceptedConfigs::open(dir.path(), Vec::new(), key(1)).unwrap();
         assert!(configs.of(&site()).is_none() && configs.of(&SiteId::new("shop-2").unwrap()).is_none());
-        configs.take(&site(), &told(1, "secret")).await.unwrap();
+        configs.take(&site(), &sealed(1, "secret")).await.unwrap();
         assert_eq!(password(&configs), "secret");
     }
 }

@@ -96,8 +96,12 @@ impl Hub {
         let address = endpoint.local_addr().unwrap();
         let (sender, heard) = queue(1000);
         let sites = Arc::new(Sites::default());
-        let (accepted, facts) =
-            AcceptedConfigs::open(&authority.path(&format!("{node}-cameras")), Vec::new()).unwrap();
+        let (accepted, facts) = AcceptedConfigs::open(
+            &authority.path(&format!("{node}-cameras")),
+            Vec::new(),
+            identity.opening_key(),
+        )
+        .unwrap();
         let accepted = Arc::new(accepted);
         let dir = authority.path(&format!("{node}-vault"));
         let vault = Vault::open(&dir, 8 << 20).unwrap();
@@ -185,7 +189,7 @@ impl Agent {
         let voters = archive.dir().join("hub-voters");
         let beats = Beats::new(facts, hub.beat, config.uplink.paths.clone(), hub.address.clone(), voters);
         let configuration = uplink::numbered(&config, archive.dir(), wire::clock::wall()).unwrap();
-        let beats = Arc::new(beats.with_configuration(configuration).unwrap());
+        let beats = Arc::new(beats.with_configuration(config.site.id.clone(), configuration));
         let uplink = Uplink {
             replication: Arc::new(Replication::fixed(&config)),
             config: config.clone(),

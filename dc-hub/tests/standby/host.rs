@@ -9,12 +9,14 @@ use decide::PathId;
 use decide::beat::Beat;
 use decide::evidence::Answers;
 use decide::standby::RunnerSettings;
+use prost::Message;
 use site_agent::archive::verify::{Report, verify};
 use site_agent::coverage::{Span, Viewpoint};
 use site_agent::live::Live;
 use site_agent::serve::{NoTails, Present, timeline};
 use tempfile::TempDir;
 use url::Url;
+use wire::seal::OpeningKey;
 use wire::{UnixMicros, proto};
 
 use super::SOON;
@@ -53,7 +55,9 @@ impl Host {
     /// With what an earlier one left.
     pub(crate) async fn restart(dir: Dir) -> Self {
         let vault = Vault::open(&dir.path().join("vault"), 64 << 20).unwrap();
-        let (accepted, _facts) = AcceptedConfigs::open(&dir.path().join("standby"), Vec::new()).unwrap();
+        let (accepted, _facts) =
+            AcceptedConfigs::open(&dir.path().join("standby"), Vec::new(), OpeningKey::derive(&[1; 32]))
+                .unwrap();
         let (accepted, live) = (Arc::new(accepted), Arc::<Live>::default());
         let (standby, outputs) = StandbyHost::start(Options {
             host: hub(),
@@ -90,7 +94,8 @@ impl Host {
             hosts: Vec::new(),
             drills: String::new(),
         };
-        self.accepted.take(&site(), &told).await.unwrap();
+        let sealed = self.accepted.sealing_key().seal(&site(), &told.encode_to_vec()).unwrap();
+        self.accepted.take(&site(), &sealed).await.unwrap();
     }
 
     pub(crate) fn apply(&self, fleet: &Fleet) {

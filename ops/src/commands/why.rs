@@ -55,9 +55,12 @@ fn describe(told: &Value, now: UnixMicros) -> String {
         }
         None => drop(writeln!(out, "stands by: nobody (no host has a place for it)")),
     }
-    let beside: Vec<_> = known["neighbours"].as_array().into_iter().flatten().map(text).collect();
-    if !beside.is_empty() {
-        let _ = writeln!(out, "may record beside it, without authority: {}", beside.join(", "));
+    for host in known["neighbours"].as_array().into_iter().flatten().map(text) {
+        let _ = writeln!(
+            out,
+            "beside it, without authority: {host}, which {}",
+            beside(&told["beside"][host], ago)
+        );
     }
     for (camera, how) in told["protection"].as_object().into_iter().flatten() {
         let _ = writeln!(out, "  {camera}: {}", protection(how));
@@ -91,6 +94,20 @@ fn describe(told: &Value, now: UnixMicros) -> String {
         );
     }
     out
+}
+
+/// What a machine at its place does for it.
+fn beside(said: &Value, ago: impl Fn(&Value) -> String) -> String {
+    match (said["recording"].as_u64(), &said["cameras"]) {
+        (None, _) => "has not said lately what it records".to_owned(),
+        (Some(0), _) => "may record, and does not now".to_owned(),
+        (Some(recording), cameras) => {
+            format!(
+                "records {recording} of {cameras} cameras, all of it durable up to {} ago",
+                ago(&said["last_durable_us"])
+            )
+        }
+    }
 }
 
 fn text(value: &Value) -> &str {

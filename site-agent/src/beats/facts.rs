@@ -9,6 +9,7 @@ use wire::proto::RecordingState;
 use wire::{OriginId, StreamId, proto};
 
 use crate::config::SiteConfig;
+use crate::neighbour::Hosted;
 use crate::uplink::UplinkStatus;
 use crate::virtual_server::{Statuses, StreamStatus};
 
@@ -22,6 +23,7 @@ pub struct Facts {
     streams: Vec<StreamId>,
     statuses: Arc<Statuses>,
     uplink: Arc<UplinkStatus>,
+    hosted: Vec<Hosted>,
 }
 
 /// What a beat says of what the hub told.
@@ -58,7 +60,14 @@ impl Facts {
             streams: streams.map(|stream| stream.id.clone()).collect(),
             statuses,
             uplink,
+            hosted: Vec::new(),
         }
+    }
+
+    /// Of a machine that records these for other sites besides.
+    #[must_use]
+    pub fn with_hosted(self, hosted: Vec<Hosted>) -> Self {
+        Self { hosted, ..self }
     }
 
     /// The first message of a connection.
@@ -92,6 +101,7 @@ impl Facts {
             log: 0,
             drilled: told.drilled,
             holds: told.holds.map(Digest::to_bytes).unwrap_or_default(),
+            beside: self.hosted.iter().map(Hosted::beat).collect(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout};
 use wire::{frame, proto};
@@ -15,12 +16,13 @@ use super::ways::Way;
 /// A way that takes nothing for so long is of no use.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
-/// Tells a node that may stand by (`standby`) of the cameras, then says what there is to say until the hub ends the stream, or it breaks; always an error. A goodbye ends nothing:
-/// whoever said it may go on recording until another does.
+/// Tells a node that may stand by, which has told a `sealing_key`, of the cameras; then says what there is to say until the hub
+/// ends the stream, or it breaks; always an error. A goodbye ends nothing: whoever said it may go on recording until
+/// another does.
 pub(crate) async fn carry<R, W>(
     beats: &Beats,
     voter: &Arc<Voter>,
-    (way, standby): (Way, bool),
+    (way, sealing_key): (Way, Bytes),
     send: &mut W,
     reader: &mut frame::Reader<R>,
 ) -> anyhow::Result<()>
@@ -30,8 +32,8 @@ where
 {
     let mut said = beats.listen();
     let line = voter.open(way);
-    if let Some(configuration) = beats.configuration.as_deref().filter(|_| standby) {
-        write(send, configuration).await?;
+    if let Some(configuration) = beats.sealed_to(&sealing_key)? {
+        write(send, &configuration).await?;
     }
     let (mut last, mut said_bye) = (0, false);
     loop {

@@ -32,11 +32,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
 use futures::future::join_all;
+use prost::Message;
 use tokio::sync::watch;
 use wire::discover::HubAddress;
-use wire::{frame, proto};
+use wire::seal::SealingKey;
+use wire::{SiteId, frame, proto};
 
 pub(crate) use dialling::Dialling;
 pub use drill::{LENGTH_MAX as DRILL_MAX, Lost};
@@ -76,8 +79,8 @@ pub struct Beats {
     drills: Drills,
     /// The newest that the hub told of it.
     told_holds: watch::Sender<Option<proto::Holds>>,
-    /// What hub nodes that may stand by are told of the cameras, framed.
-    configuration: Option<Bytes>,
+    /// What hub nodes that may stand by are told of the cameras of this site.
+    configuration: Option<(SiteId, proto::Configuration)>,
     /// The hub as configured, and where what it told is kept.
     hub: HubAddress,
     file: PathBuf,
@@ -147,10 +150,20 @@ impl Beats {
     }
 
     /// Tells nodes that may stand by of the cameras, too.
-    pub fn with_configuration(self, configuration: proto::Configuration) -> Result<Self, frame::FrameError> {
-        let kind = proto::site_message::Kind::Configuration(configuration);
-        let framed = frame::encode(&proto::SiteMessage { kind: Some(kind) })?;
-        Ok(Self { configuration: Some(framed), ..self })
+    #[must_use]
+    pub fn with_configuration(self, site: SiteId, configuration: proto::Configuration) -> Self {
+        Self { configuration: Some((site, configuration)), ..self }
+    }
+
+    /// The cameras, framed, for a node that told what they are to be sealed to; nothing for one that did not.
+    pub(crate) fn sealed_to(&self, key: &[u8]) -> anyhow::Result<Option<Bytes>> {
+        let Some((site, configuration)) = self.configuration.as_ref().filter(|_| !key.is_empty()) else {
+            return Ok(None);
+        };
+        let key = SealingKey::from_bytes(key).context("what the hub wants configurations sealed to")?;
+        let sealed = key.seal(site, &configuration.encode_to_vec())?;
+        let kind = proto::site_message::Kind::Configuration(sealed);
+        Ok(Some(frame::encode(&proto::SiteMessage { kind: Some(kind) })?))
     }
 
     /// Makes a beat every so often, for as long as it is polled.

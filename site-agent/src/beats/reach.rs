@@ -253,13 +253,13 @@ impl Beats {
         frame::write(send, &proto::SiteMessage { kind: Some(hello) }).await.context("say hello")?;
         let welcome = timeout(WELCOME_MAX, reader.next::<proto::HubMessage>()).await;
         let welcome = welcome.context("no welcome came")?.context("read welcome")?;
-        let standby = match welcome.and_then(|message| message.kind) {
+        let sealing_key = match welcome.and_then(|message| message.kind) {
             Some(proto::hub_message::Kind::Welcome(welcome)) => {
                 crate::uplink::check_welcome(&dialling.site, &welcome)?;
                 if let Some(standing) = welcome.standing {
                     self.stands(standing, false);
                 }
-                welcome.standby_host
+                welcome.sealing_key
             }
             Some(proto::hub_message::Kind::Refuse(refuse)) => {
                 bail!("the hub refuses this site: {}", refuse.detail)
@@ -267,7 +267,7 @@ impl Beats {
             _ => bail!("its first message was no welcome"),
         };
         tracing::debug!(node, way = self.name_of(way), "beats have a way of their own");
-        carry(self, &self.voter(node), (way, standby), send, &mut reader).await
+        carry(self, &self.voter(node), (way, sealing_key), send, &mut reader).await
     }
 }
 

@@ -103,7 +103,7 @@ fn is_replaced(reason: &ConnectionError) -> bool {
 
 /// Beats to the node at the other end, on a stream of their own: a batch of entries must not hold them up.
 async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
-    let standby = *shared.welcomed.wait().await;
+    let sealing_key = shared.welcomed.wait().await.clone();
     let (mut send, receive) = shared.connection.open_bi().await.context("open stream for beats")?;
     let _ = shared.beating.set(());
     send.set_priority(priority::BEATS).context("set priority")?;
@@ -116,7 +116,7 @@ async fn beat(shared: Arc<Shared>) -> anyhow::Result<()> {
     tokio::select! {
         biased;
         () = beats.until_revoked(&node) => anyhow::bail!("{node} is revoked at this hub: going to another"),
-        ended = beats::carry(beats, &voter, (way, standby), &mut send, &mut reader) => ended,
+        ended = beats::carry(beats, &voter, (way, sealing_key), &mut send, &mut reader) => ended,
         owner = beats.until_owner_is_not(&node) => anyhow::bail!("this site's vault is kept at {owner} now: going there"),
     }
 }

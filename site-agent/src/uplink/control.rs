@@ -25,7 +25,7 @@ pub(super) async fn read<U: Side>(
     while let Some(message) = reader.next::<proto::HubMessage>().await.context("read control stream")? {
         if let Some(proto::hub_message::Kind::Welcome(welcome)) = &message.kind {
             shared.uplink.welcomed(&shared.connection, welcome)?;
-            let _ = shared.welcomed.set(welcome.standby_host);
+            let _ = shared.welcomed.set(welcome.sealing_key.clone());
         }
         // Here, and not by way of the session: the stream ends behind it, and the reason must not lose that race.
         if let Some(proto::hub_message::Kind::Refuse(refuse)) = &message.kind

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::bail;
+use bytes::Bytes;
 use tokio::sync::{Notify, SetOnce};
 use wire::proto::site_message;
 use wire::session::site::SiteSession;
@@ -87,8 +88,8 @@ pub(super) struct Shared<U = Uplink> {
     pub(super) wake: Notify,
     /// Live parts in line, by ledger; and a bell for each ledger's sender.
     queues: Mutex<BTreeMap<LedgerId, Arc<Queue>>>,
-    /// The hub node at the other end has taken us in. Might it stand by?
-    pub(super) welcomed: SetOnce<bool>,
+    /// The hub node at the other end has taken us in. If it may stand by, what it is to be told is sealed to this.
+    pub(super) welcomed: SetOnce<Bytes>,
     /// The stream of beats is open: streams that are opened now come behind it.
     pub(super) beating: SetOnce<()>,
     /// Since when the hub has told all it has: what was recorded before is catching up, not live.

@@ -61,9 +61,13 @@ fn a_lost_recorders_cameras_are_recorded_by_the_machine_beside_it_and_by_nobody_
         ensure!(cluster.origins(&cluster.hubs[0], 0, began)?.len() == 1, "two record a site that is well");
         let told = cluster.hubs[0].get("/sites/shop-1/why")?;
         ensure!(told["known"]["neighbours"] == serde_json::json!(["shop-2"]), "{told:#}");
+        ensure!(told["beside"]["shop-2"]["recording"] == 0, "{told:#}");
         let killed = cluster.sites[0].kill()?;
         cluster.await_recorded(&cluster.hubs[0], 0, killed + Duration::from_secs(2), 5.0)?;
         ensure!(cluster.moves(0, 0)? == 0, "authority moved to a machine that may not have it");
+        let told = cluster.hubs[0].get("/sites/shop-1/why")?["beside"]["shop-2"].clone();
+        let all = told["recording"] == told["cameras"] && told["recording"].as_u64() > Some(0);
+        ensure!(all && told["last_durable_us"].as_i64() > Some(killed.0), "{told:#}");
         come_home(cluster, began)?;
         let back = wire::clock::wall();
         let rests = || Ok(cluster.sites[1].get("/status")?["hosted"][0]["recording"] == false);

@@ -21,8 +21,10 @@ pub use super::names::Holder;
 use super::names::{NamesError, holder_of};
 use super::tls::provider;
 use crate::id::SiteId;
+use crate::seal::OpeningKey;
 use crate::time::UnixMicros;
 
+const OPENING_CONTEXT: &str = "holdfast 2026-11 key that configurations are sealed to v1";
 const SEED_CONTEXT: &str = "holdfast 2026-11 secrets beside a private key v1";
 
 /// What is wrong with the files.
@@ -223,6 +225,11 @@ impl Identity {
     /// Certificate and key as rustls wants them.
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
+    }
+
+    /// Opens what is sealed to this machine. Another private key is another one of these.
+    pub fn opening_key(&self) -> OpeningKey {
+        OpeningKey::derive(&self.derive(OPENING_CONTEXT))
     }
 
     /// A key for something else, the same at each start. `context` says for what, and for that only.

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use prost::Message;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::MissedTickBehavior;
 use wire::proto::{hub_message, site_message};
+use wire::seal::SealingKey;
 use wire::session::site::{Output, SiteLimits, SiteSession};
 use wire::transport::{self, Egress, Identity, QuicHandle, Settings, TcpDialer};
 use wire::{OriginId, SiteId, frame, proto};
@@ -37,6 +39,7 @@ pub(super) struct Hub {
 
 /// A site.
 pub(super) struct Site {
+    id: SiteId,
     identity: Identity,
     origin: OriginId,
     cameras: Vec<proto::Camera>,
@@ -55,6 +58,7 @@ impl Site {
             streams: vec!["main".to_owned()],
         };
         Ok(Self {
+            id,
             identity,
             origin: OriginId(SmallRng::seed_from_u64(wire::clock::seed()).random()),
             cameras: (1..=cameras).map(camera).collect(),
@@ -79,16 +83,22 @@ impl Site {
         let mut reader = frame::Reader::new(receive, frame::CONTROL_BYTES_MAX);
         let hello = self.hello(proto::Purpose::Session);
         let mut session = SiteSession::new(hello, Vec::new(), SiteLimits::default());
+        let mut sealing_key = Bytes::new();
         while !session.is_running() {
             while let Some(Output::Control(message)) = session.poll_output() {
                 frame::write(&mut send, &message).await.context("write control stream")?;
             }
-            let message = reader.next().await.context("read control stream")?.context("the hub hung up")?;
+            let message: proto::HubMessage =
+                reader.next().await.context("read control stream")?.context("the hub hung up")?;
+            if let Some(hub_message::Kind::Welcome(welcome)) = &message.kind {
+                sealing_key = welcome.sealing_key.clone();
+            }
             session.handle_message(message, &|_, _| None).context("the hub's message")?;
         }
         let (mut send, receive) = connection.open_bi().await.context("open stream for beats")?;
-        let configuration = site_message::Kind::Configuration(self.configuration());
-        say(&mut send, configuration).await?;
+        let key = SealingKey::from_bytes(&sealing_key).context("the hub stands by for nobody")?;
+        let sealed = key.seal(&self.id, &self.configuration().encode_to_vec())?;
+        say(&mut send, site_message::Kind::Configuration(sealed)).await?;
         hub.counts.joined();
         let mut beats = frame::Reader::new(receive, frame::CONTROL_BYTES_MAX);
         let more = async {

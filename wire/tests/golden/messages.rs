@@ -1,46 +1,33 @@
-//! The bytes of the protocol, kept in `docs/protocol-vectors.txt`.
-//!
-//! What is checked: the bytes in the file decode to the messages below, the messages encode to those bytes, and
-//! the chain of the ledger in it has those heads. A change of the protocol that shows here breaks archives and
-//! peers in the field. To write the file anew: `HOLDFAST_BLESS=1 cargo test --release -p holdfast-wire --test golden`.
-
-#![allow(clippy::unwrap_used)] // a test's helpers panic like the test itself
-
-use std::fmt::Write;
-use std::path::PathBuf;
+//! The messages whose bytes are kept.
 
 use bytes::Bytes;
 use prost::Message;
 use wire::chain::Head;
 use wire::entry::Entry;
-use wire::frame::{CONTROL_BYTES_MAX, Decoder, PART_BYTES_MAX, encode};
+use wire::frame::PART_BYTES_MAX;
 use wire::proto::entry::Kind;
 use wire::proto::{self, hub_message, site_message};
+use wire::seal::OpeningKey;
 use wire::session::recall::{digest, known};
 use wire::session::settled::{Bucket, Settled};
 use wire::{LedgerId, OriginId, RangeSet, Seq, UnixMicros, holds};
 
-const ABOUT: &str = "\
-# The bytes of protocol 3, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
-#
-# frame.site.*, frame.hub.*   a SiteMessage or HubMessage with its four bytes of length: on the control stream, or beats
-# frame.part.*                a Part on a data stream, likewise
-# frame.fetch.*               a Fetch, its answer and a Chunk on a stream for fetching, likewise
-# frame.recall.*              a Fetch that asks what there is, and what else the site says on that stream, likewise
-# frame.recalled.*            what the hub says there, likewise
-# entry.*                     an entry as first encoded, without a frame
-# head.N                      the chain's head before entry N of the ledger in the other vectors
-";
+use super::unhex;
 
-fn file() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol-vectors.txt")
-}
+/// See [`sealed`].
+const SEALED: &str = "\
+    0a205804dea1d05a3f22886014cf45bb77d34bf5d17613b0b44222f9b087e45d644c12208248a5e75cf8b4e44dd91323\
+    226820d85543a08d26e7378d353397215d83ad671aba015ca6488d4e12550771ba1ab3a833a23aa4266dfb802d6d882d\
+    b823032c6be9e45e285a4a8cac73c12ceec3dc86c1ff9df04015365cb5ebfc0b450311ee5b9e0993d3ba96672f1990ce\
+    24d757b363cfab4ab84244b39c1185208030ded2f11240b4c02087717efa04b1875e26c4a8b8aa270df2cb45c6de3329\
+    bfe41132d3a9bf6f88ac377e0b67f5a913083c47d38043a7394c98145b2770deb25358e07b36e5dbc4a13d9bdaaded7f\
+    012c8f556f7cf3825a3037f362e34496fd";
 
-fn ledger() -> LedgerId {
+pub(crate) fn ledger() -> LedgerId {
     LedgerId { origin: OriginId(std::array::from_fn(|i| i as u8)), stream: "till-1/main".parse().unwrap() }
 }
 
-fn segment() -> proto::Segment {
+pub(crate) fn segment() -> proto::Segment {
     let part = |size: usize, fill: u8| vec![fill; size];
     let parts = [part(700, 1), part(1500, 2), part(900, 3)];
     let hash = |bytes: &[u8]| Bytes::copy_from_slice(blake3::hash(bytes).as_bytes());
@@ -76,7 +63,7 @@ fn segment() -> proto::Segment {
 }
 
 /// Entries of the ledger, in order.
-fn entries() -> Vec<(&'static str, Entry)> {
+pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let gap = proto::Gap {
         start_us: 1_749_999_990_000_000,
         end_us: 1_750_000_000_000_000,
@@ -109,7 +96,7 @@ fn entries() -> Vec<(&'static str, Entry)> {
 }
 
 /// The heads before and after each entry.
-fn heads() -> Vec<Head> {
+pub(crate) fn heads() -> Vec<Head> {
     let mut heads = vec![Head::genesis(&ledger())];
     for (_, entry) in entries() {
         heads.push(heads[heads.len() - 1].after(entry.bytes()));
@@ -117,11 +104,11 @@ fn heads() -> Vec<Head> {
     heads
 }
 
-fn epoch() -> proto::Epoch {
+pub(crate) fn epoch() -> proto::Epoch {
     proto::Epoch { generation: 1, salt: 0x0123_4567_89ab_cdef, n: 7 }
 }
 
-fn configuration() -> proto::Configuration {
+pub(crate) fn configuration() -> proto::Configuration {
     let stream = proto::StreamConfiguration {
         name: "main".to_owned(),
         url: "rtsp://10.0.0.5:554/stream1".to_owned(),
@@ -153,17 +140,36 @@ fn configuration() -> proto::Configuration {
     }
 }
 
+/// What sites say of themselves, as it is before it is sealed.
+pub(crate) fn configurations() -> [(&'static str, proto::Configuration); 3] {
+    [
+        ("plain", configuration()),
+        ("hosts", proto::Configuration { hosts: vec!["shop-2".to_owned()], ..configuration() }),
+        ("drills", proto::Configuration { drills: "shadow".to_owned(), ..configuration() }),
+    ]
+}
+
+/// Of the node that they are sealed to here.
+pub(crate) fn opening_key() -> OpeningKey {
+    OpeningKey::derive(&[0x0d; 32])
+}
+
+/// The plain one, as it was sealed once: it is another at each sealing.
+pub(crate) fn sealed() -> proto::Sealed {
+    proto::Sealed::decode(unhex(SEALED).as_slice()).unwrap()
+}
+
 /// A ledger with nothing left to exchange.
-fn settled() -> LedgerId {
+pub(crate) fn settled() -> LedgerId {
     LedgerId { origin: OriginId([0x5e; 16]), stream: "till-1/main".parse().unwrap() }
 }
 
 /// The bucket that it is in, of the 64.
-fn bucket(others: &Settled) -> Bucket {
+pub(crate) fn bucket(others: &Settled) -> Bucket {
     Bucket::ALL.split().unwrap().find(|bucket| others.of(*bucket).count == 1).unwrap()
 }
 
-fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
+pub(crate) fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     let entries: Vec<_> = entries().iter().map(|(_, entry)| entry.bytes().clone()).collect();
     let state = proto::LedgerState {
         ledger: Some(ledger().to_proto()),
@@ -243,8 +249,16 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         log: 0,
         drilled: false,
         holds: Bytes::new(),
+        beside: Vec::new(),
     };
     let drilled = proto::Beat { drilled: true, ..beat.clone() };
+    let beside = proto::Beside {
+        site: "shop-2".to_owned(),
+        cameras: 2,
+        recording: 1,
+        last_durable_us: 1_750_000_000_000_000,
+    };
+    let hosting = proto::Beat { beside: vec![beside], ..beat.clone() };
     let holding = proto::Beat { holds: holds::Digest::of(&held()).to_bytes(), ..beat.clone() };
     vec![
         ("hello", site_message::Kind::Hello(hello)),
@@ -253,21 +267,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         ("offer", site_message::Kind::Offer(offer)),
         ("offer_split", site_message::Kind::Offer(split)),
         ("opened", site_message::Kind::Opened(proto::Opened { ledger: Some(state) })),
-        ("configuration", site_message::Kind::Configuration(configuration())),
-        (
-            "configuration_hosts",
-            site_message::Kind::Configuration(proto::Configuration {
-                hosts: vec!["shop-2".to_owned()],
-                ..configuration()
-            }),
-        ),
-        (
-            "configuration_drills",
-            site_message::Kind::Configuration(proto::Configuration {
-                drills: "shadow".to_owned(),
-                ..configuration()
-            }),
-        ),
+        ("configuration", site_message::Kind::Configuration(sealed())),
         (
             "entries",
             site_message::Kind::Entries(proto::Entries {
@@ -282,6 +282,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         ("beat", site_message::Kind::Beat(beat)),
         ("beat_drilled", site_message::Kind::Beat(drilled)),
         ("beat_holds", site_message::Kind::Beat(holding)),
+        ("beat_beside", site_message::Kind::Beat(hosting)),
         ("scrubbed", site_message::Kind::Scrubbed(scrubbed())),
         (
             "bye",
@@ -294,7 +295,7 @@ fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
     ]
 }
 
-fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
+pub(crate) fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
     let vault = Bytes::from_static(&[0xab; 16]);
     let range = |start, end| vec![proto::Range { start, end }];
     let ledger = Some(ledger().to_proto());
@@ -328,7 +329,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         part_bytes_max: PART_BYTES_MAX as u64,
         site: "harbour".to_owned(),
         standing: Some(standing.clone()),
-        standby_host: true,
+        sealing_key: opening_key().sealing_key().to_bytes(),
     };
     let held = proto::LedgerHeld {
         ledger: ledger.clone(),
@@ -376,7 +377,7 @@ fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
     ]
 }
 
-fn scrubbed() -> proto::Scrubbed {
+pub(crate) fn scrubbed() -> proto::Scrubbed {
     proto::Scrubbed {
         number: 3,
         read_segments: 1200,
@@ -393,7 +394,7 @@ fn scrubbed() -> proto::Scrubbed {
     }
 }
 
-fn held() -> proto::Holds {
+pub(crate) fn held() -> proto::Holds {
     let hold = proto::Hold {
         id: 40,
         cameras: vec!["till-1".to_owned()],
@@ -405,7 +406,7 @@ fn held() -> proto::Holds {
     proto::Holds { generation: 1, salt: 0x0123_4567_89ab_cdef, revision: 40, holds: vec![hold] }
 }
 
-fn part() -> proto::Part {
+pub(crate) fn part() -> proto::Part {
     proto::Part {
         ledger: Some(ledger().to_proto()),
         segment: 4,
@@ -416,12 +417,12 @@ fn part() -> proto::Part {
     }
 }
 
-fn fetch() -> proto::Fetch {
+pub(crate) fn fetch() -> proto::Fetch {
     proto::Fetch { ledger: Some(ledger().to_proto()), seq: 1, recall: None }
 }
 
 /// What a site says on a stream on which it is told what there is; the first is a request.
-fn recalls() -> [proto::Recall; 3] {
+pub(crate) fn recalls() -> [proto::Recall; 3] {
     let first = proto::Recall {
         scope: proto::RecallScope::Standby.into(),
         digest: Some(digest([(&ledger(), heads()[2])]).to_proto()),
@@ -439,7 +440,7 @@ fn recalls() -> [proto::Recall; 3] {
 }
 
 /// What a hub says there.
-fn recalled() -> [proto::Recalled; 4] {
+pub(crate) fn recalled() -> [proto::Recalled; 4] {
     let about = proto::RecalledLedger {
         ledger: Some(ledger().to_proto()),
         opened_us: 1_750_000_000_000_000,
@@ -464,150 +465,6 @@ fn recalled() -> [proto::Recalled; 4] {
     ]
 }
 
-fn fetched() -> proto::Fetched {
+pub(crate) fn fetched() -> proto::Fetched {
     proto::Fetched { code: proto::FetchedCode::Held.into(), bytes: 3100, detail: String::new() }
-}
-
-fn vectors() -> Vec<(String, Vec<u8>)> {
-    let site = site_messages().into_iter().map(|(name, kind)| {
-        let frame = encode(&proto::SiteMessage { kind: Some(kind) }).unwrap();
-        (format!("frame.site.{name}"), frame.to_vec())
-    });
-    let hub = hub_messages().into_iter().map(|(name, kind)| {
-        let frame = encode(&proto::HubMessage { kind: Some(kind) }).unwrap();
-        (format!("frame.hub.{name}"), frame.to_vec())
-    });
-    let part = ("frame.part.live".to_owned(), encode(&part()).unwrap().to_vec());
-    let fetch = [
-        ("request", encode(&fetch())),
-        ("answer", encode(&fetched())),
-        ("chunk", encode(&proto::Chunk { data: Bytes::from_static(b"of a file") })),
-    ];
-    let fetch = fetch.map(|(name, frame)| (format!("frame.fetch.{name}"), frame.unwrap().to_vec()));
-    let request = proto::Fetch { recall: Some(recalls()[0].clone()), ..Default::default() };
-    let recall = [
-        ("request", encode(&request)),
-        ("known", encode(&recalls()[1])),
-        ("restoring", encode(&recalls()[2])),
-    ];
-    let recall = recall.map(|(name, frame)| (format!("frame.recall.{name}"), frame.unwrap().to_vec()));
-    let names = ["differs", "ledger", "entries", "up_to_date"];
-    let recalled = names
-        .into_iter()
-        .zip(recalled())
-        .map(|(name, message)| (format!("frame.recalled.{name}"), encode(&message).unwrap().to_vec()));
-    let entries =
-        entries().into_iter().map(|(name, entry)| (format!("entry.{name}"), entry.bytes().to_vec()));
-    let heads = heads().into_iter().enumerate().map(|(n, head)| (format!("head.{n}"), head.0.to_vec()));
-    site.chain(hub)
-        .chain([part])
-        .chain(fetch)
-        .chain(recall)
-        .chain(recalled)
-        .chain(entries)
-        .chain(heads)
-        .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a string can't fail
-        text
-    })
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<_> = text.bytes().map(|digit| (digit as char).to_digit(16).unwrap() as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
-
-/// Writes the file anew if that is asked for, before any test reads it.
-fn bless() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        if std::env::var_os("HOLDFAST_BLESS").is_some() {
-            let mut text = ABOUT.to_owned();
-            for (name, bytes) in vectors() {
-                let _ = writeln!(text, "{name} {}", hex(&bytes)); // writing to a string can't fail
-            }
-            std::fs::write(file(), text).unwrap();
-        }
-    });
-}
-
-/// The file's vectors.
-fn kept() -> Vec<(String, Vec<u8>)> {
-    bless();
-    let text = std::fs::read_to_string(file()).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    lines.map(|line| line.split_once(' ').unwrap()).map(|(name, hex)| (name.to_owned(), unhex(hex))).collect()
-}
-
-fn kept_under(prefix: &str) -> Vec<Vec<u8>> {
-    kept().into_iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, bytes)| bytes).collect()
-}
-
-/// Reads one whole frame.
-fn read<M: Message + Default>(frame: &[u8], max: usize) -> M {
-    let mut rest = frame;
-    let message = Decoder::new(max).take(&mut rest).unwrap().unwrap();
-    assert!(rest.is_empty(), "more than one frame");
-    message
-}
-
-#[test]
-fn messages_encode_to_the_bytes_in_the_file() {
-    let (ours, kept) = (vectors(), kept());
-    for ((name, bytes), (kept_name, kept_bytes)) in ours.iter().zip(&kept) {
-        assert_eq!(name, kept_name);
-        assert_eq!(hex(bytes), hex(kept_bytes), "{name}");
-    }
-    assert_eq!(ours.len(), kept.len());
-}
-
-#[test]
-fn the_bytes_in_the_file_decode_to_the_messages() {
-    let site = kept_under("frame.site.");
-    let read_site =
-        site.iter().map(|frame| read::<proto::SiteMessage>(frame, CONTROL_BYTES_MAX).kind.unwrap());
-    assert!(read_site.eq(site_messages().into_iter().map(|(_, kind)| kind)));
-    let hub = kept_under("frame.hub.");
-    let read_hub = hub.iter().map(|frame| read::<proto::HubMessage>(frame, CONTROL_BYTES_MAX).kind.unwrap());
-    assert!(read_hub.eq(hub_messages().into_iter().map(|(_, kind)| kind)));
-    let parts = kept_under("frame.part.");
-    let read_parts = parts.iter().map(|frame| read::<proto::Part>(frame, PART_BYTES_MAX));
-    assert!(read_parts.eq([part()]));
-    let fetches = kept_under("frame.fetch.");
-    assert_eq!(read::<proto::Fetch>(&fetches[0], CONTROL_BYTES_MAX), fetch());
-    assert_eq!(read::<proto::Fetched>(&fetches[1], CONTROL_BYTES_MAX), fetched());
-    assert_eq!(&*read::<proto::Chunk>(&fetches[2], CONTROL_BYTES_MAX).data, b"of a file");
-    let recall = kept_under("frame.recall.");
-    let [first, rest @ ..] = recalls();
-    assert_eq!(read::<proto::Fetch>(&recall[0], CONTROL_BYTES_MAX).recall, Some(first));
-    assert!(recall[1..].iter().map(|frame| read::<proto::Recall>(frame, CONTROL_BYTES_MAX)).eq(rest));
-    let told = kept_under("frame.recalled.");
-    assert!(told.iter().map(|frame| read::<proto::Recalled>(frame, CONTROL_BYTES_MAX)).eq(recalled()));
-    let entries_kept = kept_under("entry.");
-    let read_entries = entries_kept.into_iter().map(|bytes| Entry::read(bytes.into()).unwrap());
-    assert!(read_entries.eq(entries().into_iter().map(|(_, entry)| entry)));
-}
-
-#[test]
-fn the_entries_in_the_file_hash_to_the_heads_in_the_file() {
-    let heads = kept_under("head.");
-    let mut head = Head::genesis(&ledger());
-    assert_eq!(head.0.as_slice(), heads[0]);
-    for (entry, expected) in kept_under("entry.").iter().zip(&heads[1..]) {
-        head = head.after(entry);
-        assert_eq!(head.0.as_slice(), expected);
-    }
-    assert_eq!(heads.len(), kept_under("entry.").len() + 1);
-}
-
-#[test]
-fn the_segment_in_the_file_adds_up() {
-    let entry = Entry::read(kept_under("entry.segment").remove(0).into()).unwrap();
-    let segment = entry.segment().unwrap();
-    assert_eq!(wire::entry::part_lengths(segment).sum::<u64>(), segment.bytes);
-    assert_eq!(wire::entry::part_span(segment, 2), Some((2200, 900)));
 }
