@@ -32,6 +32,7 @@ pub mod holds;
 pub mod live;
 pub mod neighbour;
 pub mod private_file;
+pub mod probe;
 pub mod reconcile;
 pub mod reload;
 pub mod renew;

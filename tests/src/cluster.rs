@@ -44,6 +44,8 @@ pub struct Parts {
     pub apart: bool,
     /// Does the second site's machine record the first one's camera, `always` or when it is `lost`? Then no node does.
     pub neighbour: Option<&'static str>,
+    /// Nodes have room all the same.
+    pub roomy: bool,
 }
 
 /// All of it.
@@ -80,7 +82,7 @@ impl Cluster {
         if parts.second_path {
             switches.push(Switch::new("lte", LAN + 1)?);
         }
-        let unprotected = parts.neighbour.is_some();
+        let unprotected = parts.neighbour.is_some() && !parts.roomy;
         let (hubs, sites) = (Vec::new(), Vec::new());
         let mut cluster = Self { hubs, sites, dir, cameras: Vec::new(), switches, unprotected };
         for number in 1..=parts.hubs {
@@ -98,7 +100,7 @@ impl Cluster {
             cluster.sites.push(site);
         }
         if let Some(when) = parts.neighbour {
-            cluster.make_neighbours(when)?;
+            cluster.make_neighbours(when, parts.roomy)?;
         }
         Ok(cluster)
     }
@@ -159,9 +161,9 @@ impl Cluster {
         Ok(machine)
     }
 
-    /// The second site's machine becomes a host of the first one; no node has room for anybody.
-    fn make_neighbours(&self, when: &str) -> anyhow::Result<()> {
-        for hub in &self.hubs {
+    /// The second site's machine becomes a host of the first one; no node has room for anybody, unless they are to.
+    fn make_neighbours(&self, when: &str, roomy: bool) -> anyhow::Result<()> {
+        for hub in self.hubs.iter().filter(|_| !roomy) {
             hub.change(|text| text.replace("streams_max = 64", "streams_max = 0"))?;
         }
         let (lost, host) = (&self.sites[0], &self.sites[1]);

@@ -36,7 +36,7 @@ use crate::standby::AcceptedConfigs;
 
 pub(crate) use lines::Kind;
 pub use queue::{HeardReceiver, HeardSender, queue};
-pub use speaker::{Speaker, SpeakerError};
+pub use speaker::{Beside, Speaker, SpeakerError};
 
 use lines::Lines;
 
@@ -51,6 +51,15 @@ pub enum Heard {
         arrival: Arrival,
         /// What it tells.
         beat: Beat,
+    },
+    /// Its machine does something for other sites.
+    Beside {
+        /// Which site's machine.
+        machine: SiteId,
+        /// On which way it said so.
+        arrival: Arrival,
+        /// What.
+        said: Vec<Beside>,
     },
     /// Its recorder ends on purpose.
     Bye {
@@ -246,6 +255,11 @@ impl Intake {
                 let typed = speaker.beat(&beat)?;
                 let number = typed.number;
                 let (site, arrival) = (speaker.site().clone(), speaker.arrival().clone());
+                let beside = speaker.beside(&beat);
+                if !beat.drilled && !beside.is_empty() {
+                    let (machine, arrival) = (site.clone(), arrival.clone());
+                    self.heard.put(Heard::Beside { machine, arrival, said: beside });
+                }
                 // In a drill the recorder is as if dead to whoever decides, here and at the standby.
                 if !beat.drilled {
                     self.heard.put(Heard::Beat { site, arrival, beat: typed });

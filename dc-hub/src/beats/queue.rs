@@ -44,7 +44,10 @@ impl HeardSender {
         let mut guard = self.0.waiting();
         let Some(waiting) = guard.as_mut() else { return };
         if waiting.len() >= self.0.bound {
-            let oldest = waiting.iter().position(|heard| matches!(heard, Heard::Beat { .. })).unwrap_or(0);
+            let oldest = waiting
+                .iter()
+                .position(|heard| matches!(heard, Heard::Beat { .. } | Heard::Beside { .. }))
+                .unwrap_or(0);
             waiting.remove(oldest);
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }

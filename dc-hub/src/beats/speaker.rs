@@ -3,12 +3,15 @@
 //! The site is whom the certificate names, the run is the one that said hello, the cameras are those that it named
 //! then: a beat can't speak for anybody else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use decide::beat::{Arrival, Beat, Bye, CameraBeat, CameraState, Durable};
 use decide::epoch::{Epoch, Generation};
+use decide::evidence::Answer;
 use decide::{CameraId, PathId};
+use site_agent::config::defaults::HOSTS_MAX;
 use wire::{NameError, OriginId, SegmentNumber, SiteId, proto};
 
 /// Streams of a site at most: more than any site has, and few enough that a beat of them is small.
@@ -124,6 +127,11 @@ impl Speaker {
         })
     }
 
+    /// What its machine does for other sites. What makes no sense is left out: it harms nobody but who said it.
+    pub fn beside(&self, beat: &proto::Beat) -> Vec<Beside> {
+        beat.beside.iter().take(HOSTS_MAX).filter_map(|said| beside(said, beat.number)).collect()
+    }
+
     /// A goodbye.
     pub fn bye(&self, bye: &proto::Bye) -> Bye {
         match bye.reason() {
@@ -148,6 +156,44 @@ fn camera(id: &CameraId, main: &proto::StreamBeat) -> CameraBeat {
             .then_some(Durable { segment: SegmentNumber(main.segment), fragment: main.fragment }),
         keyframes: main.keyframes,
     }
+}
+
+/// What a machine does for another site than its own, as it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// For which.
+    pub site: SiteId,
+    /// What it records, if it does.
+    pub beat: Option<Beat>,
+    /// The cameras that answered its last asking.
+    pub answers: BTreeMap<CameraId, Answer>,
+    /// For how long some has answered every asking, up to the last answer; nothing if none does.
+    pub unbroken: Option<Duration>,
+    /// How old that answer was when this was said.
+    pub age: Duration,
+}
+
+fn beside(said: &proto::Beside, number: u64) -> Option<Beside> {
+    let site = SiteId::new(&said.site).ok()?;
+    let cameras = said.cameras.iter().take(STREAMS_MAX);
+    let cameras: Vec<_> =
+        cameras.filter_map(|said| Some((CameraId::new(format!("{site}/{}", said.id)).ok()?, said))).collect();
+    let answer = |(id, said): &(CameraId, &proto::BesideCamera)| match said.answer() {
+        proto::CameraAnswer::None => None,
+        proto::CameraAnswer::Free => Some((id.clone(), Answer::Free)),
+        proto::CameraAnswer::Busy => Some((id.clone(), Answer::Busy)),
+    };
+    let recorded = |(id, said): &(CameraId, &proto::BesideCamera)| Some(camera(id, said.recorder.as_ref()?));
+    let beat = OriginId::from_bytes(&said.origin).ok().map(|origin| Beat {
+        origin,
+        number,
+        epoch: said.epoch.as_ref().map(epoch).unwrap_or_default(),
+        log: said.log,
+        cameras: cameras.iter().filter_map(recorded).collect(),
+    });
+    let unbroken = (said.unbroken_ms > 0).then(|| Duration::from_millis(said.unbroken_ms));
+    let age = Duration::from_millis(said.age_ms.into());
+    Some(Beside { beat, answers: cameras.iter().filter_map(answer).collect(), unbroken, age, site })
 }
 
 fn epoch(epoch: &proto::Epoch) -> Epoch {
@@ -197,6 +243,38 @@ mod tests {
             ],
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn what_a_machine_does_for_others_is_typed_and_nonsense_left_out() {
+        let camera = |id: &str, answer: proto::CameraAnswer, recorder| proto::BesideCamera {
+            id: id.to_owned(),
+            answer: answer.into(),
+            recorder,
+        };
+        let recorder = Some(beat().streams[0].clone());
+        let said = |site: &str, origin: &'static [u8], unbroken_ms| proto::Beside {
+            site: site.to_owned(),
+            cameras: vec![
+                camera("till-1", proto::CameraAnswer::Free, recorder.clone()),
+                camera("door-1", proto::CameraAnswer::None, None),
+                camera("No Slug", proto::CameraAnswer::Busy, None),
+            ],
+            origin: Bytes::from_static(origin),
+            log: 41,
+            unbroken_ms,
+            ..Default::default()
+        };
+        let all = vec![said("shop-2", &[8; 16], 900), said("No Slug", &[8; 16], 1), said("shop-3", b"", 0)];
+        let [two, three] =
+            <[Beside; 2]>::try_from(speaker().beside(&proto::Beat { beside: all, ..beat() })).unwrap();
+        let till = CameraId::new("shop-2/till-1").unwrap();
+        assert_eq!((two.site.as_str(), two.unbroken), ("shop-2", Some(Duration::from_millis(900))));
+        assert_eq!(two.answers, BTreeMap::from([(till.clone(), Answer::Free)]));
+        let run = two.beat.unwrap();
+        assert_eq!((run.origin, run.number, run.log), (OriginId([8; 16]), 9, 41));
+        assert_eq!((run.cameras.len(), &run.cameras[0].camera, run.cameras[0].keyframes), (1, &till, 31));
+        assert_eq!((three.beat, three.unbroken), (None, None), "it records nothing, and asks nobody");
     }
 
     #[test]

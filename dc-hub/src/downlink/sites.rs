@@ -73,9 +73,9 @@ pub struct Sites(Mutex<Inner>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Beside {
     /// Cameras that it is configured to record.
-    pub cameras: u32,
+    pub cameras: usize,
     /// Those that it records.
-    pub recording: u32,
+    pub recording: usize,
     /// Arrival of the last frame that is durable there of each of those.
     pub last_durable_us: UnixMicros,
     /// When it said so, by the hub's clock.
@@ -193,19 +193,27 @@ impl Sites {
     }
 }
 
+impl Beside {
+    fn of(said: &proto::Beside, now: UnixMicros) -> Self {
+        let recorders = said.cameras.iter().filter_map(|camera| camera.recorder.as_ref());
+        let recording = recorders.filter(|recorder| recorder.state() == proto::RecordingState::Recording);
+        let durable: Vec<_> = recording.map(|recorder| recorder.last_durable_us).collect();
+        Self {
+            cameras: said.cameras.len(),
+            recording: durable.len(),
+            last_durable_us: UnixMicros(durable.into_iter().min().unwrap_or(0)),
+            heard_us: now,
+        }
+    }
+}
+
 impl Inner {
     fn note_beside(&mut self, machine: &SiteId, beat: &Beat, now: UnixMicros) {
         if beat.beside.is_empty() {
             self.besides.remove(machine);
             return;
         }
-        let beside = |said: &proto::Beside| Beside {
-            cameras: said.cameras,
-            recording: said.recording,
-            last_durable_us: UnixMicros(said.last_durable_us),
-            heard_us: now,
-        };
-        let all = beat.beside.iter().take(HOSTS_MAX).map(|said| (said.site.clone(), beside(said)));
+        let all = beat.beside.iter().take(HOSTS_MAX).map(|said| (said.site.clone(), Beside::of(said, now)));
         self.besides.insert(machine.clone(), all.collect());
     }
 }
@@ -220,5 +228,47 @@ impl CameraBeat {
         self.state = site_agent::virtual_server::state_name(said.state());
         self.last_durable_us = said.last_durable_us;
         self.detail.clone_from(&said.detail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_records_for_others_is_known_as_it_said_last() {
+        let (sites, machine) = (Sites::default(), SiteId::new("shop-2").unwrap());
+        let site = |n: usize| SiteId::new(format!("other-{n}")).unwrap();
+        let says = |count: usize| {
+            let recorder = |state: proto::RecordingState, last_durable_us| proto::BesideCamera {
+                recorder: Some(proto::StreamBeat {
+                    state: state.into(),
+                    last_durable_us,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            let cameras = [
+                recorder(proto::RecordingState::Recording, 9),
+                recorder(proto::RecordingState::Down, 3),
+                recorder(proto::RecordingState::Recording, 11),
+                proto::BesideCamera::default(),
+            ];
+            let beside = |n| proto::Beside {
+                site: site(n).to_string(),
+                cameras: cameras.to_vec(),
+                ..Default::default()
+            };
+            let beat = Beat { beside: (0..count).map(beside).collect(), ..Beat::default() };
+            sites.beat(&machine, &[], &beat);
+        };
+        assert_eq!(sites.beside(&machine, &site(0)), None);
+        says(HOSTS_MAX + 1);
+        let said = sites.beside(&machine, &site(0)).unwrap();
+        assert_eq!((said.cameras, said.recording, said.last_durable_us), (4, 2, UnixMicros(9)));
+        assert_eq!(sites.beside(&machine, &site(HOSTS_MAX)), None, "more than anybody may name");
+        assert_eq!(sites.beside(&site(0), &machine), None);
+        says(0);
+        assert_eq!(sites.beside(&machine, &site(0)), None);
     }
 }

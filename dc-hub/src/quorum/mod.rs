@@ -9,12 +9,14 @@
 //! | `told` | how each verdict reads, and what was decided lately: for `why` |
 //! | `standing` | how each site stands with the hub, for its agent |
 //! | `people` | what a person asks for about a site |
+//! | `beside` | what machines say that stand by for other sites of their place, as evidence (pure) |
 //! | `nodes` | what a person asks for about the hub's own nodes |
 //! | `plan` | who would have which place if nodes were lost (pure) |
 //! | `http` | all of it over HTTP |
 //!
 //! It never decides anything: what a silence means is the core's, what holds is the log's `apply`.
 
+mod beside;
 pub mod http;
 mod nodes;
 mod people;
@@ -96,7 +98,8 @@ pub type Protections = Arc<BTreeMap<CameraId, Protection>>;
 impl Quorum {
     /// Begins to decide, until `cancel`; then ends what is recorded here.
     ///
-    /// What `sites` say of themselves is for people. It has a thread of its own: a node that is called late takes itself for hung, and abstains.
+    /// It has a thread of its own: a node that is called late takes itself for hung, and abstains. What `sites` say of
+    /// themselves is for people only.
     pub fn start(
         parts: Parts,
         sites: Arc<Sites>,

@@ -125,7 +125,33 @@ impl Quorum {
         let known = state.site(site).ok_or_else(|| No::UnknownSite(site.clone()))?;
         let (command, says) = command(site, known, &asked)?;
         tracing::info!(%site, by = asked.by, wish = ?asked.wish, dry_run = asked.dry_run, "a person asks");
-        self.carry_out(command, says, asked.dry_run).await
+        let came = self.carry_out(command, says, asked.dry_run).await?;
+        match &asked.wish {
+            Wish::Prefer { hosts } if !known.is_away() => {
+                Ok(self.place(site, hosts, came, asked.dry_run).await)
+            }
+            _ => Ok(came),
+        }
+    }
+
+    /// The place goes to the best of the preferred hosts that can have it, at once.
+    async fn place(&self, site: &SiteId, hosts: &[HostId], mut came: Came, dry_run: bool) -> Came {
+        for host in hosts {
+            let command = Command::Place { site: site.clone(), host: Some(host.clone()) };
+            match self.carry_out(command, format!("{host} stands by for it"), dry_run).await {
+                Ok(placed) => {
+                    came.says += &format!("; {}", placed.says);
+                    came.events.extend(placed.events);
+                    return came;
+                }
+                Err(No::Refused(Refusal::AlreadySo)) => {
+                    came.says += &format!("; {host} stands by for it already");
+                    return came;
+                }
+                Err(why) => came.says += &format!("; not yet: {why}"),
+            }
+        }
+        came
     }
 
     async fn carry_out(&self, command: Command, says: String, dry_run: bool) -> Result<Came, No> {

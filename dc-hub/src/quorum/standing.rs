@@ -28,8 +28,8 @@ struct Known {
     members: BTreeMap<NodeId, Member>,
     /// What standbys record, as they said last.
     recorded: BTreeMap<SiteId, BTreeSet<CameraId>>,
-    /// For whom machines of sites are to record, by machine.
-    hosting: BTreeMap<HostId, BTreeSet<SiteId>>,
+    /// What machines of sites are to do for others, by machine.
+    hosting: BTreeMap<HostId, Vec<proto::Hosting>>,
 }
 
 impl Standings {
@@ -99,8 +99,7 @@ impl Stands for Standings {
         if voters.is_empty() {
             voters.push(proto::Voter { node: self.own.clone(), id: 0, addresses: Vec::new() });
         }
-        let hosting = HostId::new(site.as_str()).ok().and_then(|host| known.hosting.get(&host));
-        let hosting = hosting.into_iter().flatten().map(|site| site.as_str().to_owned()).collect();
+        let hosting = HostId::new(site.as_str()).ok().and_then(|host| known.hosting.get(&host).cloned());
         let known = state.site(site);
         let owner = known.and_then(|known| members.get(&known.vault?)).map(|member| member.name.clone());
         proto::Standing {
@@ -114,7 +113,7 @@ impl Stands for Standings {
             holds: known.map(|known| state.told_holds(known)),
             drill: known.and_then(|known| known.drill.as_deref()).filter(|drill| !drill.over).map(drill),
             revoked: state.revoked_nodes().map(ToString::to_string).collect(),
-            hosting,
+            hosting: hosting.unwrap_or_default(),
         }
     }
 
@@ -153,12 +152,18 @@ impl Stands for Standings {
     }
 }
 
-/// For whom machines of sites are to record.
-fn hosting(state: &State) -> BTreeMap<HostId, BTreeSet<SiteId>> {
-    let mut hosting: BTreeMap<HostId, BTreeSet<SiteId>> = BTreeMap::new();
-    for (name, site) in state.sites().iter().filter(|(_, site)| site.wants_neighbours()) {
+/// What machines of sites are to do for others.
+fn hosting(state: &State) -> BTreeMap<HostId, Vec<proto::Hosting>> {
+    let mut hosting: BTreeMap<HostId, Vec<proto::Hosting>> = BTreeMap::new();
+    for (name, site) in state.sites() {
         for host in &site.neighbours {
-            hosting.entry(host.clone()).or_default().insert(name.clone());
+            let (record, ask) = (site.wants_recorded_by(host), state.watches(name, host));
+            if !record && !ask {
+                continue;
+            }
+            let epoch = (site.life.authority() == Some(host)).then(|| epoch(site.epoch));
+            let told = proto::Hosting { site: name.to_string(), record, ask, epoch, log: site.asked_at() };
+            hosting.entry(host.clone()).or_default().push(told);
         }
     }
     hosting
@@ -172,7 +177,10 @@ fn is_covered(site: &Site) -> bool {
 fn tells_the_same(earlier: &State, later: &State) -> bool {
     let drill = |site: &Site| site.drill.as_ref().map(|drill| (drill.index, drill.over));
     let whose = |site: &Site| (site.vault, site.epoch, is_covered(site), site.is_away(), site.revoked);
-    let beside = |site: &Site| (!site.neighbours.is_empty()).then(|| site.wants_neighbours());
+    let at_work = |site: &Site| (site.wants_neighbours(), site.assisted.is_empty(), site.asked_at());
+    let beside = |site: &Site| {
+        (!site.neighbours.is_empty()).then(|| (at_work(site), site.placement.clone(), site.spec.tier))
+    };
     let told = |site: &Site| (whose(site), drill(site), site.holds_revision, beside(site));
     // Copies of a state share what an entry didn't change.
     let same = |before: &Arc<Site>, after: &Arc<Site>| {

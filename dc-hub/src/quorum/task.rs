@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use control_log::{Applied, ControlLog, Follow};
 use decide::beat::{Arrival, Beat};
-use decide::control::{Event, HostKind, State};
+use decide::control::{Event, HostKind, Site, State};
 use decide::detector::{Unfit, Vitals};
 use decide::evidence::Answers;
 use decide::quorum::{Node, Output};
@@ -18,11 +18,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::beside::Besides;
 use super::proposals::Proposals;
-use super::register::{Own, Register};
+use super::register::{Own, Register, home};
 use super::told::Told;
 use super::{Parts, Protections, Standings};
-use crate::beats::{Heard, HeardReceiver};
+use crate::beats::{Beside, Heard, HeardReceiver};
 use crate::drills::Mark;
 use crate::peers::{Cast, HubPeers, To};
 use crate::standby::StandbyHost;
@@ -80,6 +81,7 @@ pub(super) async fn run(
         peers,
         standby,
         standings,
+        besides: Besides::default(),
         marks,
         clock,
         revoked: BTreeSet::new(),
@@ -160,6 +162,7 @@ struct Task {
     peers: HubPeers,
     standby: Option<StandbyHost>,
     standings: Arc<Standings>,
+    besides: Besides,
     marks: mpsc::Sender<Mark>,
     /// Whether this machine's clock is to be believed.
     clock: Arc<retention::Status>,
@@ -187,8 +190,35 @@ impl Task {
                     standby.handle_home_beat(site);
                 }
             }
+            Heard::Beside { machine, arrival, said } => self.beside(now, machine, arrival, said),
             Heard::Bye { site, origin, bye } => self.node.handle_bye(now, site, *origin, *bye),
             Heard::Holds { site, digest } => self.register.keeps(site.clone(), *digest),
+        }
+    }
+
+    /// A site's machine says what it does for other sites that named it.
+    fn beside(&mut self, now: Boot, machine: &SiteId, arrival: &Arrival, said: &[Beside]) {
+        let Some(host) = home(machine) else { return };
+        let state = self.state.clone();
+        let named = |one| -> Option<(&Beside, &Site)> {
+            let one: &Beside = one;
+            Some((one, state.site(&one.site).filter(|site| site.neighbours.contains(&host))?))
+        };
+        let said: Vec<_> = said.iter().filter_map(named).collect();
+        if said.is_empty() {
+            return;
+        }
+        let Some(way) = self.besides.heard(now, &host, arrival) else { return };
+        for (one, site) in said {
+            if state.watches(&one.site, &host) {
+                let answers = self.besides.answers(now, (&one.site, site), &host, &way, one);
+                self.node.handle_answers(now, &answers);
+                self.show(now);
+            }
+            if let Some(beat) = &one.beat {
+                self.node.handle_beat(now, &one.site, &host, arrival, beat);
+                self.standings.recorded(&one.site, self.node.recorded_away(&one.site));
+            }
         }
     }
 
@@ -218,14 +248,19 @@ impl Task {
     fn seen(&mut self, answers: Answers) {
         let now = boot();
         self.node.handle_answers(now, &answers);
-        if now.since(self.shown_at) >= SHOW {
-            self.shown_at = now;
-            let protection = self.standby.as_ref().map(StandbyHost::protection).unwrap_or_default();
-            self.shown.send_replace(Arc::new(protection));
-        }
+        self.show(now);
         // A host that would not learn that it is to record is no candidate.
         if self.node.unfit(now).is_none() {
             self.peers.cast(To::All, &Cast::Answers(answers));
+        }
+    }
+
+    fn show(&mut self, now: Boot) {
+        if now.since(self.shown_at) >= SHOW {
+            self.shown_at = now;
+            let mut protection = self.standby.as_ref().map(StandbyHost::protection).unwrap_or_default();
+            protection.extend(self.besides.protection().map(|(camera, how)| (camera.clone(), how)));
+            self.shown.send_replace(Arc::new(protection));
         }
     }
 
@@ -247,6 +282,7 @@ impl Task {
         if let Some(standby) = &self.standby {
             standby.handle_state(state.clone());
         }
+        self.besides.applied(&state);
         self.mark(&state, &events);
         self.node.handle_applied(boot(), &state, &events);
         self.state = state;

@@ -9,8 +9,6 @@
 //! | `accepted` | configurations that sites sent, kept on disk | who uses them |
 //! | `address_map` | cameras as this node reaches them (pure) | |
 //! | `facts` | what the control log is told of them | addresses, passwords |
-//! | `probe` | asking one camera over and over | passwords |
-//! | `rtsp` | the question and the answer, as bytes (pure) | connections |
 //! | `recorders` | one site's virtual server in the vault | why |
 //! | `site` | one site's task | other sites |
 //!
@@ -20,9 +18,7 @@
 mod accepted;
 mod address_map;
 mod facts;
-mod probe;
 mod recorders;
-mod rtsp;
 mod site;
 
 use std::collections::BTreeMap;

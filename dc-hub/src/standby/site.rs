@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decide::control::{Site, State};
+use decide::evidence::Answer;
 use decide::standby::ramp::{budget, protection};
 use decide::standby::{Act, Prober, Protection};
 use decide::{Boot, CameraId, Epoch, SiteId, standby};
 use site_agent::config::{Accepted, Camera, Tier};
+use site_agent::probe::{self, Asked, Target};
 use site_agent::virtual_server::Ending;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::probe::{self, Asked, Target};
 use super::recorders::Recorders;
 use super::{Shared, boot, facts};
 
@@ -71,7 +72,9 @@ pub(super) async fn run(
                     break;
                 }
             }
-            Some((camera, answer)) = answers.recv() => task.prober.handle_answer(boot(), &camera, answer),
+            Some((camera, answer)) = answers.recv() => {
+                task.prober.handle_answer(boot(), &camera, answer.map(evidence));
+            }
             Ok(()) = home_beats.changed() => {
                 if let Some(at) = *home_beats.borrow_and_update() {
                     task.runner.handle_home_beat(at);
@@ -101,10 +104,10 @@ struct Task {
     told: Epoch,
     /// Cameras that could not be begun, and when to try again.
     failed: BTreeMap<CameraId, Boot>,
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<Asked<CameraId>>,
     probes: JoinSet<()>,
     /// Whom they ask.
-    targets: Vec<Arc<Target>>,
+    targets: Vec<Arc<Target<CameraId>>>,
 }
 
 impl Task {
@@ -152,13 +155,9 @@ impl Task {
             return;
         }
         for gone in self.targets.iter().filter(|known| !targets.contains(known)) {
-            self.prober.handle_answer(boot(), &gone.camera, None);
+            self.prober.handle_answer(boot(), gone.id(), None);
         }
-        self.probes = JoinSet::new();
-        for (at, target) in targets.iter().enumerate() {
-            let wait = probe::EVERY.mul_f64(at as f64 / targets.len() as f64);
-            self.probes.spawn(probe::ask_for_ever(target.clone(), wait, self.asked.clone()));
-        }
+        self.probes = probe::ask_all(&targets, &self.asked);
         self.targets = targets;
     }
 
@@ -224,12 +223,13 @@ impl Task {
     }
 }
 
-/// Where a camera is asked: where its main stream is.
-fn target(site: &SiteId, camera: &Camera) -> Option<Target> {
-    let url = &camera.streams.first()?.url;
-    Some(Target {
-        camera: facts::camera_id(site, &camera.id)?,
-        host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
-        port: url.port().unwrap_or(554),
-    })
+fn target(site: &SiteId, camera: &Camera) -> Option<Target<CameraId>> {
+    Target::of(facts::camera_id(site, &camera.id)?, camera)
+}
+
+fn evidence(answer: probe::Answer) -> Answer {
+    match answer {
+        probe::Answer::Free => Answer::Free,
+        probe::Answer::Busy => Answer::Busy,
+    }
 }

@@ -21,7 +21,7 @@ fn beat(heard: Heard) -> Option<(Arrival, Beat)> {
             assert_eq!(site.as_str(), "shop-1");
             Some((arrival, beat))
         }
-        Heard::Bye { .. } | Heard::Holds { .. } => None,
+        Heard::Bye { .. } | Heard::Holds { .. } | Heard::Beside { .. } => None,
     }
 }
 
@@ -144,7 +144,7 @@ async fn a_goodbye_reaches_every_voter_and_recording_goes_on_until_a_standby_doe
     for hub in [&mut first, &mut second] {
         let bye = |heard| match heard {
             Heard::Bye { site, origin, bye } => Some((site, origin, bye)),
-            Heard::Beat { .. } | Heard::Holds { .. } => None,
+            Heard::Beat { .. } | Heard::Holds { .. } | Heard::Beside { .. } => None,
         };
         let (site, origin, bye) = hub.hear(bye).await;
         assert_eq!((site.as_str(), origin, bye), ("shop-1", agent.origin, Bye::Shutdown));

@@ -56,11 +56,7 @@ fn describe(told: &Value, now: UnixMicros) -> String {
         None => drop(writeln!(out, "stands by: nobody (no host has a place for it)")),
     }
     for host in known["neighbours"].as_array().into_iter().flatten().map(text) {
-        let _ = writeln!(
-            out,
-            "beside it, without authority: {host}, which {}",
-            beside(&told["beside"][host], ago)
-        );
+        let _ = writeln!(out, "beside it: {host}, which {}", beside(&told["beside"][host], ago));
     }
     for (camera, how) in told["protection"].as_object().into_iter().flatten() {
         let _ = writeln!(out, "  {camera}: {}", protection(how));

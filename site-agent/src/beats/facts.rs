@@ -27,7 +27,7 @@ pub struct Facts {
 }
 
 /// What a beat says of what the hub told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     /// The highest epoch.
     pub(super) epoch: Option<proto::Epoch>,
@@ -35,6 +35,8 @@ pub(super) struct Told {
     pub(super) drilled: bool,
     /// The holds that are kept.
     pub(super) holds: Option<Digest>,
+    /// What is to be done for other sites.
+    pub(super) hosting: Vec<proto::Hosting>,
 }
 
 impl Facts {
@@ -85,7 +87,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn beat(&self, number: u64, told: Told) -> proto::Beat {
+    pub(super) fn beat(&self, number: u64, told: &Told) -> proto::Beat {
         let stream = |id| self.statuses.get(id).map(stream_beat).unwrap_or_default();
         let (unacked, lag) = self.uplink.unacked_and_lag();
         proto::Beat {
@@ -101,7 +103,7 @@ impl Facts {
             log: 0,
             drilled: told.drilled,
             holds: told.holds.map(Digest::to_bytes).unwrap_or_default(),
-            beside: self.hosted.iter().map(Hosted::beat).collect(),
+            beside: self.hosted.iter().map(|hosted| hosted.beat(&told.hosting)).collect(),
         }
     }
 
@@ -118,7 +120,7 @@ impl Facts {
     }
 }
 
-fn stream_beat(status: StreamStatus) -> proto::StreamBeat {
+pub(crate) fn stream_beat(status: StreamStatus) -> proto::StreamBeat {
     let (segment, fragment) = status.durable.unwrap_or_default();
     proto::StreamBeat {
         state: status.state.into(),

@@ -32,8 +32,11 @@ where
 {
     let mut said = beats.listen();
     let line = voter.open(way);
-    if let Some(configuration) = beats.sealed_to(&sealing_key)? {
-        write(send, &configuration).await?;
+    match beats.sealed_to(&sealing_key) {
+        Ok(Some(configuration)) => write(send, &configuration).await?,
+        Ok(None) => {}
+        // It gets beats all the same.
+        Err(error) => tracing::error!(%error, "tell a hub node of the cameras: it can't stand by"),
     }
     let (mut last, mut said_bye) = (0, false);
     loop {

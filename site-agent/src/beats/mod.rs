@@ -44,6 +44,7 @@ use wire::{SiteId, frame, proto};
 pub(crate) use dialling::Dialling;
 pub use drill::{LENGTH_MAX as DRILL_MAX, Lost};
 pub use facts::Facts;
+pub(crate) use facts::stream_beat;
 pub(crate) use line::carry;
 pub(crate) use voter::Voter;
 pub(crate) use ways::{Carrier, Leave, PathPlace, Way};
@@ -99,6 +100,12 @@ pub struct Beats {
 pub(crate) struct AtNode<'a> {
     beats: &'a Beats,
     node: String,
+}
+
+/// What a machine was told to do for a site: nothing, if it was not.
+fn told_of(roster: &Roster, site: &SiteId) -> proto::Hosting {
+    let told = roster.hosting.iter().find(|hosting| hosting.site == site.as_str());
+    told.cloned().unwrap_or_default()
 }
 
 impl Drop for AtNode<'_> {
@@ -174,7 +181,8 @@ impl Beats {
             beats.tick().await;
             let (epoch, drilled) = (self.roster.borrow().epoch, self.lost.borrow().beats);
             let holds = self.holds.as_ref().and_then(|holds| holds.confirms());
-            self.said.send_modify(|said| said.beat(&self.facts, Told { epoch, drilled, holds }));
+            let hosting = self.roster.borrow().hosting.clone();
+            self.said.send_modify(|said| said.beat(&self.facts, &Told { epoch, drilled, holds, hosting }));
         }
     }
 
@@ -222,9 +230,9 @@ impl Beats {
         }
     }
 
-    /// Waits until the hub wants another site's cameras recorded here, or (`false`) does not.
-    pub async fn until_hosting(&self, site: &wire::SiteId, wanted: bool) {
-        let of = |roster: &Roster| roster.hosting.contains(site.as_str()) == wanted;
+    /// Waits until what the hub wants done here for another site is so.
+    pub async fn until_hosting(&self, site: &SiteId, so: impl Fn(&proto::Hosting) -> bool) {
+        let of = |roster: &Roster| so(&told_of(roster, site));
         let _ = self.roster.subscribe().wait_for(of).await; // never an error: we have the sender
     }
 

@@ -16,6 +16,8 @@ use wire::proto;
 const VOTERS_MAX: usize = 16;
 /// Nodes that were revoked, of all times.
 const REVOKED_MAX: usize = 256;
+/// More sites than any machine is configured to record for.
+const HOSTING_MAX: usize = 64;
 /// Another number is another format.
 const FORMAT: u32 = 1;
 
@@ -39,8 +41,8 @@ pub(super) struct Roster {
     pub(super) drill: Option<proto::Drill>,
     /// Nodes that are trusted no more, whoever said so: for ever.
     pub(super) revoked: BTreeSet<String>,
-    /// Sites that this machine is to record for.
-    pub(super) hosting: BTreeSet<String>,
+    /// What this machine is to do for other sites.
+    pub(super) hosting: Vec<proto::Hosting>,
 }
 
 /// A voter.
@@ -78,7 +80,7 @@ impl Roster {
             recorded: told.recorded.into_iter().collect(),
             drill: told.drill,
             revoked,
-            hosting: told.hosting.into_iter().collect(),
+            hosting: told.hosting.into_iter().take(HOSTING_MAX).collect(),
         };
         let changed = new != *self;
         *self = new;

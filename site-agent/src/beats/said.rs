@@ -25,7 +25,7 @@ pub(super) struct Said {
 
 impl Said {
     /// Says that the recorder is well.
-    pub(super) fn beat(&mut self, facts: &Facts, told: Told) {
+    pub(super) fn beat(&mut self, facts: &Facts, told: &Told) {
         self.number += 1;
         let beat = facts.beat(self.number, told);
         self.beat = saying(self.number, Kind::Beat(beat)).or(self.beat.take());

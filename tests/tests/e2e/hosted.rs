@@ -80,8 +80,15 @@ fn a_host_that_is_cut_off_and_dies_brings_everything_once_it_is_back() {
     });
 }
 
-const APART: Parts =
-    Parts { hubs: 3, sites: 1, own_disks: false, second_path: false, apart: true, neighbour: None };
+const APART: Parts = Parts {
+    hubs: 3,
+    sites: 1,
+    own_disks: false,
+    second_path: false,
+    apart: true,
+    neighbour: None,
+    roomy: false,
+};
 
 /// The node that keeps the vault, and another one that stands by.
 fn apart(cluster: &Cluster) -> anyhow::Result<(usize, usize)> {

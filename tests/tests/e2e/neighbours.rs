@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use holdfast_tests::cluster::{Account, CAMERA, Cluster, Machine, Parts, play_with};
+use holdfast_tests::cluster::{Account, CAMERA, Cluster, Machine, Parts, play_with, recorder};
 use holdfast_tests::scene::PATIENCE;
 use ops::rig::wait_until;
 use site_agent::serve::verify_export;
 use wire::UnixMicros;
 
-/// Silence alone is waited for 15 s; then there are a round, an order and a camera.
-const NOTICED: Duration = Duration::from_secs(30);
+/// Some 2 s of silence, a round, an order and a camera; silence alone would be waited for 15 s.
+const NOTICED: Duration = Duration::from_secs(12);
 
 fn parts(when: &'static str) -> Parts {
     Parts { hubs: 1, sites: 2, neighbour: Some(when), ..Parts::default() }
@@ -54,7 +54,7 @@ fn a_machine_that_records_anothers_cameras_all_the_time_leaves_no_gap() {
 }
 
 #[test]
-fn a_lost_recorders_cameras_are_recorded_by_the_machine_beside_it_and_by_nobody_before() {
+fn where_no_node_has_room_the_machine_beside_a_lost_recorder_takes_over_and_records_nothing_before() {
     play_with(parts("lost"), |cluster| {
         let began = wire::clock::wall();
         cluster.await_recorded(&cluster.hubs[0], 0, began, 4.0)?;
@@ -64,7 +64,8 @@ fn a_lost_recorders_cameras_are_recorded_by_the_machine_beside_it_and_by_nobody_
         ensure!(told["beside"]["shop-2"]["recording"] == 0, "{told:#}");
         let killed = cluster.sites[0].kill()?;
         cluster.await_recorded(&cluster.hubs[0], 0, killed + Duration::from_secs(2), 5.0)?;
-        ensure!(cluster.moves(0, 0)? == 0, "authority moved to a machine that may not have it");
+        let known = cluster.why(0, 0)?["known"].clone();
+        ensure!(recorder(&known) == Some("shop-2") && cluster.moves(0, 0)? == 1, "{known:#}");
         let told = cluster.hubs[0].get("/sites/shop-1/why")?["beside"]["shop-2"].clone();
         let all = told["recording"] == told["cameras"] && told["recording"].as_u64() > Some(0);
         ensure!(all && told["last_durable_us"].as_i64() > Some(killed.0), "{told:#}");
@@ -82,6 +83,67 @@ fn a_lost_recorders_cameras_are_recorded_by_the_machine_beside_it_and_by_nobody_
                 "{alone}: {account:?}"
             );
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_machine_that_is_preferred_stands_by_takes_over_with_authority_and_gives_it_back() {
+    play_with(Parts { hubs: 3, roomy: true, ..parts("lost") }, |cluster| {
+        let began = wire::clock::wall();
+        let keeper = cluster.keeper(0)?;
+        cluster.await_recorded(&cluster.hubs[keeper], 0, began, 4.0)?;
+        cluster.await_known((0, 0), "the hub knows its neighbour", |known| {
+            known["neighbours"] == serde_json::json!(["shop-2"])
+        })?;
+        ensure!(
+            cluster.why(0, 0)?["known"]["placement"] != "shop-2",
+            "it is lost with its place, and comes last"
+        );
+        let wish = serde_json::json!({ "wish": "prefer", "hosts": ["shop-2"], "by": "tester" });
+        let came = cluster.hubs[0].post("/sites/shop-1/wishes", &wish)?;
+        ensure!(
+            came["says"].as_str().is_some_and(|says| says.contains("shop-2 stands by for it")),
+            "{came:#}"
+        );
+        let seen = || {
+            let why = cluster.why(1, 0)?;
+            let protection = why["protection"].as_object().cloned().unwrap_or_default();
+            let all = !protection.is_empty() && protection.values().all(|how| how == "Protected");
+            Ok(all && why["known"]["placement"] == "shop-2")
+        };
+        wait_until("every node knows that the machine beside it sees its cameras", PATIENCE, seen)?;
+
+        let killed = cluster.sites[0].kill()?;
+        cluster.await_known((0, 0), "the machine beside it has authority", |known| {
+            recorder(known) == Some("shop-2")
+        })?;
+        let took = wire::clock::wall().since(killed);
+        // Its cameras answer on the way on which it fell silent: nobody waits for silence alone.
+        ensure!(took < Duration::from_secs(10), "it took {took:?}");
+        cluster.await_recorded(&cluster.hubs[keeper], 0, killed + Duration::from_secs(1), 6.0)?;
+        ensure!(cluster.moves(0, 0)? == 1, "authority moved more than once");
+
+        // Whoever leads may die: the others hear the machine as well.
+        let leader = cluster.leader()?;
+        cluster.hubs[leader].kill()?;
+        cluster.start_hub(leader)?;
+        cluster.start_site(0)?;
+        wait_until("the site has its authority back", 2 * PATIENCE, || {
+            Ok(cluster.why(0, 0).is_ok_and(|why| why["known"]["life"] == "Home"))
+        })?;
+        let back = wire::clock::wall();
+        cluster.await_recorded(&cluster.sites[0], 0, back, 3.0)?;
+        cluster.await_recorded(&cluster.hubs[keeper], 0, began, (back.since(began)).as_secs_f64() - 10.0)?;
+        let name = cluster.hubs[keeper].name.clone();
+        let account = settled(cluster, |machine| machine.name == name)?;
+        let holes = holes(&account);
+        let [(from, to)] = holes.as_slice() else { anyhow::bail!("{account:?}") };
+        let gap = to.since(*from);
+        ensure!(
+            *from < killed + Duration::from_secs(2) && gap < Duration::from_secs(10),
+            "{gap:?} {account:?}"
+        );
         Ok(())
     });
 }

@@ -252,11 +252,22 @@ pub(crate) fn site_messages() -> Vec<(&'static str, site_message::Kind)> {
         beside: Vec::new(),
     };
     let drilled = proto::Beat { drilled: true, ..beat.clone() };
+    let asked = |id: &str, recorder, answer: proto::CameraAnswer| proto::BesideCamera {
+        id: id.to_owned(),
+        recorder,
+        answer: answer.into(),
+    };
     let beside = proto::Beside {
         site: "shop-2".to_owned(),
-        cameras: 2,
-        recording: 1,
-        last_durable_us: 1_750_000_000_000_000,
+        cameras: vec![
+            asked("till-1", beat.streams.first().cloned(), proto::CameraAnswer::Free),
+            asked("door-1", None, proto::CameraAnswer::Busy),
+        ],
+        origin: Bytes::from_static(&[0x0b; 16]),
+        epoch: Some(epoch()),
+        log: 41,
+        unbroken_ms: 61_500,
+        age_ms: 120,
     };
     let hosting = proto::Beat { beside: vec![beside], ..beat.clone() };
     let holding = proto::Beat { holds: holds::Digest::of(&held()).to_bytes(), ..beat.clone() };
@@ -316,7 +327,9 @@ pub(crate) fn hub_messages() -> Vec<(&'static str, hub_message::Kind)> {
         revoked: vec!["hub-9".to_owned()],
         hosting: Vec::new(),
     };
-    let hosting = proto::Standing { hosting: vec!["shop-2".to_owned()], ..standing.clone() };
+    let beside =
+        proto::Hosting { site: "shop-2".to_owned(), record: true, ask: true, epoch: Some(epoch()), log: 41 };
+    let hosting = proto::Standing { hosting: vec![beside], ..standing.clone() };
     let holding = proto::Standing { holds: Some(held()), ..standing.clone() };
     let drill =
         proto::Drill { index: 41, kind: proto::DrillKind::Recorder.into(), shadow: true, length_ms: 30_000 };

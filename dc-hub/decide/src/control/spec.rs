@@ -53,6 +53,17 @@ impl AddAssign for Load {
     }
 }
 
+impl HostSpec {
+    /// What there is room for. A site's machine takes the cameras that its operator wrote into its configuration, and no
+    /// others: whether they are too many nobody here knows better.
+    pub fn room(&self) -> Load {
+        match self.kind {
+            HostKind::Node(_) => self.capacity,
+            HostKind::Site(_) => Load { streams: u32::MAX, rate: BitsPerSecond(u64::MAX) },
+        }
+    }
+}
+
 /// A machine that can run virtual servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSpec {

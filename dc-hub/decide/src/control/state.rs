@@ -11,7 +11,7 @@ use super::drill::{Drill, DrillKind, DrillsAllowed, LastDrill};
 use super::hold::{Hold, HoldId};
 use super::hosts::{Host, Hosts};
 use super::membership::{Membership, Role};
-use super::spec::{CameraSpec, Load, SiteSpec, full_load};
+use super::spec::{CameraSpec, Load, SiteSpec, Tier, full_load};
 use super::why::{Ground, Why};
 use crate::detector::Quiet;
 use crate::epoch::{Epoch, Generation, Round, Term};
@@ -194,6 +194,19 @@ impl Site {
     /// recorder has authority again.
     pub fn wants_neighbours(&self) -> bool {
         !self.revoked && (self.life != Life::Home || self.plan.is_some())
+    }
+
+    /// Is this neighbour to record? One that stands by does what a standby does, besides.
+    pub fn wants_recorded_by(&self, host: &HostId) -> bool {
+        let stands_by = self.placement.as_ref() == Some(host) && !self.revoked;
+        let always = self.spec.tier == Tier::Hot || !self.assisted.is_empty();
+        self.wants_neighbours() || (stands_by && always)
+    }
+
+    /// The last entry of the log that changed what is asked of a standby.
+    pub fn asked_at(&self) -> u64 {
+        let why = self.why.as_ref().map_or(0, |why| why.index);
+        why.max(self.giving_back.as_ref().map_or(0, |giving| giving.index))
     }
 
     /// Does a standby record with authority?

@@ -30,7 +30,7 @@ pub fn rooms(state: &State, without: impl Fn(&HostId) -> bool) -> BTreeMap<HostI
     let usable = |(name, host): &(&HostId, &Host)| !host.revoked && !without(name);
     let room = |(name, host): (&HostId, &Host)| {
         let taken = at_work.get(name).copied().unwrap_or_default();
-        let room = HostRoom { room: host.spec.capacity.less(taken), domain: host.spec.domain.clone() };
+        let room = HostRoom { room: host.spec.room().less(taken), domain: host.spec.domain.clone() };
         (name.clone(), room)
     };
     state.hosts().iter().filter(usable).map(room).collect()
@@ -55,6 +55,7 @@ pub fn need(
         now: site.placement.clone(),
         apart_from: state.hosts().get(holder).map(|host| host.spec.domain.clone()),
         never: never.collect(),
+        beside: site.neighbours.clone(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! that gets none is told of, with a reason for each host.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::control::{Ineligible, Load};
 use crate::ids::{HostId, SiteId};
@@ -27,6 +27,8 @@ pub struct SiteNeed {
     pub apart_from: Option<String>,
     /// Hosts that can't, and why.
     pub never: BTreeMap<HostId, Ineligible>,
+    /// Machines at its own place: they are lost with it, so they come last, unless they are preferred.
+    pub beside: BTreeSet<HostId>,
 }
 
 /// A host with room.
@@ -94,6 +96,7 @@ fn choose<'a>(
         let rank = (
             need.apart_from.as_ref() == Some(&spec.domain),
             need.prefer.iter().position(|preferred| preferred == host).unwrap_or(need.prefer.len()),
+            need.beside.contains(host),
             need.now.as_ref() != Some(host),
             Reverse(left.rate),
             host,

@@ -63,6 +63,7 @@ fn need(n: u64, priority: u8, cameras: u32) -> SiteNeed {
         now: None,
         apart_from: None,
         never: BTreeMap::new(),
+        beside: BTreeSet::new(),
     }
 }
 
@@ -81,6 +82,21 @@ fn the_higher_priority_gets_the_place_and_the_other_is_told_why_not() {
     assert_eq!(placement.placed, BTreeMap::from([(site(2), hub(1))]));
     let reasons = BTreeMap::from([(hub(1), Ineligible::Full), (hub(2), Ineligible::Full)]);
     assert_eq!(placement.unplaced, BTreeMap::from([(site(1), Unplaced { reasons })]));
+}
+
+#[test]
+fn a_machine_at_the_sites_own_place_comes_last_unless_it_is_preferred() {
+    let hosts = hosts(&[(1, 9, "a"), (2, 9, "b"), (3, 1, "c")]);
+    let with = |prefer: Vec<HostId>, now, cameras| {
+        let beside = BTreeSet::from([hub(1)]);
+        place(&[SiteNeed { prefer, now, beside, ..need(1, 1, cameras) }], &hosts).placed[&site(1)].clone()
+    };
+    assert_eq!(with(Vec::new(), None, 1), hub(2));
+    assert_eq!(with(Vec::new(), Some(hub(1)), 1), hub(2), "also if it has the place");
+    assert_eq!(with(vec![hub(1)], Some(hub(2)), 1), hub(1));
+    let full = BTreeMap::from([(hub(2), Ineligible::Draining)]);
+    let need = SiteNeed { beside: BTreeSet::from([hub(1)]), never: full, ..need(1, 1, 5) };
+    assert_eq!(place(&[need], &hosts).placed[&site(1)], hub(1), "nobody else has room");
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl State {
     pub fn eligible(&self, site: &SiteId, host: &HostId) -> Result<(), Refusal> {
         let known = self.site_ok(site)?;
         let machine = self.hosts.get(host).ok_or_else(|| Refusal::NoHost(host.clone()))?;
-        let fits = || (self.taken(host, site) + known.load()).fits(machine.spec.capacity);
+        let fits = || (self.taken(host, site) + known.load()).fits(machine.spec.room());
         match self.unsuitable(site, host).or_else(|| (!fits()).then_some(Ineligible::Full)) {
             None => Ok(()),
             Some(why) => Err(Refusal::NotEligible { host: host.clone(), site: site.clone(), why }),
@@ -117,7 +117,9 @@ impl State {
             _ if site.spec.tier == Tier::None => Some(Ineligible::TierNone),
             _ if *host == site.spec.home => Some(Ineligible::Home),
             _ if machine.revoked => Some(Ineligible::Revoked),
-            HostKind::Site(owner) if owner != name => Some(Ineligible::OtherSite),
+            HostKind::Site(owner) if owner != name && !site.neighbours.contains(host) => {
+                Some(Ineligible::OtherSite)
+            }
             HostKind::Node(node) if witness(node) => Some(Ineligible::Witness),
             // Where it stands already it stays, though the host is being emptied.
             _ if machine.spec.draining && !site.has_place_on(host) => Some(Ineligible::Draining),

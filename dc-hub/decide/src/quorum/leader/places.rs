@@ -75,6 +75,6 @@ fn overfull(state: &State) -> bool {
     let at_work = sum(state, |site| site.life.authority());
     reserved.into_iter().any(|(host, load)| {
         let taken = load + at_work.get(host).copied().unwrap_or_default();
-        state.hosts().get(host).is_none_or(|host| !taken.fits(host.spec.capacity))
+        state.hosts().get(host).is_none_or(|host| !taken.fits(host.spec.room()))
     })
 }

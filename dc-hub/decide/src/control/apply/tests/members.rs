@@ -249,7 +249,7 @@ fn a_witness_never_had_a_password() {
 }
 
 #[test]
-fn a_neighbour_that_the_site_names_brings_too_and_never_has_authority() {
+fn a_neighbour_that_the_site_names_brings_too_and_may_stand_by() {
     let mut log = Log::fleet(2);
     let by_machine = |n: u64| move |kind: &HostKind| *kind == HostKind::Site(site(n));
     let bring = |log: &Log| log.state.may_bring(&site(1), &home(2), by_machine(2));
@@ -264,12 +264,19 @@ fn a_neighbour_that_the_site_names_brings_too_and_never_has_authority() {
     // A hub node of that name is not that machine.
     let as_node = log.state.may_bring(&site(1), &home(2), |kind| matches!(kind, HostKind::Node(_)));
     assert_eq!(as_node, Err(NotAHost::Unknown(home(2))));
-    assert_eq!(refused_for(&mut log, 1, home(2)), Ineligible::OtherSite);
+    assert_eq!(refused_for(&mut log, 2, home(1)), Ineligible::OtherSite, "nobody named that one");
+    let wanted = |log: &Log| log.state.site(&site(1)).unwrap().wants_recorded_by(&home(2));
+    let mut placed = log.clone();
+    placed.must(Command::Place { site: site(1), host: Some(home(2)) });
+    assert!(placed.state.watches(&site(1), &home(2)) && !wanted(&placed));
+    let camera = crate::fixtures::camera(&site(1), 1);
+    placed.must(Command::Assist { site: site(1), cameras: [camera].into() });
+    assert!(wanted(&placed), "a standby helps a recorder that does not progress");
     let expected = log.epoch(1);
     let ground = TakeOverGround::Person { by: "tester".to_owned(), reason: "a test".to_owned() };
-    let host = home(2);
-    assert!(log.apply(Command::TakeOver { site: site(1), expected, host, ground }).is_err());
-    let wanted = |log: &Log| log.state.site(&site(1)).unwrap().wants_neighbours();
+    placed.must(Command::TakeOver { site: site(1), expected, host: home(2), ground });
+    assert_eq!(placed.state.site(&site(1)).unwrap().holder(), &home(2));
+    assert!(placed.state.site(&site(1)).unwrap().asked_at() > 0);
     assert!(!wanted(&log));
     suspect(&mut log, 1);
     assert!(wanted(&log), "there is a doubt");

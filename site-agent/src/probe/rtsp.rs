@@ -3,7 +3,7 @@
 //! The question is OPTIONS for the camera as a whole: no stream, no path (some hold passwords), no log-in. Any
 //! RTSP answer shows that the camera is there, a refusal as well.
 
-use decide::evidence::Answer;
+use super::Answer;
 
 /// A head longer than this is no camera's.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -1,80 +1,119 @@
-//! Asks one camera over and over whether it is there.
+//! Asks one camera over and over whether it is there: for whoever may record it for another.
 //!
 //! Every 500 ms, with 500 ms for the answer, over one connection that stands for as long as the camera lets it.
 //! Each camera is asked by a task of its own: one that doesn't answer delays nobody.
+
+mod rtsp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use decide::CameraId;
-use decide::evidence::Answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::rtsp;
+use crate::config::Camera;
 
 /// From one question to the next.
-pub(super) const EVERY: Duration = Duration::from_millis(500);
+pub const EVERY: Duration = Duration::from_millis(500);
 /// An answer that takes longer is none: a break of the path is to be noticed within a second.
-pub(super) const DEADLINE: Duration = Duration::from_millis(500);
+pub const DEADLINE: Duration = Duration::from_millis(500);
 /// Names looked up at the same time: the system's resolver can take seconds, on a thread that others need.
 static LOOKUPS: Semaphore = Semaphore::const_new(8);
 
-/// Whom to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) camera: CameraId,
-    pub(super) host: String,
-    pub(super) port: u16,
+/// What an answer is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The camera is there.
+    Free,
+    /// It is, but says that it has no session to give away.
+    Busy,
 }
 
-/// What came of one question; `None` if no answer came in time.
-pub(super) type Asked = (CameraId, Option<Answer>);
+/// Whom to ask: `id` is the asker's name for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target<I> {
+    id: I,
+    host: String,
+    port: u16,
+}
+
+impl<I> Target<I> {
+    /// A camera is asked where its main stream is.
+    pub fn of(id: I, camera: &Camera) -> Option<Self> {
+        let url = &camera.streams.first()?.url;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some(Self { id, host, port: url.port().unwrap_or(554) })
+    }
+
+    /// Whom.
+    pub fn id(&self) -> &I {
+        &self.id
+    }
+}
+
+/// What came of one question to whom; `None` if no answer came in time.
+pub type Asked<I> = (I, Option<Answer>);
+
+/// Asks all of them, for as long as what is returned is kept. Not all at once: they take turns within [`EVERY`].
+pub fn ask_all<I>(targets: &[Arc<Target<I>>], asked: &mpsc::Sender<Asked<I>>) -> JoinSet<()>
+where
+    I: Clone + Send + Sync + 'static,
+{
+    let mut asking = JoinSet::new();
+    for (at, target) in targets.iter().enumerate() {
+        let wait = EVERY.mul_f64(at as f64 / targets.len() as f64);
+        asking.spawn(ask_for_ever(target.clone(), wait, asked.clone()));
+    }
+    asking
+}
 
 /// Asks until nobody listens any more. The first question comes after `wait`, so that not all are asked at once.
-pub(super) async fn ask_for_ever(target: Arc<Target>, wait: Duration, asked: mpsc::Sender<Asked>) {
+async fn ask_for_ever<I>(target: Arc<Target<I>>, wait: Duration, asked: mpsc::Sender<Asked<I>>)
+where
+    I: Clone + Send + Sync + 'static,
+{
     let mut ticks = tokio::time::interval_at(Instant::from_std(wire::clock::now()) + wait, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut camera = Camera { target: target.clone(), lookup: None, line: None, cseq: 0 };
+    let mut line = Line { target: target.clone(), lookup: None, connection: None, cseq: 0 };
     loop {
         ticks.tick().await;
-        let answer = tokio::time::timeout(DEADLINE, camera.ask()).await;
+        let answer = tokio::time::timeout(DEADLINE, line.ask()).await;
         let answer = answer.ok().and_then(|answer| answer.inspect_err(|why| tracing::trace!(%why)).ok());
         if answer.is_none() {
-            camera.line = None; // what may still come would be taken for the answer to the next question
+            line.connection = None; // what may still come would be taken for the answer to the next question
         }
-        if asked.send((target.camera.clone(), answer)).await.is_err() {
+        if asked.send((target.id.clone(), answer)).await.is_err() {
             return;
         }
     }
 }
 
-struct Camera {
-    target: Arc<Target>,
+struct Line<I> {
+    target: Arc<Target<I>>,
     /// A look-up that is under way: never two for one camera.
     lookup: Option<JoinHandle<std::io::Result<SocketAddr>>>,
-    line: Option<TcpStream>,
+    connection: Option<TcpStream>,
     cseq: u32,
 }
 
-impl Camera {
+impl<I: Send + Sync + 'static> Line<I> {
     async fn ask(&mut self) -> std::io::Result<Answer> {
         self.cseq = self.cseq.wrapping_add(1);
-        if let Some(line) = &mut self.line {
-            match question(line, &self.target, self.cseq).await {
+        if let Some(connection) = &mut self.connection {
+            match question(connection, &self.target, self.cseq).await {
                 Ok(answer) => return Ok(answer),
                 // Cameras that close a connection after one answer, or after a minute.
-                Err(_) => self.line = None,
+                Err(_) => self.connection = None,
             }
         }
         let address = self.address().await?;
-        let line = self.line.insert(TcpStream::connect(address).await?);
-        line.set_nodelay(true)?;
-        question(line, &self.target, self.cseq).await
+        let connection = self.connection.insert(TcpStream::connect(address).await?);
+        connection.set_nodelay(true)?;
+        question(connection, &self.target, self.cseq).await
     }
 
     async fn address(&mut self) -> std::io::Result<SocketAddr> {
@@ -89,18 +128,18 @@ impl Camera {
     }
 }
 
-async fn look_up(target: Arc<Target>) -> std::io::Result<SocketAddr> {
+async fn look_up<I>(target: Arc<Target<I>>) -> std::io::Result<SocketAddr> {
     let _turn = LOOKUPS.acquire().await.map_err(std::io::Error::other)?;
     let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await?.next();
     found.ok_or_else(|| std::io::Error::other("the name has no address"))
 }
 
-async fn question(line: &mut TcpStream, target: &Target, cseq: u32) -> std::io::Result<Answer> {
+async fn question<I>(connection: &mut TcpStream, target: &Target<I>, cseq: u32) -> std::io::Result<Answer> {
     let authority = format!("{}:{}", bracketed(&target.host), target.port);
-    line.write_all(rtsp::options(&authority, cseq).as_bytes()).await?;
+    connection.write_all(rtsp::options(&authority, cseq).as_bytes()).await?;
     let mut bytes = Vec::with_capacity(512);
     loop {
-        if line.read_buf(&mut bytes).await? == 0 {
+        if connection.read_buf(&mut bytes).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         match rtsp::answer(&bytes) {
