@@ -184,6 +184,7 @@ impl Change {
     pub(super) fn purpose(&self) -> Use {
         match self {
             Self::Free { .. }
+            | Self::Acked { .. }
             | Self::Deleted { .. }
             | Self::Away { .. }
             | Self::Back { .. }

@@ -24,9 +24,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub enum Use {
     /// Recordings.
     Media,
-    /// Entries and acks.
+    /// Entries.
     Index,
-    /// Entries that say what is freed, and that ledgers begin and end.
+    /// Acks, by which recordings may be freed; entries that say what is freed, and that ledgers begin and end.
     Freeing,
 }
 

@@ -144,10 +144,12 @@ pub(super) async fn send<U: Side>(
     }
 }
 
-/// How many streams fill a congestion window three times over, so that it can grow as fast as it likes, and
-/// losses in some streams stop none of it.
+/// How many streams fill a congestion window six times over. Where every stream loses something in every round trip, and
+/// something of that again, it carries its window once in 3.6 to 4.9 round trips (`Settings::backlog_streams`); and the
+/// window must be able to grow by a quarter. With fewer it is the streams that limit, the window follows them down, and
+/// they it: three times over left a third of 50 Mbit/s at 600 ms and 5 % unused, for minutes.
 fn streams_for(window: u64, settings: &Settings) -> usize {
-    let wanted = 2 + 3 * window / u64::from(settings.stream_receive_window);
+    let wanted = 2 + 6 * window / u64::from(settings.stream_receive_window);
     usize::try_from(wanted).unwrap_or(usize::MAX).min(settings.backlog_streams.into())
 }
 
@@ -201,8 +203,11 @@ mod tests {
         let streams =
             |mbit: f64, rtt_ms: f64| streams_for((mbit * 1e3 / 8.0 * rtt_ms) as u64, &Settings::default());
         assert_eq!(streams(5.0, 20.0), 2);
-        assert_eq!(streams(100.0, 100.0), 5);
+        assert_eq!(streams(100.0, 100.0), 9);
         assert_eq!(streams(500.0, 200.0), 32);
         assert_eq!(streams(10_000.0, 1000.0), 32);
+        // Though every stream loses something twice, the window can still grow.
+        let carried = streams(50.0, 600.0) as f64 * f64::from(Settings::default().stream_receive_window);
+        assert!(carried * 8.0 / 1e6 / (4.9 * 0.6) > 50.0 * 1.25);
     }
 }

@@ -14,6 +14,8 @@ use super::batch;
 use super::shared::{Shared, Side};
 use crate::archive::Change;
 
+/// Between two tries on a disk that is full to the last byte.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 /// How old the line's figures in the status may be.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -152,12 +154,14 @@ async fn carry_out<U: Side>(
         Output::Acked { ledger, seqs, all } => {
             let known = shared.source.archive.acked(&ledger);
             if (all && known != seqs) || (!all && !seqs.is_empty()) {
-                shared
-                    .source
-                    .archive
-                    .submit(Change::Acked { ledger, seqs, all })
-                    .await
-                    .context("remember acks")?;
+                let acked = || Change::Acked { ledger: ledger.clone(), seqs: seqs.clone(), all };
+                while let Err(error) = shared.source.archive.submit(acked()).await {
+                    // Nothing is left even for what frees room: the link is kept until others have made some.
+                    if !error.is_out_of_space() {
+                        return Err(error).context("remember acks");
+                    }
+                    tokio::time::sleep(ROOM_AGAIN).await;
+                }
             }
             let unacked = shared.session().unacked();
             shared.source.status.update(|state| state.unacked = unacked);

@@ -113,6 +113,8 @@ fn a_machine_that_is_preferred_stands_by_takes_over_with_authority_and_gives_it_
             Ok(all && why["known"]["placement"] == "shop-2")
         };
         wait_until("every node knows that the machine beside it sees its cameras", PATIENCE, seen)?;
+        // A way that has just opened accuses nobody for 12 s.
+        cluster.await_recorded(&cluster.hubs[keeper], 0, wire::clock::wall(), 13.0)?;
 
         let killed = cluster.sites[0].kill()?;
         cluster.await_known((0, 0), "the machine beside it has authority", |known| {

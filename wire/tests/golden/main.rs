@@ -21,7 +21,7 @@ use wire::proto;
 use messages::*;
 
 const ABOUT: &str = "\
-# The bytes of protocol 3, in hex: `name value`, one per line. `wire/tests/golden.rs` has the messages in words.
+# The bytes of protocol 3, in hex: `name value`, one per line. `wire/tests/golden/messages.rs` has the messages in words.
 #
 # frame.site.*, frame.hub.*   a SiteMessage or HubMessage with its four bytes of length: on the control stream, or beats
 # frame.part.*                a Part on a data stream, likewise
