@@ -139,7 +139,7 @@ impl Quorum {
         all.iter().filter(of).map(|(camera, protection)| (camera.clone(), *protection)).collect()
     }
 
-    /// What machines at a site's place record for it, without authority, as they told this node.
+    /// What machines at a site's place record for it, as they told this node.
     pub fn beside(&self, name: &SiteId, site: &Site) -> BTreeMap<HostId, Beside> {
         let said = |host: &HostId| {
             let machine = SiteId::new(host.as_str()).ok()?;
