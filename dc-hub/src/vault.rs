@@ -254,7 +254,7 @@ impl Vault {
     }
 
     /// Makes a part durable in the journal.
-    pub async fn take_part(&self, part: TailPart) -> Result<(), VaultError> {
+    pub async fn take_part(&self, part: &TailPart) -> Result<(), VaultError> {
         loop {
             match self.journal.append(part.clone()).await {
                 Err(JournalError::Full(_)) => self.room().await,

@@ -36,7 +36,7 @@ use crate::vault::Vault;
 pub(crate) use connection::{SOFTWARE, protocol_refusal};
 pub use fetch::Fetches;
 pub use hosted::Hosts;
-pub use sites::{Beside, CameraBeat, SiteState, Sites};
+pub use sites::{CameraBeat, RecordedBeside, SiteState, Sites};
 pub use turn::Turns;
 
 /// What connections work with.

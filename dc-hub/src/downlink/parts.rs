@@ -104,7 +104,7 @@ async fn keep(peer: &Peer, part: Checked) -> anyhow::Result<()> {
     let bytes = part.tail.data.len() as u64;
     let needed = u32::try_from(bytes.div_ceil(1024)).unwrap_or(ROOM_KIB).min(ROOM_KIB);
     let _room = peer.room.acquire_many(needed).await.context("the connection is closing")?;
-    peer.downlink.vault.take_part(part.tail.clone()).await.context("keep part")?;
+    peer.downlink.vault.take_part(&part.tail).await.context("keep part")?;
     peer.downlink.sites.took(&peer.site, bytes);
     if part.live {
         publish(peer, part);

@@ -71,7 +71,7 @@ pub struct Sites(Mutex<Inner>);
 
 /// What a machine records for another site of its place, as its last beat had it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Beside {
+pub struct RecordedBeside {
     /// Cameras that it is configured to record.
     pub cameras: usize,
     /// Those that it records.
@@ -86,7 +86,7 @@ pub struct Beside {
 struct Inner {
     sites: BTreeMap<SiteId, SiteState>,
     /// What machines said of other sites; those that said nothing of any are not in it.
-    besides: BTreeMap<SiteId, BTreeMap<String, Beside>>,
+    besides: BTreeMap<SiteId, BTreeMap<String, RecordedBeside>>,
     connections: BTreeMap<SiteId, quinn::Connection>,
     next: u64,
 }
@@ -171,7 +171,7 @@ impl Sites {
     }
 
     /// What one site's machine records for another site, if it said so lately.
-    pub(crate) fn beside(&self, machine: &SiteId, site: &SiteId) -> Option<Beside> {
+    pub(crate) fn beside(&self, machine: &SiteId, site: &SiteId) -> Option<RecordedBeside> {
         let said = self.lock().besides.get(machine)?.get(site.as_str()).cloned()?;
         (wire::clock::wall().since(said.heard_us) < FRESH).then_some(said)
     }
@@ -193,7 +193,7 @@ impl Sites {
     }
 }
 
-impl Beside {
+impl RecordedBeside {
     fn of(said: &proto::Beside, now: UnixMicros) -> Self {
         let recorders = said.cameras.iter().filter_map(|camera| camera.recorder.as_ref());
         let recording = recorders.filter(|recorder| recorder.state() == proto::RecordingState::Recording);
@@ -213,7 +213,8 @@ impl Inner {
             self.besides.remove(machine);
             return;
         }
-        let all = beat.beside.iter().take(HOSTS_MAX).map(|said| (said.site.clone(), Beside::of(said, now)));
+        let all =
+            beat.beside.iter().take(HOSTS_MAX).map(|said| (said.site.clone(), RecordedBeside::of(said, now)));
         self.besides.insert(machine.clone(), all.collect());
     }
 }

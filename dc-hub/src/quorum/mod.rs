@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::beats::HeardReceiver;
 use crate::config::Policy;
-use crate::downlink::{Beside, Sites};
+use crate::downlink::{RecordedBeside, Sites};
 use crate::drills::Mark;
 use crate::peers::{Cast, HubPeers};
 use crate::standby::{Facts, Outputs, StandbyHost};
@@ -140,7 +140,7 @@ impl Quorum {
     }
 
     /// What machines at a site's place record for it, as they told this node.
-    pub fn beside(&self, name: &SiteId, site: &Site) -> BTreeMap<HostId, Beside> {
+    pub fn beside(&self, name: &SiteId, site: &Site) -> BTreeMap<HostId, RecordedBeside> {
         let said = |host: &HostId| {
             let machine = SiteId::new(host.as_str()).ok()?;
             Some((host.clone(), self.sites.beside(&machine, name)?))

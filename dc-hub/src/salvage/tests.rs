@@ -63,7 +63,7 @@ async fn a_tail_of_a_lost_run_becomes_an_entry_of_the_vault() {
     let dir = tempfile::tempdir().unwrap();
     let vault = Vault::open(dir.path(), 1 << 20).unwrap();
     for part in parts(&ledger(OLD)) {
-        vault.take_part(part).await.unwrap();
+        vault.take_part(&part).await.unwrap();
     }
     assert_eq!(
         salvage(&vault, &agent(), OLD).await.unwrap(),
@@ -89,7 +89,7 @@ async fn a_tail_is_salvaged_once_however_often_the_hub_restarts() {
         let vault = Vault::open(dir.path(), 1 << 20).unwrap();
         if salvaged > 0 {
             for part in parts(&ledger(OLD)) {
-                vault.take_part(part).await.unwrap();
+                vault.take_part(&part).await.unwrap();
             }
         }
         assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), salvaged);
@@ -103,7 +103,7 @@ async fn a_tail_that_a_later_run_recovered_is_left_to_it() {
     let parts = parts(&ledger(OLD));
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
     for part in parts {
-        vault.take_part(part).await.unwrap();
+        vault.take_part(&part).await.unwrap();
     }
     let mut segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
     segment.recovered_from = Some(proto::SegmentName {
@@ -127,7 +127,7 @@ async fn a_tail_whose_segment_the_site_had_to_free_is_salvaged() {
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
     let last = parts.len() - 1;
     for part in parts.into_iter().take(last) {
-        vault.take_part(part).await.unwrap();
+        vault.take_part(&part).await.unwrap();
     }
     let segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
     let (start_us, end_us) = (segment.start_us, segment.end_us);
@@ -162,7 +162,7 @@ async fn a_tail_that_a_host_is_recording_is_its_own_to_close_whatever_the_site_s
     let host = Sender { site: site(), host: Some("hub-2".to_owned()) };
     vault.claim(&host, &ledger(OLD), &proto::LedgerState::default()).await.unwrap();
     for part in parts(&ledger(OLD)) {
-        vault.take_part(part).await.unwrap();
+        vault.take_part(&part).await.unwrap();
     }
     // The site comes back under another run, while the standby goes on.
     assert_eq!(salvage(&vault, &agent(), NEW).await.unwrap(), 0);
@@ -219,7 +219,7 @@ async fn what_the_vault_freed_itself_does_not_come_back_from_the_journal() {
     let (of, parts) = (ledger(NEW), parts(&ledger(NEW)));
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
     for part in parts {
-        vault.take_part(part).await.unwrap();
+        vault.take_part(&part).await.unwrap();
     }
     let segment = rebuild(SegmentNumber(0), &bytes).unwrap().segment;
     vault.claim(&agent(), &of, &proto::LedgerState::default()).await.unwrap();
